@@ -1,0 +1,41 @@
+"""Depth guidance and intra-domain adaptation for semantic segmentation: DAF, ISL and IDA."""
+
+from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.hub import load_pretrained
+from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
+from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
+from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
+from depthaware_uda.trainers import (
+    DAFConfig,
+    DAFTrainer,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    TrainResult,
+)
+from depthaware_uda.types import SegDepthOutput
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DAFConfig",
+    "DAFTrainer",
+    "DepthAttentionHead",
+    "DepthAwareFusion",
+    "EntropyRanker",
+    "EvaluationResult",
+    "IDAConfig",
+    "IDATrainer",
+    "ISLConfig",
+    "ISLTrainer",
+    "PseudoLabels",
+    "Ranking",
+    "SegDepthOutput",
+    "TargetSplit",
+    "TrainResult",
+    "create_model",
+    "evaluate",
+    "load_pretrained",
+    "write_pseudo_labels",
+]

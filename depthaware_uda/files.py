@@ -1,0 +1,77 @@
+"""Writing files so that a reader never sees half of one: written beside the target, then renamed into place."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["atomic_folder", "atomic_path", "read_json", "safe_join", "write_json"]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.stem}-{secrets.token_hex(4)}.partial{path.suffix}")
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`, with its suffix; on success it replaces `path`, on error it is removed.
+
+    Missing parent folders are created.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(target)
+    try:
+        yield partial
+        os.replace(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it becomes `path` (replacing it), on error it is removed."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(target)
+    partial.mkdir()
+    try:
+        yield partial
+        if target.exists():
+            retired = _beside(target)
+            os.replace(target, retired)
+            os.replace(partial, target)
+            shutil.rmtree(retired)
+        else:
+            os.replace(partial, target)
+    finally:
+        if partial.exists():
+            shutil.rmtree(partial)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    with atomic_path(path) as partial:
+        partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; ValueError names the file if it is not JSON."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def safe_join(root: str | Path, name: str) -> Path:
+    """Path of a sample name below `root`; ValueError if the name would leave it (absolute, drive, ``..``, NUL)."""
+    parts = name.split("/")
+    if not name or "\0" in name or "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"sample name {name!r} is not a relative path with forward slashes below its root")
+    return Path(root).joinpath(*parts)

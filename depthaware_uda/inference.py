@@ -1,0 +1,66 @@
+"""Running a model over a data set: one loop that evaluation, ranking and pseudo-labelling share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from depthaware_uda.data.collate import collate
+from depthaware_uda.models.resize import resize_output
+from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
+
+__all__ = ["evaluating", "predict_batches"]
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode without gradients; every module's own mode is back afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+def predict_batches(
+    model: nn.Module,
+    dataset: SampleDataset,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    progress: str | None = None,
+) -> Iterator[tuple[Batch, SegDepthOutput]]:
+    """Yield each batch with the model's output, both maps at the image's size, on the model's device.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        dataset: The samples, in order.
+        batch_size: Images at once; more than 1 needs images of one size.
+        num_workers: Processes that read samples.
+        progress: Text of a progress bar; None shows none.
+
+    Raises:
+        ValueError: The data set is empty.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the data set is empty: there is nothing to predict")
+    device = next(model.parameters()).device
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=device.type == "cuda",
+    )
+    with evaluating(model):
+        for batch in tqdm(loader, desc=progress, disable=progress is None, leave=False):
+            image = batch["image"].to(device, non_blocking=True)
+            yield batch, resize_output(model(image), image.shape[-2:])

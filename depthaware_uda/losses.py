@@ -1,0 +1,132 @@
+"""Losses and maps of the method, as pure functions.
+
+Half-precision inputs are raised to float32 and float64 stays float64. Every loss is defined where it has nothing to
+average: it is 0 and its gradient is 0, so a batch without a valid pixel changes no weight.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthaware_uda.labels import IGNORE_INDEX
+
+__all__ = ["berhu", "cross_entropy", "domain_loss", "entropy_loss", "normalized_entropy", "self_information"]
+
+SOURCE, TARGET = 0, 1
+"""What the discriminator is taught to answer on a map of either domain."""
+
+
+def _at_least_float32(x: Tensor) -> Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def cross_entropy(
+    logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_INDEX, class_weight: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy over the pixels that have a label.
+
+    Args:
+        logits: Class scores before softmax.
+        label: Class indices, `ignore_index` where there is none.
+        ignore_index: The label that is left out.
+        class_weight: Optional weight of each class; the mean is then weighted too.
+
+    Shape:
+        logits (N, C, H, W), label (N, H, W), class_weight (C,) -> scalar.
+
+    Raises:
+        ValueError: logits and label differ in size.
+    """
+    if logits.shape[-2:] != label.shape[-2:]:
+        raise ValueError(
+            f"logits {tuple(logits.shape)} and label {tuple(label.shape)} differ in height or width; "
+            "resize the logits to the label with depthaware_uda.models.resize"
+        )
+    logits = _at_least_float32(logits)
+    weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
+    total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
+    valid = label != ignore_index
+    count = (weight[label.where(valid, label.new_zeros(()))] * valid).sum()
+    return total / count.clamp(min=torch.finfo(count.dtype).tiny)
+
+
+def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """Reverse Huber loss of inverse depth (Laina et al., 2016), averaged over pixels of known depth.
+
+    With e = prediction - target and c = 0.2 max|e| (a constant, without gradient): |e| where |e| <= c, else
+    (e^2 + c^2) / 2c. A perfect prediction has loss 0.
+
+    Args:
+        prediction: Predicted inverse depth.
+        target: True inverse depth, NaN where unknown.
+        valid: Further mask of the pixels that count.
+
+    Shape:
+        prediction, target and valid (N, 1, H, W) -> scalar.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
+            "resize the prediction to the target with depthaware_uda.models.resize"
+        )
+    prediction = _at_least_float32(prediction)
+    target = target.to(prediction.dtype)
+    known = target.isfinite() if valid is None else target.isfinite() & valid
+    # Where the truth is not known the prediction is compared with itself: no error, no gradient.
+    error = (prediction - target.where(known, prediction.detach())).abs()
+    threshold = 0.2 * error.detach().amax()
+    tiny = torch.finfo(error.dtype).tiny
+    quadratic = (error.square() + threshold.square()) / (2 * threshold.clamp(min=tiny))
+    loss = torch.where(error <= threshold, error, quadratic)
+    return loss.sum() / known.sum().clamp(min=1)
+
+
+def self_information(logits: Tensor) -> Tensor:
+    """Weighted self-information map -p log p / log C of AdvEnt (Vu et al., 2019), each value in 0..1/(e log C).
+
+    Its sum over classes is `normalized_entropy`.
+
+    Shape:
+        logits (N, C, H, W) -> (N, C, H, W).
+
+    Raises:
+        ValueError: There are fewer than two classes, whose entropy is not defined.
+    """
+    if logits.shape[1] < 2:
+        raise ValueError(f"self-information needs at least 2 classes, got logits of shape {tuple(logits.shape)}")
+    log_p = F.log_softmax(_at_least_float32(logits), dim=1)
+    return log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min) / -math.log(logits.shape[1])
+
+
+def normalized_entropy(logits: Tensor) -> Tensor:
+    """Entropy of the class distribution at each pixel over its maximum, in 0..1.
+
+    Shape:
+        logits (N, C, H, W) -> (N, H, W).
+    """
+    return self_information(logits).sum(dim=1)
+
+
+def entropy_loss(logits: Tensor) -> Tensor:
+    """Mean normalised entropy, the loss of MinEnt (Vu et al., 2019). Shape: (N, C, H, W) -> scalar."""
+    return normalized_entropy(logits).mean()
+
+
+def domain_loss(scores: Tensor, domain: int) -> Tensor:
+    """Binary cross-entropy of discriminator scores against one domain, 0 = source and 1 = target.
+
+    The discriminator minimises it with a map's true domain; the segmentation network, on target maps, with the source.
+
+    Args:
+        scores: The discriminator's output before the sigmoid, any shape.
+        domain: 0 or 1.
+    """
+    scores = _at_least_float32(scores)
+    return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))

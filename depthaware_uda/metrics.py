@@ -1,0 +1,105 @@
+"""Segmentation and depth measures: one global confusion matrix, and depth errors over pixels of known depth."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+
+from depthaware_uda.labels import IGNORE_INDEX
+
+__all__ = ["DepthErrors", "DepthMeter", "confusion_matrix", "iou_per_class", "pixel_accuracy"]
+
+
+def confusion_matrix(
+    prediction: Tensor, label: Tensor, num_classes: int, *, ignore_index: int = IGNORE_INDEX
+) -> Tensor:
+    """Counts of (label, prediction) pairs, on the device of the inputs.
+
+    Args:
+        prediction: Class indices in 0..num_classes-1.
+        label: Class indices, `ignore_index` where a pixel does not count.
+        num_classes: Number of classes C.
+        ignore_index: The label that is left out.
+
+    Shape:
+        prediction and label alike -> (C, C) int64, row: label, column: prediction.
+
+    Raises:
+        ValueError: The shapes differ, or an index is not a class.
+    """
+    if prediction.shape != label.shape:
+        raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
+    valid = label != ignore_index
+    label, prediction = label[valid].long(), prediction[valid].long()
+    for name, index in (("label", label), ("prediction", prediction)):
+        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < num_classes:
+            raise ValueError(
+                f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
+                f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
+            )
+    counts = torch.bincount(label * num_classes + prediction, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def iou_per_class(confusion: Tensor) -> Tensor:
+    """Intersection over union of every class; NaN for a class that no label shows. Shape: (C, C) -> (C,) float64."""
+    counts = confusion.double()
+    intersection = counts.diagonal()
+    union = counts.sum(0) + counts.sum(1) - intersection
+    absent = counts.sum(1) == 0
+    return (intersection / union.clamp(min=1)).masked_fill(absent, torch.nan)
+
+
+def pixel_accuracy(confusion: Tensor) -> float:
+    """Share of labelled pixels with the right class; NaN if there is none. Shape: (C, C)."""
+    counts = confusion.double()
+    return float(counts.diagonal().sum() / counts.sum())
+
+
+@dataclass(frozen=True)
+class DepthErrors:
+    """Errors of predicted depth in metres, over `pixels` pixels of known depth (Eigen et al., 2014)."""
+
+    abs_rel: float
+    """Mean of |prediction - truth| / truth."""
+    rmse: float
+    """Root of the mean squared error, metres."""
+    delta_1_25: float
+    """Share of pixels where prediction / truth or its inverse is below 1.25."""
+    pixels: int
+
+    def to_dict(self) -> dict[str, float | int]:
+        """The fields as a dictionary."""
+        return asdict(self)
+
+
+class DepthMeter:
+    """Adds up depth errors over batches; `compute` gives `DepthErrors`, or None if no depth was known.
+
+    Depth is compared where the truth is known, above 0 and no farther than `max_metres`.
+    """
+
+    def __init__(self, *, max_metres: float = 80.0) -> None:
+        self.max_metres = max_metres
+        self._sums = torch.zeros(4, dtype=torch.float64)
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add a batch of predicted and true metres of the same shape (NaN truth is unknown)."""
+        known = (truth > 0) & (truth <= self.max_metres)
+        predicted = prediction[known].double().clamp(min=1e-3)
+        true = truth[known].double()
+        error = predicted - true
+        ratio = torch.maximum(predicted / true, true / predicted)
+        count = torch.tensor(float(true.numel()), dtype=torch.float64, device=true.device)
+        sums = torch.stack([(error.abs() / true).sum(), error.square().sum(), (ratio < 1.25).double().sum(), count])
+        self._sums += sums.cpu()
+
+    def compute(self) -> DepthErrors | None:
+        """The errors so far."""
+        count = int(self._sums[3])
+        if count == 0:
+            return None
+        abs_rel, squared, close = (self._sums[:3] / count).tolist()
+        return DepthErrors(abs_rel=abs_rel, rmse=squared**0.5, delta_1_25=close, pixels=count)

@@ -1,0 +1,27 @@
+"""Networks and their pieces; each piece works alone."""
+
+from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
+from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
+from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
+from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.resize import resize, resize_output
+from depthaware_uda.models.segmenter import DepthSegmenter, create_model
+
+__all__ = [
+    "MIN_DISCRIMINATOR_SIZE",
+    "ASPPv2",
+    "CaffeResNet101",
+    "ChannelAttention",
+    "DadaDepthHead",
+    "DepthAttentionHead",
+    "DepthAwareFusion",
+    "DepthGate",
+    "DepthSegmenter",
+    "FusionMode",
+    "Normalization",
+    "TimmBackbone",
+    "create_discriminator",
+    "create_model",
+    "resize",
+    "resize_output",
+]

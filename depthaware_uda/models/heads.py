@@ -1,0 +1,191 @@
+"""Heads of the method: depth with channel-wise attention, the gate from depth to semantics, the ASPP-v2 classifier.
+
+Each works alone, on feature maps from anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["ASPPv2", "ChannelAttention", "DadaDepthHead", "DepthAttentionHead", "DepthGate"]
+
+
+def _interpolate(features: Tensor, size: torch.Size) -> Tensor:
+    if features.shape[-2:] == size:
+        return features
+    return F.interpolate(features, size=size, mode="bilinear", align_corners=True)
+
+
+class ConvBlock(nn.Sequential):
+    """Convolution without bias, batch norm, ReLU; the size is kept. Shape: (N, C, H, W) -> (N, out, H, W)."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ChannelAttention(nn.Module):
+    """Weigh channels by what the whole image shows (squeeze and excitation; Hu et al., 2018).
+
+    Args:
+        channels: Channels C of the features.
+        reduction: C over the width of the bottleneck.
+
+    Shape:
+        (N, C, H, W) -> (N, C, H, W).
+    """
+
+    def __init__(self, channels: int, *, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.excite = nn.Conv2d(hidden, channels, 1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Multiply each channel by its weight in 0..1."""
+        pooled = features.mean(dim=(2, 3), keepdim=True)
+        return features * torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))))
+
+
+class DepthAttentionHead(nn.Module):
+    """Depth head with channel-wise attention (the DAF paper's depth branch).
+
+    Every stage is weighed by `ChannelAttention`, projected to `hidden` channels (5x5 convolution, batch norm, ReLU) and
+    resized to the size of one of them; the stages are concatenated and merged into the **depth features**, from
+    which two further 5x5 convolutions predict inverse depth. There is no activation on the prediction.
+
+    Args:
+        in_channels: Channels of each stage, any number of stages of any strides.
+        hidden: Channels that each stage is projected to.
+        reduction: Bottleneck of the attention.
+        attention: Set to False to leave the attention out.
+        output_stage: Index of the stage whose size the depth takes.
+
+    Shape:
+        stages (N, C_i, H_i, W_i) -> inverse depth (N, 1, h, w) and depth features (N, hidden * stages, h, w).
+
+    Raises:
+        ValueError: No stages, or in `forward` another number of stages than `in_channels` has.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        hidden: int = 16,
+        reduction: int = 16,
+        *,
+        attention: bool = True,
+        output_stage: int = -1,
+    ) -> None:
+        super().__init__()
+        if not in_channels:
+            raise ValueError("in_channels is empty: the depth head needs at least one stage of features")
+        if not -len(in_channels) <= output_stage < len(in_channels):
+            raise ValueError(f"output_stage {output_stage} is not one of the {len(in_channels)} stages")
+        self.output_stage = output_stage
+        self.out_channels = width = hidden * len(in_channels)
+        self.attention = nn.ModuleList(
+            ChannelAttention(channels, reduction=reduction) if attention else nn.Identity() for channels in in_channels
+        )
+        self.projections = nn.ModuleList(ConvBlock(channels, hidden, 5) for channels in in_channels)
+        self.merge = ConvBlock(width, width, 5)
+        self.refine = ConvBlock(width, width, 5)
+        self.predict = nn.Conv2d(width, 1, 5, padding=2)
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Predict (inverse_depth, depth_features) from one feature map a stage."""
+        if len(features) != len(self.projections):
+            raise ValueError(f"expected features of {len(self.projections)} stages, got {len(features)}")
+        size = features[self.output_stage].shape[-2:]
+        stages = zip(self.attention, self.projections, features, strict=True)
+        projected = [_interpolate(project(attend(stage)), size) for attend, project, stage in stages]
+        depth_features = self.merge(torch.cat(projected, dim=1))
+        return self.predict(self.refine(depth_features)), depth_features
+
+
+class DadaDepthHead(nn.Module):
+    """Depth head of DADA (Vu et al., 2019b): three convolutions on the last stage, averaged into inverse depth.
+
+    1x1 C -> C/4, 3x3, 1x1 -> 128, ReLU between; the mean over the 128 channels is the inverse depth.
+
+    Args:
+        in_channels: Channels of each stage; only the last stage is used.
+        out_channels: Channels of the depth features.
+
+    Shape:
+        stages (N, C_i, H_i, W_i) -> inverse depth (N, 1, h, w) and depth features (N, out_channels, h, w) of the last.
+    """
+
+    def __init__(self, in_channels: Sequence[int], *, out_channels: int = 128) -> None:
+        super().__init__()
+        if not in_channels:
+            raise ValueError("in_channels is empty: the depth head needs at least one stage of features")
+        self.out_channels = out_channels
+        widths = (in_channels[-1], in_channels[-1] // 4, in_channels[-1] // 4, out_channels)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(before, after, kernel, padding=kernel // 2)
+            for (before, after), kernel in zip(pairwise(widths), (1, 3, 1), strict=True)
+        )
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Predict (inverse_depth, depth_features) from the last stage."""
+        first, middle, last = self.convolutions
+        depth_features = last(F.relu(middle(F.relu(first(features[-1])))))
+        return depth_features.mean(dim=1, keepdim=True), depth_features
+
+
+class DepthGate(nn.Module):
+    """Multiply semantic features by a 1x1 convolution and ReLU of depth features, resized to them if need be.
+
+    Args:
+        depth_channels: Channels of the depth features.
+        channels: Channels C of the semantic features.
+
+    Shape:
+        features (N, C, H, W), depth_features (N, depth_channels, h, w) -> (N, C, H, W).
+    """
+
+    def __init__(self, depth_channels: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(depth_channels, channels, 1)
+
+    def forward(self, features: Tensor, depth_features: Tensor) -> Tensor:
+        """Gate the features."""
+        return features * F.relu(self.conv(_interpolate(depth_features, features.shape[-2:])))
+
+
+class ASPPv2(nn.Module):
+    """Classifier of DeepLab-v2 (Chen et al., 2017): the sum of dilated 3x3 convolutions.
+
+    Args:
+        in_channels: Channels of the features.
+        num_classes: Classes C.
+        dilations: Dilation, and padding, of each convolution.
+
+    Shape:
+        (N, in_channels, H, W) -> logits (N, C, H, W).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, *, dilations: Sequence[int] = (6, 12, 18, 24)) -> None:
+        super().__init__()
+        if not dilations:
+            raise ValueError("dilations is empty: the classifier is the sum of one convolution a dilation")
+        self.branches = nn.ModuleList(
+            nn.Conv2d(in_channels, num_classes, 3, padding=dilation, dilation=dilation) for dilation in dilations
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Class scores before softmax."""
+        first, *rest = self.branches
+        logits: Tensor = first(features)
+        for branch in rest:
+            logits = logits + branch(features)
+        return logits

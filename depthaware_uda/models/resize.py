@@ -1,0 +1,42 @@
+"""The one way maps change size: bilinear, corners aligned, as in the published method."""
+
+from __future__ import annotations
+
+from typing import overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["resize", "resize_output"]
+
+
+@overload
+def resize(maps: Tensor, size: tuple[int, int] | torch.Size) -> Tensor: ...
+@overload
+def resize(maps: None, size: tuple[int, int] | torch.Size) -> None: ...
+def resize(maps: Tensor | None, size: tuple[int, int] | torch.Size) -> Tensor | None:
+    """Resize maps bilinearly with aligned corners; None, and maps of that size already, pass through.
+
+    Half precision is raised to float32 first: resized maps feed losses.
+
+    Args:
+        maps: Logits, inverse depth or features.
+        size: Height and width to reach.
+
+    Shape:
+        (N, C, h, w) -> (N, C, H, W).
+    """
+    if maps is None:
+        return None
+    maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    if maps.shape[-2:] == torch.Size(size):
+        return maps
+    return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=True)
+
+
+def resize_output(output: SegDepthOutput, size: tuple[int, int] | torch.Size) -> SegDepthOutput:
+    """Both maps of a model's output at one size, usually the input's."""
+    return SegDepthOutput(resize(output.logits, size), resize(output.inverse_depth, size))

@@ -1,0 +1,230 @@
+"""The segmentation network with a depth branch, and the factory that builds it from a name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from depthaware_uda.files import atomic_folder, write_json
+from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
+from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.resize import resize
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]
+
+DepthHeadName = Literal["attention", "dada"]
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class Backbone(Protocol):
+    """What `DepthSegmenter` asks of a backbone: stages, their channels and strides, and its pixel statistics."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    pixels: PixelStatistics
+
+    def __call__(self, image: Tensor, /) -> list[Tensor]: ...
+
+
+class DepthSegmenter(nn.Module):
+    """Backbone, depth head, gate and classifier, composed: semantic features are gated by depth features.
+
+    Args:
+        backbone: Gives one feature map a stage; the last one is classified.
+        classifier: Maps the (gated) last stage to logits.
+        depth_head: Maps the stages to (inverse_depth, depth_features); None for a network without depth.
+        gate: Maps (last stage, depth_features) to gated features; None leaves them as they are.
+        depth_size: Fixed size that inverse depth is resized to; the published code has (228, 304), None keeps its own.
+        label_space: The classes that the logits stand for, if they have names.
+
+    Shape:
+        image (N, 3, H, W), RGB in 0..1 -> logits (N, C, h, w) at the backbone's stride, inverse depth (N, 1, h', w').
+
+    Raises:
+        ValueError: In `forward`, an image that is not (N, 3, H, W) or is smaller than the stride.
+    """
+
+    config: dict[str, Any] | None = None
+    """The arguments of `create_model`, for a network that it built."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        classifier: nn.Module,
+        *,
+        depth_head: nn.Module | None = None,
+        gate: nn.Module | None = None,
+        depth_size: tuple[int, int] | None = None,
+        label_space: LabelSpace | None = None,
+    ) -> None:
+        super().__init__()
+        if gate is not None and depth_head is None:
+            raise ValueError("a gate needs a depth_head, whose depth features it multiplies in")
+        self.normalization = Normalization(backbone.pixels)
+        self.backbone = backbone
+        self.depth_head = depth_head
+        self.gate = gate
+        self.classifier = classifier
+        self.depth_size = depth_size
+        self.label_space = label_space
+        self.stride = max(backbone.strides)
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        """Logits and inverse depth of a batch of images."""
+        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < self.stride:
+            raise ValueError(
+                f"image must be (N, 3, H, W) with H and W at least {self.stride}, the network's stride; "
+                f"got {tuple(image.shape)}"
+            )
+        stages = self.backbone(self.normalization(image))
+        features = stages[-1]
+        if self.depth_head is None:
+            return SegDepthOutput(self.classifier(features), None)
+        inverse_depth, depth_features = self.depth_head(stages)
+        if self.gate is not None:
+            features = self.gate(features, depth_features)
+        if self.depth_size is not None:
+            inverse_depth = resize(inverse_depth, self.depth_size)
+        return SegDepthOutput(self.classifier(features), inverse_depth)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        """Trainable parameters by group, ``"backbone"`` and ``"heads"``, every tensor once."""
+        backbone = {id(p) for p in self.backbone.parameters()} if isinstance(self.backbone, nn.Module) else set()
+        groups: dict[str, list[nn.Parameter]] = {"backbone": [], "heads": []}
+        for parameter in self.parameters():
+            if parameter.requires_grad:
+                groups["backbone" if id(parameter) in backbone else "heads"].append(parameter)
+        return groups
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` and `model.safetensors`; `load_pretrained(folder)` gives the model back.
+
+        Raises:
+            ValueError: The network was composed by hand, so that no name can rebuild it.
+        """
+        if self.config is None:
+            raise ValueError(
+                "save_pretrained needs a model built by create_model; for one composed by hand "
+                "save its state_dict() with safetensors"
+            )
+        with atomic_folder(folder) as partial:
+            write_json(partial / CONFIG_FILE, self.config)
+            save_file({key: value.contiguous() for key, value in self.state_dict().items()}, partial / WEIGHTS_FILE)
+
+
+def _initialize_heads(model: DepthSegmenter, *, open_gate: bool) -> None:
+    """Every convolution of the heads starts from N(0, 0.01), as published.
+
+    With `open_gate` the gate starts at 1: features of a network without trained backbone then pass unscaled.
+    """
+    for head in (model.depth_head, model.gate, model.classifier):
+        for module in head.modules() if head is not None else ():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, std=0.01)
+    if open_gate and isinstance(model.gate, DepthGate) and model.gate.conv.bias is not None:
+        nn.init.ones_(model.gate.conv.bias)
+
+
+def create_model(
+    name: str,
+    num_classes: int,
+    *,
+    label_space: str | LabelSpace | None = None,
+    depth_head: DepthHeadName | None = "attention",
+    channel_attention: bool = True,
+    gate: bool = True,
+    dilations: Sequence[int] = (6, 12, 18, 24),
+    depth_size: tuple[int, int] | None = None,
+    output_stride: int | None = 8,
+    pretrained_backbone: bool = False,
+    backbone_arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> DepthSegmenter:
+    """Build a segmentation network with a depth branch.
+
+    Args:
+        name: ``"deeplabv2_resnet101"``, the published network, or ``"timm/NAME"``, the same heads on any timm backbone
+            that offers features.
+        num_classes: Number of classes C.
+        label_space: The classes' label space, by name or itself; kept with the weights and in every table.
+        depth_head: ``"attention"`` (`DepthAttentionHead`), ``"dada"`` (`DadaDepthHead`), or None for no depth.
+        channel_attention: Channel attention in the attention head.
+        gate: Multiply semantic features by gated depth features.
+        dilations: Dilations of the classifier; large ones want large images.
+        depth_size: Resize inverse depth to this fixed size; the published code has (228, 304).
+        output_stride: Stride of a timm backbone's last stage, None for its own. The ResNet-101 has 8.
+        pretrained_backbone: Load timm's weights into a timm backbone.
+        backbone_arguments: Further keyword arguments of a timm network.
+        seed: Draw the initial weights from this seed, leaving torch's generator as it was; None draws from that one.
+
+    Raises:
+        ValueError: Unknown name (near names are suggested), or arguments that do not fit each other.
+    """
+    space = None if label_space is None else get_label_space(label_space)
+    if num_classes < 2:
+        raise ValueError(f"num_classes must be at least 2, got {num_classes}")
+    if space is not None and len(space) != num_classes:
+        raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
+    if depth_head is not None and depth_head not in get_args(DepthHeadName):
+        raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
+    config = {
+        "name": name,
+        "num_classes": num_classes,
+        "label_space": None if space is None else space.name,
+        "depth_head": depth_head,
+        "channel_attention": channel_attention,
+        "gate": gate,
+        "dilations": list(dilations),
+        "depth_size": None if depth_size is None else list(depth_size),
+        "output_stride": output_stride,
+        "backbone_arguments": dict(backbone_arguments or {}),
+    }
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        backbone: CaffeResNet101 | TimmBackbone
+        if name == "deeplabv2_resnet101":
+            if pretrained_backbone or backbone_arguments:
+                raise ValueError(
+                    "deeplabv2_resnet101 takes neither pretrained_backbone nor backbone_arguments: its weights come "
+                    "from a converted checkpoint"
+                )
+            backbone = CaffeResNet101()
+            for module in backbone.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.normal_(module.weight, std=0.01)
+        elif name.startswith("timm/"):
+            backbone = TimmBackbone(
+                name.removeprefix("timm/"),
+                output_stride=output_stride,
+                pretrained=pretrained_backbone,
+                arguments=backbone_arguments,
+            )
+        else:
+            raise ValueError(f"unknown model {name!r}: expected 'deeplabv2_resnet101' or 'timm/NAME'")
+        head: DepthAttentionHead | DadaDepthHead | None = None
+        if depth_head == "attention":
+            # Depth takes the size of the first stage at stride 8, as layer2 of the published network.
+            stage = next((i for i, stride in enumerate(backbone.strides) if stride >= 8), -1)
+            head = DepthAttentionHead(backbone.channels, attention=channel_attention, output_stage=stage)
+        elif depth_head == "dada":
+            head = DadaDepthHead(backbone.channels)
+        model = DepthSegmenter(
+            backbone,
+            ASPPv2(backbone.channels[-1], num_classes, dilations=dilations),
+            depth_head=head,
+            gate=DepthGate(head.out_channels, backbone.channels[-1]) if head is not None and gate else None,
+            depth_size=depth_size,
+            label_space=space,
+        )
+        _initialize_heads(model, open_gate=isinstance(backbone, TimmBackbone))
+    model.config = config
+    return model

@@ -1,0 +1,217 @@
+"""Pseudo-labels: a network's own confident predictions on the target, written to disk and read back by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torchvision import tv_tensors
+
+from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.files import atomic_path, read_json, safe_join, write_json
+from depthaware_uda.inference import predict_batches
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label", "write_pseudo_labels"]
+
+RECORD_FILE = "pseudo_labels.json"
+_BINS = 1000
+
+
+def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
+    """The most likely class where its probability reaches the threshold, else 255.
+
+    Args:
+        logits: Class scores before softmax.
+        threshold: One probability, or one a class; 0 keeps every pixel.
+
+    Shape:
+        logits (N, C, H, W), threshold scalar or (C,) -> (N, H, W) int64.
+    """
+    confidence, label = logits.softmax(1).max(1)
+    if isinstance(threshold, Tensor):
+        threshold = threshold.to(confidence)[label]
+    return label.masked_fill(confidence < threshold, IGNORE_INDEX)
+
+
+def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1.0) -> Tensor:
+    """Confidence above which the most confident `proportion` of each class's pixels lie (class-balanced, Zou 2018).
+
+    Args:
+        histogram: Pixels by predicted class and confidence bin over 0..1.
+        proportion: Share of each class's pixels to keep, in 0..1.
+        ceiling: No threshold is higher: more is kept where the network is sure.
+
+    Shape:
+        histogram (C, bins) -> (C,).
+    """
+    bins = histogram.shape[1]
+    from_top = histogram.flip(1).cumsum(1)
+    kept = (from_top <= proportion * from_top[:, -1:]).sum(1)
+    # At least the best bin of a class is kept, so that no class loses all its labels.
+    lowest = (bins - kept.clamp(min=1)).double() / bins
+    return lowest.clamp(max=ceiling)
+
+
+class PseudoLabels:
+    """A folder of pseudo-labels that `write_pseudo_labels` wrote.
+
+    Raises:
+        FileNotFoundError: The folder is not there, or its writing was not finished.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        record_file = self.folder / RECORD_FILE
+        if not record_file.is_file():
+            raise FileNotFoundError(f"{record_file} is missing: no pseudo-labels there, or their writing was cut off")
+        self.record: dict[str, Any] = read_json(record_file)
+        self.names: tuple[str, ...] = tuple(self.record["names"])
+
+    def path(self, name: str) -> Path:
+        """Label file of a sample name."""
+        return _label_path(self.folder, name)
+
+    def read(self, name: str) -> Tensor:
+        """Label of a sample name, (H, W) int64 with 255 where the network was not sure."""
+        try:
+            with Image.open(self.path(name)) as image:
+                return torch.from_numpy(np.array(image, np.int64))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.folder} holds no pseudo-label of {name!r}") from None
+
+
+class PseudoLabelled:
+    """A data set whose labels are pseudo-labels; labels and depth of its own are dropped.
+
+    Args:
+        dataset: The images.
+        labels: Pseudo-labels of every one of them.
+    """
+
+    def __init__(self, dataset: SampleDataset, labels: PseudoLabels) -> None:
+        self.dataset = dataset
+        self.labels = labels
+        self.names = sample_names(dataset)
+        if missing := sorted(set(self.names) - set(labels.names)):
+            raise ValueError(
+                f"{labels.folder} lacks pseudo-labels of {len(missing)} samples, for instance {missing[:3]}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        label = self.labels.read(sample["name"])
+        if label.shape != sample["image"].shape[-2:]:
+            raise ValueError(
+                f"pseudo-label of {sample['name']!r} has size {tuple(label.shape)}, "
+                f"its image {tuple(sample['image'].shape[-2:])}"
+            )
+        return {"image": sample["image"], "label": tv_tensors.Mask(label), "name": sample["name"]}
+
+
+def _label_path(folder: Path, name: str) -> Path:
+    path = safe_join(folder, name)
+    return path.with_name(f"{path.name}.png")
+
+
+def _confident_labels(
+    model: nn.Module, dataset: SampleDataset, **loading: Any
+) -> Iterator[tuple[list[str], Tensor, Tensor]]:
+    for batch, output in predict_batches(model, dataset, **loading):
+        confidence, label = output.logits.softmax(1).max(1)
+        yield batch["name"], label, confidence
+
+
+def write_pseudo_labels(
+    model: nn.Module,
+    dataset: SampleDataset,
+    folder: str | Path,
+    *,
+    threshold: float = 0.9,
+    proportion: float | None = None,
+    preview: str | LabelSpace | None = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    progress: bool = False,
+) -> PseudoLabels:
+    """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
+
+    The record is written last: a folder with one is complete.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        dataset: The target images; labels they may have are not looked at.
+        folder: Where the files go.
+        threshold: Least probability of a label; 0 keeps every pixel.
+        proportion: Keep at least this share of every class's pixels, the most confident ones: the threshold of a class
+            falls below `threshold` where the network is less sure of it. This takes a second pass over the images.
+        preview: Label space whose colours a preview beside every label has (`NAME.color.png`); None writes none.
+        batch_size: Images at once; more than 1 needs images of one size.
+        num_workers: Processes that read samples.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: threshold or proportion out of 0..1, an empty data set, or a name that would leave the folder.
+    """
+    for argument, value in (("threshold", threshold), ("proportion", proportion)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{argument} must lie in 0..1, got {value}")
+    folder = Path(folder)
+    loading = {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "progress": "pseudo-labels" if progress else None,
+    }
+    space = None if preview is None else get_label_space(preview)
+    limits: Tensor | None = None
+    if proportion is not None:
+        limits = class_thresholds(_confidence_histogram(model, dataset, loading), proportion, ceiling=threshold)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
+    names: list[str] = []
+    counts: Tensor = torch.zeros(256, dtype=torch.int64)
+    for batch_names, label, confidence in _confident_labels(model, dataset, **loading):
+        limit = threshold if limits is None else limits.to(confidence)[label]
+        kept = label.masked_fill(confidence < limit, IGNORE_INDEX).to(torch.uint8).cpu()
+        counts += torch.bincount(kept.flatten().long(), minlength=256)
+        for name, values in zip(batch_names, kept.numpy(), strict=True):
+            path = _label_path(folder, name)
+            with atomic_path(path) as partial:
+                Image.fromarray(values).save(partial)
+            if space is not None:
+                with atomic_path(path.with_suffix(".color.png")) as partial:
+                    Image.fromarray(space.colorize(values)).save(partial)
+        names += batch_names
+    record = {
+        "threshold": threshold,
+        "proportion": proportion,
+        "class_thresholds": None if limits is None else limits.tolist(),
+        "coverage": 1 - int(counts[IGNORE_INDEX]) / int(counts.sum()),
+        "pixels_per_class": counts[: int(counts[:IGNORE_INDEX].nonzero().amax()) + 1].tolist()
+        if counts[:IGNORE_INDEX].any()
+        else [],
+        "names": names,
+    }
+    write_json(folder / RECORD_FILE, record)
+    return PseudoLabels(folder)
+
+
+def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:
+    histogram: Tensor | None = None
+    for batch, output in predict_batches(model, dataset, **loading):
+        del batch
+        confidence, label = output.logits.softmax(1).max(1)
+        classes = output.logits.shape[1]
+        bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
+        counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS).cpu()
+        histogram = counts if histogram is None else histogram + counts
+    assert histogram is not None  # an empty data set has raised
+    return histogram.reshape(-1, _BINS)

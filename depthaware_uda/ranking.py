@@ -1,0 +1,190 @@
+"""Ranking of target images by depth-aware entropy, and the split into an easy and a hard domain (IDA)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda.files import atomic_path, read_json, write_json
+from depthaware_uda.inference import predict_batches
+from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.models.fusion import DepthAwareFusion
+from depthaware_uda.types import SampleDataset
+
+__all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
+
+DEFAULT_FRACTION = 0.66
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
+
+
+def _write_names(path: Path, names: tuple[str, ...]) -> None:
+    with atomic_path(path) as partial:
+        partial.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    return tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line)
+
+
+@dataclass(frozen=True)
+class TargetSplit:
+    """Names of the target images by difficulty: `easy` is the sub-source domain, `hard` the sub-target one."""
+
+    easy: tuple[str, ...]
+    hard: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for side, names in (("easy", self.easy), ("hard", self.hard)):
+            if not names:
+                raise ValueError(f"the {side} side of the split is empty; rank more images or choose another fraction")
+        if both := sorted(set(self.easy) & set(self.hard)):
+            raise ValueError(f"{len(both)} images are both easy and hard, for instance {both[:3]}")
+
+    def save(self, folder: str | Path) -> None:
+        """Write `easy.txt` and `hard.txt`, one name a line."""
+        _write_names(Path(folder) / "easy.txt", self.easy)
+        _write_names(Path(folder) / "hard.txt", self.hard)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> TargetSplit:
+        """Read what `save` wrote."""
+        return cls(_read_names(Path(folder) / "easy.txt"), _read_names(Path(folder) / "hard.txt"))
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Target images by ascending score: the first one is the easiest.
+
+    Args:
+        names: Sample names, easiest first.
+        scores: Their scores, ascending.
+        fraction: Share of the images that `split` calls easy unless told otherwise.
+    """
+
+    names: tuple[str, ...]
+    scores: tuple[float, ...]
+    fraction: float = DEFAULT_FRACTION
+
+    def __post_init__(self) -> None:
+        _check_fraction(self.fraction)
+        if len(self.names) != len(self.scores):
+            raise ValueError(f"{len(self.names)} names but {len(self.scores)} scores")
+        if any(not math.isfinite(score) for score in self.scores):
+            bad = next(name for name, score in zip(self.names, self.scores, strict=True) if not math.isfinite(score))
+            raise ValueError(f"the score of {bad!r} is not finite; the model's output is damaged")
+        if list(self.scores) != sorted(self.scores):
+            raise ValueError("scores must ascend; Ranking.from_scores sorts them")
+
+    @classmethod
+    def from_scores(cls, scores: dict[str, float], *, fraction: float = DEFAULT_FRACTION) -> Ranking:
+        """Sort scores by name; equal scores keep the order they came in."""
+        ordered = sorted(scores.items(), key=lambda item: item[1])
+        return cls(tuple(name for name, _ in ordered), tuple(score for _, score in ordered), fraction)
+
+    def split(self, fraction: float | None = None) -> TargetSplit:
+        """The first int(n * fraction) images are easy, the others hard."""
+        fraction = self.fraction if fraction is None else fraction
+        _check_fraction(fraction)
+        count = int(len(self.names) * fraction)
+        return TargetSplit(self.names[:count], self.names[count:])
+
+    def save(self, path: str | Path) -> None:
+        """Write names and scores as JSON."""
+        write_json(path, {"fraction": self.fraction, "names": self.names, "scores": self.scores})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Ranking:
+        """Read what `save` wrote."""
+        record = read_json(path)
+        return cls(tuple(record["names"]), tuple(record["scores"]), record["fraction"])
+
+
+def rare_class_weight(prediction: Tensor, rare: tuple[int, ...]) -> Tensor:
+    """Factor (R - r) / R + 0.5 for an image in which r of the R rare classes are predicted: 0.5 to 1.5.
+
+    Images that show rare classes become easier, so that those classes have pseudo-labels.
+
+    Shape:
+        prediction (N, H, W) -> (N,).
+    """
+    shown = torch.stack([(prediction == index).flatten(1).any(1) for index in rare]).sum(0)
+    return (len(rare) - shown) / len(rare) + 0.5
+
+
+class EntropyRanker:
+    """Score target images by the mean of their depth-aware map, at the image's size.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        fusion: The map that is averaged; ``DepthAwareFusion(mode="entropy")`` ranks as IntraDA does.
+        fraction: Share of the images that the ranking calls easy.
+        rare_class_weighting: Multiply the score by `rare_class_weight`.
+        label_space: Where the rare classes are named; by default the data set's or the model's.
+        batch_size: Images at once; more than 1 needs images of one size.
+        num_workers: Processes that read samples.
+        progress: Show a progress bar.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fusion: DepthAwareFusion | None = None,
+        fraction: float = DEFAULT_FRACTION,
+        rare_class_weighting: bool = False,
+        *,
+        label_space: str | LabelSpace | None = None,
+        batch_size: int = 1,
+        num_workers: int = 0,
+        progress: bool = False,
+    ) -> None:
+        _check_fraction(fraction)
+        self.model = model
+        self.fusion = DepthAwareFusion() if fusion is None else fusion
+        self.fraction = fraction
+        self.rare_class_weighting = rare_class_weighting
+        self.label_space = label_space
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.progress = progress
+
+    def _rare_classes(self, dataset: SampleDataset) -> tuple[int, ...]:
+        known = self.label_space or getattr(dataset, "label_space", None) or getattr(self.model, "label_space", None)
+        if known is None:
+            raise ValueError("rare_class_weighting needs a label_space that names the rare classes; none is known")
+        space = get_label_space(known)
+        if not space.rare:
+            raise ValueError(f"rare_class_weighting: label space {space.name!r} names no rare class")
+        return space.indices(space.rare)
+
+    def rank(self, dataset: SampleDataset) -> Ranking:
+        """Rank the images of a data set; labels and depth it may have are not looked at.
+
+        Raises:
+            ValueError: The data set is empty or has two samples of one name.
+        """
+        rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
+        names: list[str] = []
+        scores: list[float] = []
+        for batch, output in predict_batches(
+            self.model,
+            dataset,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            progress="rank" if self.progress else None,
+        ):
+            score = self.fusion(output.logits, output.inverse_depth).mean(dim=(1, 2, 3))
+            if rare:
+                score = score * rare_class_weight(output.logits.argmax(1), rare)
+            names += batch["name"]
+            scores += score.tolist()
+        if len(set(names)) != len(names):
+            raise ValueError("two samples of the data set share a name; names must be unique")
+        return Ranking.from_scores(dict(zip(names, scores, strict=True)), fraction=self.fraction)

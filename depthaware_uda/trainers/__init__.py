@@ -1,0 +1,22 @@
+"""The stages of the method, on one base."""
+
+from depthaware_uda.trainers.base import Trainer, TrainResult
+from depthaware_uda.trainers.config import AdversarialConfig, DAFConfig, IDAConfig, ISLConfig, TrainerConfig
+from depthaware_uda.trainers.daf import DAFTrainer
+from depthaware_uda.trainers.ida import IDATrainer
+from depthaware_uda.trainers.isl import ISLTrainer
+from depthaware_uda.trainers.log import read_log
+
+__all__ = [
+    "AdversarialConfig",
+    "DAFConfig",
+    "DAFTrainer",
+    "IDAConfig",
+    "IDATrainer",
+    "ISLConfig",
+    "ISLTrainer",
+    "TrainResult",
+    "Trainer",
+    "TrainerConfig",
+    "read_log",
+]

@@ -1,0 +1,39 @@
+"""Exponential moving average of a model's weights (Polyak averaging)."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+__all__ = ["WeightAverage"]
+
+
+class WeightAverage:
+    """A copy of a model that follows it: average <- decay * average + (1 - decay) * weights.
+
+    Over the first steps the decay is smaller, min(decay, (1 + step) / (10 + step)), so that the average soon forgets
+    where training started. Floating-point buffers are averaged too, integer ones copied.
+
+    Args:
+        model: The model to follow; the copy lies on its device.
+        decay: In 0..1, the inertia of the average.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.module = copy.deepcopy(model).requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Follow the model after a step, counted from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averages, weights = [], []
+        for average, weight in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
+            if average.is_floating_point():
+                averages.append(average)
+                weights.append(weight)
+            else:
+                average.copy_(weight)
+        torch._foreach_lerp_(averages, weights, 1 - decay)

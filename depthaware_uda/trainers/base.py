@@ -1,0 +1,445 @@
+"""The training loop that every stage shares; a subclass says what a step computes.
+
+It owns device, precision, accumulation, schedules, averaging, validation, checkpoints, resume, logging and progress.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.depth import to_inverse_depth
+from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.files import read_json, write_json
+from depthaware_uda.inference import evaluating
+from depthaware_uda.losses import berhu, cross_entropy
+from depthaware_uda.models.resize import resize_output
+from depthaware_uda.trainers.averaging import WeightAverage
+from depthaware_uda.trainers.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    save_checkpoint,
+)
+from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.log import RunLog
+from depthaware_uda.trainers.streams import Augmentation, seeded, stream
+from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
+
+__all__ = ["TrainResult", "Trainer"]
+
+RUN_FILE = "run.json"
+ConfigT = TypeVar("ConfigT", bound=TrainerConfig)
+Losses = dict[str, Tensor]
+
+# What may change between a run and its resumption: none of it changes a weight.
+_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every"})
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `Trainer.fit` did."""
+
+    steps: int
+    """Steps trained in all, those before a resume included."""
+    final: EvaluationResult | None
+    """Evaluation of the weights that the model ends with, or None without validation data."""
+    best_miou: float | None
+    best_step: int | None
+    """The validation with the highest mIoU; its weights are in `best` of the output folder."""
+    history: list[dict[str, Any]] = field(repr=False)
+    """The records of the log: losses, learning rates and validations by step."""
+
+
+class Trainer(ABC, Generic[ConfigT]):
+    """Base of the stages. `fit` runs the stage; `step` is for users with a loop of their own.
+
+    Args:
+        model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`; it is trained in place. If it has
+            ``parameter_groups()`` with the groups "backbone" and "heads", each has its own learning rate.
+        config: Settings of the stage.
+        output_dir: Folder of checkpoints, log and weights; None keeps nothing on disk.
+        val: Labelled samples to validate on; they never influence the weights.
+        augment: Called with every training sample of every domain, pseudo-label included.
+        device: Where to train; by default CUDA if there is any, else the CPU.
+        progress: Show progress bars.
+
+    Raises:
+        ValueError: Data and model do not fit each other, or a data set is empty.
+    """
+
+    domains: ClassVar[tuple[str, ...]]
+    """Names of the domains that a step needs."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        config: ConfigT,
+        *,
+        output_dir: str | Path | None = None,
+        val: SampleDataset | None = None,
+        augment: Augmentation | None = None,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.model = model.to(self.device)
+        self.config = config
+        self.output_dir = None if output_dir is None else Path(output_dir)
+        self.val = val
+        self.augment = augment
+        self.progress = progress
+        self.step_count = 0
+        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+        self.num_classes = 0
+        self.has_depth = False
+        self._class_weight: Tensor | None = None
+        self._precision = self._autocast_dtype()
+        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._precision == torch.float16)
+        self._best: tuple[float, int] | None = None
+        self._final: EvaluationResult | None = None
+        self.optimizers = {"model": self._model_optimizer()}
+
+    # What a subclass says -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def datasets(self) -> Mapping[str, SampleDataset]:
+        """The training data of each domain, as of the current step."""
+
+    @abstractmethod
+    def compute(self, **batches: Batch) -> Losses:
+        """Compute the losses of a batch of every domain and call `backward` on what is to be minimised."""
+
+    def data_is_stale(self) -> bool:
+        """Whether `datasets` must be asked again before the current step."""
+        return False
+
+    def modules(self) -> dict[str, nn.Module]:
+        """Everything with weights, by name, for checkpoints."""
+        modules = {"model": self.model}
+        if self.average is not None:
+            modules["average"] = self.average.module
+        return modules
+
+    # Pieces of a step -----------------------------------------------------------------------------------------------
+
+    def predict(self, batch: Batch) -> SegDepthOutput:
+        """Logits and inverse depth of a batch, float32, at the size of its images."""
+        image = batch["image"]
+        with torch.autocast(self.device.type, self._precision, enabled=self._precision is not None):
+            output: SegDepthOutput = self.model(image)
+        return resize_output(output, image.shape[-2:])
+
+    def supervised(self, output: SegDepthOutput, batch: Batch, losses: Losses) -> Tensor:
+        """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
+        losses["segmentation"] = cross_entropy(output.logits, batch["label"], class_weight=self._class_weight)
+        total = losses["segmentation"]
+        if self.config.depth_weight and output.inverse_depth is not None and "depth" in batch:
+            losses["depth"] = berhu(output.inverse_depth, to_inverse_depth(batch["depth"]))
+            total = total + self.config.depth_weight * losses["depth"]
+        return total
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of a loss, scaled for accumulation and for half precision."""
+        self._scaler.scale(loss / self.config.accumulation).backward()
+
+    def step(self, **batches: Batch) -> Losses:
+        """Train one step on a collated batch of each domain.
+
+        Args:
+            **batches: One batch a domain, by the names in `domains`; each is divided into `accumulation` parts.
+
+        Returns:
+            The losses by name, detached and unweighted, averaged over the parts.
+        """
+        if set(batches) != set(self.domains):
+            raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
+        factor = self.config.learning_rate_factor(self.step_count)
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["base_lr"] * factor
+            optimizer.zero_grad(set_to_none=True)
+        self._train_mode()
+        parts = {domain: self._parts(domain, batch) for domain, batch in batches.items()}
+        losses: Losses = {}
+        with seeded(self.config.seed, self.step_count, device=self.device):
+            for index in range(self.config.accumulation):
+                computed = self.compute(**{domain: part[index] for domain, part in parts.items()})
+                for name, loss in computed.items():
+                    losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
+        for optimizer in self.optimizers.values():
+            self._scaler.step(optimizer)
+        self._scaler.update()
+        if self.average is not None:
+            self.average.update(self.model, self.step_count)
+        self.step_count += 1
+        return losses
+
+    # The loop -------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> TrainResult:
+        """Train to `max_steps`, from the last checkpoint of the output folder if there is one.
+
+        The model ends with the weights of the last step, or their average with `ema_decay`, in train mode; the best
+        ones by validation lie in `best` of the output folder, the last ones in `model`.
+
+        Raises:
+            ValueError: The output folder holds a run of another configuration, model or data.
+        """
+        self._resume()
+        log = RunLog(self.output_dir, self.step_count)
+        bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
+        batches: Iterator[dict[str, Batch]] | None = None
+        sums: dict[str, Tensor | float] = {}
+        since, began = 0, time.perf_counter()
+        try:
+            while self.step_count < self.config.max_steps:
+                if batches is None or self.data_is_stale():
+                    batches = self._batches()
+                for name, loss in self.step(**next(batches)).items():
+                    sums[name] = sums.get(name, 0) + loss
+                since += 1
+                bar.update()
+                done = self.step_count == self.config.max_steps
+                if self._due(self.config.log_every) or done:
+                    means = {name: float(total) / since for name, total in sums.items()}
+                    seconds = (time.perf_counter() - began) / since
+                    rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
+                    log.write(self.step_count, {**means, "learning_rate": rate, "seconds_per_step": seconds})
+                    bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
+                    sums, since, began = {}, 0, time.perf_counter()
+                if self._due(self.config.validate_every) or done:
+                    self._validate(log)
+                if self._due(self.config.checkpoint_every) or done:
+                    self._save()
+        finally:
+            bar.close()
+            log.close()
+        if self.average is not None:
+            self.model.load_state_dict(self.average.module.state_dict())
+        self.model.train()
+        self._export(self.model, "model")
+        best_miou, best_step = self._best or (None, None)
+        return TrainResult(self.step_count, self._final, best_miou, best_step, log.records)
+
+    def _due(self, every: int) -> bool:
+        return every > 0 and self.step_count % every == 0
+
+    def _name(self) -> str:
+        return type(self).__name__.removesuffix("Trainer")
+
+    def _batches(self) -> Iterator[dict[str, Batch]]:
+        datasets = self.datasets()
+        streams = [
+            stream(
+                datasets[domain],
+                name=domain,
+                seed=self.config.seed,
+                batch_size=self.config.batch_size,
+                start_step=self.step_count,
+                stop_step=self.config.max_steps,
+                augment=self.augment,
+                num_workers=self.config.num_workers,
+                pin_memory=self.device.type == "cuda",
+            )
+            for domain in self.domains
+        ]
+        return (dict(zip(self.domains, batches, strict=True)) for batches in zip(*streams, strict=True))
+
+    def _validate(self, log: RunLog) -> None:
+        if self.val is None:
+            return
+        model = self.model if self.average is None else self.average.module
+        result = evaluate(model, self.val)
+        self._final = result
+        values: dict[str, Any] = {"val/miou": result.miou, "val/pixel_accuracy": result.pixel_accuracy}
+        log.write(self.step_count, {**values, "val/iou": result.to_dict()["iou"]})
+        if self._best is None or result.miou > self._best[0]:
+            self._best = (result.miou, self.step_count)
+            self._export(model, "best")
+
+    def _export(self, model: nn.Module, name: str) -> None:
+        save = getattr(model, "save_pretrained", None)
+        if self.output_dir is not None and save is not None and getattr(model, "config", True) is not None:
+            save(self.output_dir / name)
+
+    # Checkpoints ----------------------------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        if self.output_dir is None:
+            return
+        tensors = {f"module-{name}": module.state_dict() for name, module in self.modules().items()}
+        tensors |= {f"optimizer-{name}": optimizer_tensors(opt) for name, opt in self.optimizers.items()}
+        state = {
+            "step": self.step_count,
+            "best": self._best,
+            "final": None if self._final is None else self._final.to_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+        save_checkpoint(self.output_dir / "checkpoints", self.step_count, tensors, state)
+
+    def _resume(self) -> None:
+        """Claim the output folder for this run, and go on from its last checkpoint."""
+        if self.output_dir is None:
+            return
+        run, run_file = self._describe(), self.output_dir / RUN_FILE
+        if run_file.is_file():
+            self._check_same_run(run, read_json(run_file))
+        elif self.output_dir.exists() and any(self.output_dir.iterdir()):
+            raise ValueError(f"{self.output_dir} holds files but no {RUN_FILE}: choose an empty or a new output_dir")
+        else:
+            write_json(run_file, run)
+        folder = latest_checkpoint(self.output_dir / "checkpoints")
+        if folder is None:
+            return
+        tensors, state = load_checkpoint(folder)
+        if state["step"] < self.step_count:
+            raise ValueError(f"{folder} is of an earlier step than this trainer ({self.step_count}); make a new trainer")
+        for name, module in self.modules().items():
+            module.load_state_dict(tensors[f"module-{name}"])
+        for name, optimizer in self.optimizers.items():
+            load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.step_count = state["step"]
+        self._best = None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
+        self._final = None if state["final"] is None else EvaluationResult.from_dict(state["final"])
+
+    def _describe(self) -> dict[str, Any]:
+        """What makes a run this run, as it will read from JSON."""
+        tensors = [(key, list(value.shape)) for key, value in self.model.state_dict().items()]
+        run = {
+            "trainer": type(self).__name__,
+            "config": dataclasses.asdict(self.config),
+            "model": getattr(self.model, "config", None) or type(self.model).__name__,
+            "model_tensors": _digest(tensors),
+            "data": {name: _digest(sample_names(dataset)) for name, dataset in self.fixed_datasets().items()},
+        }
+        described: dict[str, Any] = json.loads(json.dumps(run))
+        return described
+
+    @abstractmethod
+    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
+        """The data sets that the trainer was given, by argument name."""
+
+    def _check_same_run(self, run: dict[str, Any], found: dict[str, Any]) -> None:
+        differences = [key for key in ("trainer", "model", "model_tensors", "data") if run[key] != found.get(key)]
+        before = found.get("config", {})
+        differences += [
+            f"{key} (was {before.get(key)}, is {value})"
+            for key, value in run["config"].items()
+            if key not in _FREE_SETTINGS and value != before.get(key)
+        ]
+        if differences:
+            raise ValueError(
+                f"{self.output_dir} holds another run, nothing was overwritten. It differs in: "
+                f"{', '.join(differences)}. Choose another output_dir, or remove it to start anew"
+            )
+
+    # Set-up ---------------------------------------------------------------------------------------------------------
+
+    def _check_data(self) -> None:
+        """Run the model once on the first image of every data set and compare classes; called by subclasses."""
+        for name, dataset in {**self.fixed_datasets(), **({} if self.val is None else {"val": self.val})}.items():
+            if len(dataset) == 0:
+                raise ValueError(f"{name} is empty: it needs at least one sample")
+            if name == "val" and "label" not in dataset[0]:
+                raise ValueError("val has no labels; give labelled samples, or no val")
+            image = dataset[0]["image"].as_subclass(Tensor)[None]
+            with evaluating(self.model):
+                output: SegDepthOutput = self.model(self._to_device({"image": image})["image"])
+            classes = output.logits.shape[1]
+            space = getattr(dataset, "label_space", None)
+            if space is not None and len(space) != classes:
+                raise ValueError(
+                    f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts {classes}; "
+                    f"create the model with num_classes={len(space)}, or load the data with other labels"
+                )
+            self.num_classes = classes
+            self.has_depth = output.inverse_depth is not None
+        if (weights := self.config.class_weights) is not None:
+            if len(weights) != self.num_classes:
+                raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
+            self._class_weight = torch.tensor(weights, device=self.device)
+
+    def _check_source(self, source: SampleDataset) -> None:
+        """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""
+        sample = source[0]
+        if "label" not in sample:
+            raise ValueError("source has no labels; the source domain is the labelled one")
+        if self.config.depth_weight and self.has_depth and "depth" not in sample:
+            raise ValueError(
+                "source has no depth, but the model predicts it and depth_weight is not 0; "
+                "load the source with depth, or set depth_weight=0"
+            )
+
+    def _model_optimizer(self) -> torch.optim.Optimizer:
+        config = self.config
+        grouped = getattr(self.model, "parameter_groups", None)
+        if grouped is None:
+            groups = {"heads": [p for p in self.model.parameters() if p.requires_grad]}
+        else:
+            groups = grouped()
+        multipliers = {"backbone": config.backbone_lr_multiplier, "heads": config.head_lr_multiplier}
+        options: list[dict[str, Any]] = [
+            {"params": parameters, "base_lr": config.learning_rate * multipliers[name]}
+            for name, parameters in groups.items()
+            if parameters
+        ]
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(
+                options, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+            )
+        return torch.optim.AdamW(options, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+    def _autocast_dtype(self) -> torch.dtype | None:
+        precision = self.config.precision
+        if precision == "auto":
+            half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+            return torch.bfloat16 if half else None
+        return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+
+    def _train_mode(self) -> None:
+        self.model.train()
+        if self.config.freeze_batch_norm:
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _to_device(self, batch: Batch) -> Batch:
+        moved = Batch(**batch)
+        dtype = next(self.model.parameters()).dtype
+        for key in ("image", "label", "depth"):
+            if key in batch:
+                moved[key] = batch[key].to(self.device, non_blocking=True)
+        moved["image"] = moved["image"].to(dtype)
+        return moved
+
+    def _parts(self, domain: str, batch: Batch) -> list[Batch]:
+        """The batch on the device, divided into `accumulation` parts."""
+        moved = self._to_device(batch)
+        count = self.config.accumulation
+        if count == 1:
+            return [moved]
+        images = len(moved["image"])
+        if images % count:
+            raise ValueError(f"the {domain} batch of {images} images cannot be divided into {count} equal parts")
+        size = images // count
+        bounds = [slice(i * size, (i + 1) * size) for i in range(count)]
+        return [Batch(**{key: value[part] for key, value in moved.items()}) for part in bounds]  # type: ignore[typeddict-item,index]
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

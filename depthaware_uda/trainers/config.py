@@ -1,0 +1,206 @@
+"""Configurations of the trainers: frozen, checked on construction, with the published settings as presets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TypeVar, get_args
+
+from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
+
+__all__ = ["AdversarialConfig", "DAFConfig", "IDAConfig", "ISLConfig", "OptimizerName", "Precision", "TrainerConfig"]
+
+OptimizerName = Literal["sgd", "adamw"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+_POSITIVE = ("max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "refresh_every")
+_POSITIVE += ("discriminator_learning_rate", "discriminator_channels", "depth_scale")
+_NOT_NEGATIVE = ("poly_power", "warmup_steps", "backbone_lr_multiplier", "head_lr_multiplier", "momentum")
+_NOT_NEGATIVE += ("weight_decay", "depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "seed")
+_NOT_NEGATIVE += ("discriminator_weight", "num_workers", "validate_every", "checkpoint_every", "depth_power_source")
+_NOT_NEGATIVE += ("depth_power_target",)
+_FRACTIONS = ("ema_decay", "threshold", "proportion")
+
+Self = TypeVar("Self", bound="TrainerConfig")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """What every stage of training shares. Learning rates follow base * (1 - step / schedule_steps) ** poly_power."""
+
+    max_steps: int = 90_000
+    """Steps of the optimiser after which training stops."""
+    schedule_steps: int | None = None
+    """Horizon of the polynomial schedule; None is `max_steps`."""
+    poly_power: float = 0.9
+    warmup_steps: int = 0
+    """Steps over which the learning rates rise linearly from 0."""
+    optimizer: OptimizerName = "sgd"
+    learning_rate: float = 2.5e-4
+    backbone_lr_multiplier: float = 1.0
+    """Factor on the learning rate of the backbone."""
+    head_lr_multiplier: float = 10.0
+    """Factor on the learning rate of the heads."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 1
+    """Images of each domain in a step."""
+    accumulation: int = 1
+    """Forward passes that a step's batch is divided into."""
+    precision: Precision = "auto"
+    """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
+    freeze_batch_norm: bool = False
+    """Keep the running statistics of batch norm as they are, and normalise with them."""
+    ema_decay: float = 0.0
+    """Above 0, average the weights exponentially; validation looks at the average, and `fit` ends with it."""
+    depth_weight: float = 1e-3
+    """Factor of the depth loss, where depth is known."""
+    class_weights: tuple[float, ...] | None = None
+    """Weight of each class in the cross-entropy of source labels."""
+    seed: int = 0
+    """Decides the order of the data, its augmentation, the discriminator's first weights, and dropout."""
+    num_workers: int = 0
+    """Processes that read each domain's samples."""
+    log_every: int = 50
+    validate_every: int = 0
+    """Steps between two validations; 0 validates at the end only."""
+    checkpoint_every: int = 1000
+    """Steps between two checkpoints; 0 writes one at the end only."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{field.name} must be finite, got {value}")
+            if value is None:
+                continue
+            if field.name in _POSITIVE and value <= 0:
+                raise ValueError(f"{field.name} must be positive, got {value}")
+            if field.name in _NOT_NEGATIVE and value < 0:
+                raise ValueError(f"{field.name} must not be negative, got {value}")
+            if field.name in _FRACTIONS and not 0 <= value <= 1:
+                raise ValueError(f"{field.name} must lie in 0..1, got {value}")
+        for name, choices in (("optimizer", get_args(OptimizerName)), ("precision", get_args(Precision))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"accumulation {self.accumulation} must divide batch_size {self.batch_size}")
+        if self.schedule_steps is not None and self.schedule_steps < self.max_steps:
+            raise ValueError(f"schedule_steps {self.schedule_steps} must not be below max_steps {self.max_steps}")
+        if self.ema_decay == 1:
+            raise ValueError("ema_decay must be below 1: with 1 the average never moves")
+
+    def learning_rate_factor(self, step: int) -> float:
+        """Factor of every learning rate at a step, counted from 0."""
+        warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        horizon = self.schedule_steps or self.max_steps
+        return float(warmup * (1 - step / horizon) ** self.poly_power)
+
+    @classmethod
+    def _preset(cls: type[Self], settings: dict[str, Any], overrides: dict[str, Any]) -> Self:
+        return cls(**{**settings, **overrides})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdversarialConfig(TrainerConfig):
+    """What DAF and IDA share: the map that is aligned, the discriminator, and the weights of both."""
+
+    fusion: FusionMode = "depth_aware"
+    """The map that the discriminator sees."""
+    depth_power_source: int = 1
+    """Exponent of inverse depth on maps of the source (IDA: easy) domain."""
+    depth_power_target: int = 1
+    """Exponent of inverse depth on maps of the target (IDA: hard) domain."""
+    depth_scale: float = 1.0
+    """Factor on inverse depth in the map."""
+    adversarial_weight: float = 1e-3
+    """Factor of the adversarial loss on target maps; 0 trains no discriminator."""
+    discriminator_weight: float = 1.0
+    """Factor of each of the discriminator's own two losses."""
+    discriminator_learning_rate: float = 1e-4
+    discriminator_betas: tuple[float, float] = (0.9, 0.99)
+    discriminator_channels: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.fusion_module("source")
+
+    def fusion_module(self, domain: Literal["source", "target"]) -> DepthAwareFusion:
+        """The map of a domain."""
+        power = self.depth_power_source if domain == "source" else self.depth_power_target
+        return DepthAwareFusion(self.fusion, power, depth_scale=self.depth_scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DAFConfig(AdversarialConfig):
+    """Depth-aware adaptation (DAF), and the baselines that are special cases of it.
+
+    The defaults are the published schedule with the paper's symmetric maps; `reference` is the authors' code.
+    """
+
+    entropy_weight: float = 0.0
+    """Factor of the entropy of target predictions (MinEnt)."""
+
+    @classmethod
+    def reference(cls, **overrides: Any) -> DAFConfig:
+        """What the authors' code does: depth squared on target maps, the backbone stepped three times an iteration."""
+        return cls._preset({"depth_power_target": 2, "backbone_lr_multiplier": 3.0}, overrides)
+
+    @classmethod
+    def source_only(cls, **overrides: Any) -> DAFConfig:
+        """No adaptation: the target is not looked at."""
+        return cls._preset({"adversarial_weight": 0.0}, overrides)
+
+    @classmethod
+    def minent(cls, **overrides: Any) -> DAFConfig:
+        """MinEnt (Vu et al., 2019): the entropy of target predictions is a loss. No depth."""
+        return cls._preset({"adversarial_weight": 0.0, "entropy_weight": 1e-3, "depth_weight": 0.0}, overrides)
+
+    @classmethod
+    def advent(cls, **overrides: Any) -> DAFConfig:
+        """AdvEnt (Vu et al., 2019): plain entropy maps are aligned. No depth."""
+        return cls._preset({"fusion": "entropy", "depth_weight": 0.0}, overrides)
+
+    @classmethod
+    def dada(cls, **overrides: Any) -> DAFConfig:
+        """DADA (Vu et al., 2019b): depth-aware maps; use it with ``create_model(..., depth_head="dada")``."""
+        return cls._preset({}, overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ISLConfig(TrainerConfig):
+    """Iterative self-learning (ISL) on confident pseudo-labels of the target."""
+
+    max_steps: int = 25_000
+    schedule_steps: int | None = 90_000
+    threshold: float = 0.9
+    """Least probability of a pseudo-label."""
+    proportion: float | None = None
+    """Keep at least this share of each class's pixels, the most confident ones; None keeps to `threshold`."""
+    refresh_every: int = 10_000
+    """Steps between two generations of pseudo-labels."""
+    source_weight: float = 1.0
+    """Factor of the losses on source images, where the trainer is given a source."""
+
+    @classmethod
+    def reference(cls, **overrides: Any) -> ISLConfig:
+        """What the authors' code does."""
+        return cls._preset({"backbone_lr_multiplier": 3.0}, overrides)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IDAConfig(AdversarialConfig):
+    """Intra-domain adaptation (IDA): easy target images with pseudo-labels, hard ones aligned to them."""
+
+    max_steps: int = 120_000
+    schedule_steps: int | None = 250_000
+    discriminator_weight: float = 0.5
+    threshold: float = 0.0
+    """Least probability of an easy image's pseudo-label; published: 0, every pixel has one."""
+    source_weight: float = 1.0
+    """Factor of the losses on source images, where the trainer is given a source."""
+
+    @classmethod
+    def reference(cls, **overrides: Any) -> IDAConfig:
+        """What the authors' code does: plain entropy maps."""
+        return cls._preset({"fusion": "entropy", "backbone_lr_multiplier": 3.0}, overrides)

@@ -1,0 +1,104 @@
+"""DAF, the depth-aware adaptation framework: supervised on the source, aligned to it on the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.losses import entropy_loss
+from depthaware_uda.trainers.adversarial import AdversarialTrainer
+from depthaware_uda.trainers.base import Losses
+from depthaware_uda.trainers.config import DAFConfig
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import Batch, SampleDataset
+
+__all__ = ["DAFTrainer"]
+
+
+class DAFTrainer(AdversarialTrainer[DAFConfig]):
+    """Train on labelled source images and align the target's depth-aware maps to the source's.
+
+    With E = -p log p / log C and z the predicted inverse depth, a domain's map is E * z ** k, and a step minimises
+
+        L_seg(source) + depth_weight * L_depth(source)
+        + adversarial_weight * BCE(D(map_target), source) + entropy_weight * mean(E_target)
+
+    over the network, and BCE(D(map_source), source) + BCE(D(map_target), target) over the discriminator D. The
+    presets of `DAFConfig` make it source-only training, MinEnt, AdvEnt or DADA.
+
+    Args:
+        model: The network, trained in place.
+        source: Samples with labels, and with depth unless `depth_weight` is 0.
+        target: Samples; labels and depth they may have are not looked at.
+        config: Settings; by default the published ones.
+        output_dir: See `Trainer`, as the further arguments.
+        val: Labelled samples to validate on.
+        augment: Called with every training sample.
+        device: Where to train.
+        progress: Show progress bars.
+    """
+
+    domains = ("source", "target")
+
+    def __init__(
+        self,
+        model: nn.Module,
+        source: SampleDataset,
+        target: SampleDataset,
+        config: DAFConfig | None = None,
+        output_dir: str | Path | None = None,
+        *,
+        val: SampleDataset | None = None,
+        augment: Augmentation | None = None,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(
+            model,
+            config or DAFConfig(),
+            output_dir=output_dir,
+            val=val,
+            augment=augment,
+            device=device,
+            progress=progress,
+        )
+        self.source = source
+        self.target = target
+        self._set_up_adversary(target)
+        self._check_source(source)
+
+    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
+        """Source and target as given."""
+        return {"source": self.source, "target": self.target}
+
+    def datasets(self) -> Mapping[str, SampleDataset]:
+        """Source, and target without anything but images."""
+        return {"source": self.source, "target": Unlabelled(self.target)}
+
+    def compute(self, source: Batch, target: Batch) -> Losses:  # type: ignore[override]
+        """The equations above, in the order of the published step."""
+        config = self.config
+        losses: Losses = {}
+
+        output = self.predict(source)
+        self.backward(self.supervised(output, source, losses))
+        if not (config.adversarial_weight or config.entropy_weight):
+            return losses
+
+        aligned = self.predict(target)
+        total = aligned.logits.new_zeros(())
+        if config.entropy_weight:
+            losses["entropy"] = entropy_loss(aligned.logits)
+            total = total + config.entropy_weight * losses["entropy"]
+        if config.adversarial_weight:
+            map_source = self.fuse_source(output.logits, output.inverse_depth)
+            map_target = self.fuse_target(aligned.logits, aligned.inverse_depth)
+            total = total + self.adversarial(map_target, losses)
+        self.backward(total)
+        if config.adversarial_weight:
+            self.backward(self.discriminate(map_source, map_target, losses))
+        return losses

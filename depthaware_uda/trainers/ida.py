@@ -1,0 +1,114 @@
+"""IDA, intra-domain adaptation: hard target images are aligned to easy ones that have pseudo-labels."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depthaware_uda.data.wrappers import Selected, Unlabelled
+from depthaware_uda.losses import cross_entropy
+from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
+from depthaware_uda.ranking import TargetSplit
+from depthaware_uda.trainers.adversarial import AdversarialTrainer
+from depthaware_uda.trainers.base import Losses
+from depthaware_uda.trainers.config import IDAConfig
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import Batch, SampleDataset
+
+__all__ = ["IDATrainer"]
+
+
+class IDATrainer(AdversarialTrainer[IDAConfig]):
+    """Train on easy target images with pseudo-labels and align the hard ones' depth-aware maps to theirs.
+
+    A step minimises the cross-entropy of easy images against pseudo-labels that the model writes when it starts, plus
+    adversarial_weight * BCE(D(map_hard), source) over the network, and discriminator_weight times the two losses of
+    `DAFTrainer` over the discriminator, with easy images as its source. If a source is given,
+    source_weight * (L_seg + depth_weight * L_depth) of source images is added; the published method has none.
+
+    Args:
+        model: The network, trained in place.
+        target: Samples; labels and depth they may have are not looked at.
+        split: Names of the easy and the hard samples of `target`.
+        config: Settings; by default the published ones, aligning depth-aware maps as in the paper.
+        output_dir: See `Trainer`, as the further arguments. Pseudo-labels are kept in `pseudo_labels` below it.
+        source: Labelled samples to go on training on.
+        val: Labelled samples to validate on.
+        augment: Called with every training sample, pseudo-label included.
+        device: Where to train.
+        progress: Show progress bars.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target: SampleDataset,
+        split: TargetSplit,
+        config: IDAConfig | None = None,
+        output_dir: str | Path | None = None,
+        *,
+        source: SampleDataset | None = None,
+        val: SampleDataset | None = None,
+        augment: Augmentation | None = None,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(
+            model,
+            config or IDAConfig(),
+            output_dir=output_dir,
+            val=val,
+            augment=augment,
+            device=device,
+            progress=progress,
+        )
+        self.easy = Selected(target, split.easy)
+        self.hard = Selected(target, split.hard)
+        self.source = source
+        self.domains = ("easy", "hard") if source is None else ("easy", "hard", "source")
+        self._scratch = tempfile.TemporaryDirectory() if output_dir is None else None
+        self._set_up_adversary(target)
+        if source is not None:
+            self._check_source(source)
+
+    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
+        """Easy and hard images, and source if there is one."""
+        return {"easy": self.easy, "hard": self.hard, **({} if self.source is None else {"source": self.source})}
+
+    def datasets(self) -> Mapping[str, SampleDataset]:
+        """Easy images with pseudo-labels, hard ones with nothing but images, and the source as given."""
+        easy = PseudoLabelled(self.easy, self._pseudo_labels())
+        return {**self.fixed_datasets(), "easy": easy, "hard": Unlabelled(self.hard)}
+
+    def _pseudo_labels(self) -> PseudoLabels:
+        """Pseudo-labels of the easy images: written before the first step, read at any later one (after a resume)."""
+        root = Path(self._scratch.name) if self._scratch is not None else self.output_dir
+        assert root is not None  # one of the two is there
+        folder = root / "pseudo_labels"
+        if self.step_count:
+            return PseudoLabels(folder)
+        return write_pseudo_labels(
+            self.model, self.easy, folder, threshold=self.config.threshold, progress=self.progress
+        )
+
+    def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
+        """The equations above."""
+        losses: Losses = {}
+        output = self.predict(easy)
+        pseudo = cross_entropy(output.logits, easy["label"])
+        self.backward(pseudo)
+        if source is not None:
+            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
+            losses = {f"source_{name}": loss for name, loss in losses.items()}
+        losses["segmentation"] = pseudo
+        if self.config.adversarial_weight:
+            aligned = self.predict(hard)
+            map_easy = self.fuse_source(output.logits, output.inverse_depth)
+            map_hard = self.fuse_target(aligned.logits, aligned.inverse_depth)
+            self.backward(self.adversarial(map_hard, losses))
+            self.backward(self.discriminate(map_easy, map_hard, losses))
+        return losses

@@ -1,0 +1,108 @@
+"""ISL, iterative self-learning (CTRL; Saha et al., 2021): train on the network's own confident labels of the target."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from depthaware_uda.losses import cross_entropy
+from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
+from depthaware_uda.trainers.base import Losses, Trainer
+from depthaware_uda.trainers.config import ISLConfig
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import Batch, SampleDataset
+
+__all__ = ["ISLTrainer"]
+
+
+class ISLTrainer(Trainer[ISLConfig]):
+    """Train on pseudo-labels of the target, which are written anew every `refresh_every` steps.
+
+    A step minimises the cross-entropy of target images against their pseudo-labels, and, if a source is given,
+    source_weight * (L_seg + depth_weight * L_depth) of source images. The published method has no source here.
+
+    Args:
+        model: The network, trained in place.
+        target: Samples; labels and depth they may have are not looked at.
+        config: Settings; by default the published ones.
+        output_dir: See `Trainer`, as the further arguments. Pseudo-labels are kept in `pseudo_labels` below it.
+        source: Labelled samples to go on training on.
+        val: Labelled samples to validate on.
+        augment: Called with every training sample, pseudo-label included.
+        device: Where to train.
+        progress: Show progress bars.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        target: SampleDataset,
+        config: ISLConfig | None = None,
+        output_dir: str | Path | None = None,
+        *,
+        source: SampleDataset | None = None,
+        val: SampleDataset | None = None,
+        augment: Augmentation | None = None,
+        device: str | torch.device | None = None,
+        progress: bool = True,
+    ) -> None:
+        super().__init__(
+            model,
+            config or ISLConfig(),
+            output_dir=output_dir,
+            val=val,
+            augment=augment,
+            device=device,
+            progress=progress,
+        )
+        self.target = target
+        self.source = source
+        self.domains = ("target",) if source is None else ("target", "source")
+        self._scratch = tempfile.TemporaryDirectory() if output_dir is None else None
+        self._check_data()
+        if source is not None:
+            self._check_source(source)
+
+    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
+        """Target, and source if there is one."""
+        return {"target": self.target, **({} if self.source is None else {"source": self.source})}
+
+    def data_is_stale(self) -> bool:
+        """Every `refresh_every` steps."""
+        return self.step_count % self.config.refresh_every == 0
+
+    def datasets(self) -> Mapping[str, SampleDataset]:
+        """The target with the current generation of pseudo-labels, and the source as given."""
+        return {**self.fixed_datasets(), "target": PseudoLabelled(self.target, self._pseudo_labels())}
+
+    def _pseudo_labels(self) -> PseudoLabels:
+        """This generation's pseudo-labels: written at its first step, read at any later one (after a resume)."""
+        generation, age = divmod(self.step_count, self.config.refresh_every)
+        root = Path(self._scratch.name) if self._scratch is not None else self.output_dir
+        assert root is not None  # one of the two is there
+        folder = root / "pseudo_labels" / f"{generation:03d}"
+        if age:
+            return PseudoLabels(folder)
+        teacher = self.model if self.average is None else self.average.module
+        return write_pseudo_labels(
+            teacher,
+            self.target,
+            folder,
+            threshold=self.config.threshold,
+            proportion=self.config.proportion,
+            progress=self.progress,
+        )
+
+    def compute(self, target: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
+        """The equation above."""
+        losses: Losses = {}
+        pseudo = cross_entropy(self.predict(target).logits, target["label"])
+        self.backward(pseudo)
+        if source is not None:
+            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
+            losses = {f"source_{name}": loss for name, loss in losses.items()}
+        return {"segmentation": pseudo, **losses}

@@ -1,0 +1,60 @@
+"""The log of a run: JSON lines always, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from depthaware_uda.files import atomic_path
+
+__all__ = ["RunLog", "read_log"]
+
+LOG_FILE = "log.jsonl"
+
+
+def read_log(run_folder: str | Path) -> list[dict[str, Any]]:
+    """Records of a run folder, in order: each has a ``step`` and named numbers."""
+    path = Path(run_folder) / LOG_FILE
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+class RunLog:
+    """Append records to `log.jsonl` and to TensorBoard event files of a run folder; without a folder only keep them.
+
+    Args:
+        folder: The run folder, or None.
+        step: Records after this step are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, folder: Path | None, step: int) -> None:
+        self.folder = folder
+        self.records: list[dict[str, Any]] = []
+        self._board: Any = None
+        if folder is None:
+            return
+        self.records = [record for record in read_log(folder) if record["step"] <= step]
+        with atomic_path(folder / LOG_FILE) as partial:
+            partial.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """Add a record of named values at a step."""
+        record = {"step": step, **values}
+        self.records.append(record)
+        if self.folder is not None:
+            with (self.folder / LOG_FILE).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Flush and close the TensorBoard files."""
+        if self._board is not None:
+            self._board.close()

@@ -1,0 +1,102 @@
+"""The endless stream of a domain's samples, as a function of the seed and the position alone.
+
+A sample at a position of the stream, its augmentation included, depends on nothing else: not on the number of worker
+processes, and not on what was drawn before. Resuming at a step needs no state but the step.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from depthaware_uda.data.collate import collate
+from depthaware_uda.types import Batch, Sample, SampleDataset
+
+__all__ = ["Augmentation", "seeded", "stream"]
+
+Augmentation = Callable[[Sample], Sample]
+
+
+@contextmanager
+def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed the generators of torch, NumPy and Python from a key; all are as before afterwards."""
+    words = np.random.SeedSequence(key).generate_state(2, np.uint64)
+    on_cuda = device is not None and device.type == "cuda"
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
+    torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
+    if on_cuda:
+        torch.cuda.manual_seed(int(words[0] >> np.uint64(1)))
+    np.random.seed(int(words[1] % np.uint64(2**32)))  # noqa: NPY002  user transforms may draw from it
+    random.seed(int(words[1]))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        random.setstate(states[2])
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
+
+
+class _Positions(Sampler[tuple[int, int]]):
+    """(position, index) pairs from `start` to `stop`: one shuffled pass over the data set after another."""
+
+    def __init__(self, length: int, start: int, stop: int, key: tuple[int, ...]) -> None:
+        self.length, self.start, self.stop, self.key = length, start, stop, key
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        position = self.start
+        while position < self.stop:
+            epoch, offset = divmod(position, self.length)
+            order = np.random.default_rng([*self.key, epoch]).permutation(self.length)
+            for index in order[offset : offset + self.stop - position]:
+                yield position, int(index)
+                position += 1
+
+
+class _Seeded(Dataset[Sample]):
+    """Samples by (position, index), read and augmented under a seed of that position."""
+
+    def __init__(self, dataset: SampleDataset, augment: Augmentation | None, key: tuple[int, ...]) -> None:
+        self.dataset, self.augment, self.key = dataset, augment, key
+
+    def __getitem__(self, item: tuple[int, int]) -> Sample:
+        position, index = item
+        with seeded(*self.key, position):
+            sample = self.dataset[index]
+            return sample if self.augment is None else self.augment(sample)
+
+
+def stream(
+    dataset: SampleDataset,
+    *,
+    name: str,
+    seed: int,
+    batch_size: int,
+    start_step: int,
+    stop_step: int,
+    augment: Augmentation | None = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Batches of the steps `start_step` to `stop_step` of a domain called `name`."""
+    key = (seed, zlib.crc32(name.encode()))
+    loader: DataLoader[Batch] = DataLoader(
+        _Seeded(dataset, augment, key),  # type: ignore[arg-type]
+        batch_size=batch_size,
+        sampler=_Positions(len(dataset), start_step * batch_size, stop_step * batch_size, key),  # type: ignore[arg-type]
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=pin_memory,
+    )
+    return iter(loader)

@@ -1,0 +1,67 @@
+"""The few types that every room shares: a sample of a data set and the output of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, TypedDict, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+__all__ = ["Batch", "DepthSegmentationModel", "Sample", "SampleDataset", "SegDepthOutput"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Sample(TypedDict, total=False):
+    """One image with what is known about it. A key that is not known is absent, never None.
+
+    Inside data sets the tensors are torchvision ``tv_tensors`` (``Image`` and ``Mask``), so every
+    ``torchvision.transforms.v2`` pipeline moves them together.
+    """
+
+    image: Tensor
+    """RGB, float32 in 0..1, shape (3, H, W)."""
+    label: Tensor
+    """Class index, int64, shape (H, W); 255 is ignored."""
+    depth: Tensor
+    """Metres, float32, shape (1, H, W); NaN is unknown."""
+    name: str
+    """Path relative to the data root, forward slashes; the key of pseudo-labels and splits."""
+
+
+class Batch(TypedDict, total=False):
+    """Samples of one domain, collated: the tensors of `Sample` with a leading N, and their names."""
+
+    image: Tensor
+    label: Tensor
+    depth: Tensor
+    name: list[str]
+
+
+class SegDepthOutput(NamedTuple):
+    """What a model returns, at the network's own stride (resizing is the caller's)."""
+
+    logits: Tensor
+    """Class scores before softmax, shape (N, C, h, w)."""
+    inverse_depth: Tensor | None
+    """Predicted inverse depth, 655.36 / (metres + 0.01), shape (N, 1, h', w'); None without a depth head."""
+
+
+@runtime_checkable
+class SampleDataset(Protocol):
+    """Any map-style data set of samples: what trainers, rankers and `evaluate` need, and no more."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample: ...
+
+
+class DepthSegmentationModel(Protocol):
+    """Any module that maps images (N, 3, H, W) in 0..1 to `SegDepthOutput`."""
+
+    training: bool
+
+    def __call__(self, image: Tensor, /) -> SegDepthOutput: ...
+
+    def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]: ...
