@@ -35,14 +35,14 @@ def to_metres(inverse_depth: Tensor, *, max_metres: float = MAX_METRES) -> Tenso
 
 def centimetres_to_metres(encoded: NDArray[np.integer]) -> NDArray[np.float32]:
     """Metres of a 16-bit depth image in centimetres; 0 is unknown and becomes NaN. Any shape."""
-    metres: NDArray[np.float32] = np.asarray(encoded, np.float32) / 100
-    metres[np.asarray(encoded) == 0] = np.nan
-    return metres
+    metres = np.asarray(encoded, np.float32) / np.float32(100)
+    return np.where(np.asarray(encoded) == 0, np.float32(np.nan), metres)
 
 
 def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.uint16]:
     """The 16-bit centimetres of a depth in metres, as written to PNG files: NaN becomes 0, far is clipped."""
-    values = metres.detach().cpu().numpy() if isinstance(metres, torch.Tensor) else np.asarray(metres)
+    values: NDArray[np.floating] = (
+        metres.detach().cpu().numpy() if isinstance(metres, torch.Tensor) else np.asarray(metres)
+    )
     centimetres = np.clip(np.round(values * 100), 1, 65535)
-    encoded: NDArray[np.uint16] = np.where(np.isnan(values), 0, centimetres).astype(np.uint16)
-    return encoded
+    return np.where(np.isnan(values), 0, centimetres).astype(np.uint16)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     partial = _beside(target)
     try:
         yield partial
-        os.replace(partial, target)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -45,11 +44,11 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         yield partial
         if target.exists():
             retired = _beside(target)
-            os.replace(target, retired)
-            os.replace(partial, target)
+            target.replace(retired)
+            partial.replace(target)
             shutil.rmtree(retired)
         else:
-            os.replace(partial, target)
+            partial.replace(target)
     finally:
         if partial.exists():
             shutil.rmtree(partial)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +122,6 @@ def _label_path(folder: Path, name: str) -> Path:
     return path.with_name(f"{path.name}.png")
 
 
-def _confident_labels(
-    model: nn.Module, dataset: SampleDataset, **loading: Any
-) -> Iterator[tuple[list[str], Tensor, Tensor]]:
-    for batch, output in predict_batches(model, dataset, **loading):
-        confidence, label = output.logits.softmax(1).max(1)
-        yield batch["name"], label, confidence
-
-
 def write_pseudo_labels(
     model: nn.Module,
     dataset: SampleDataset,
@@ -178,26 +169,24 @@ def write_pseudo_labels(
     (folder / RECORD_FILE).unlink(missing_ok=True)
     names: list[str] = []
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
-    for batch_names, label, confidence in _confident_labels(model, dataset, **loading):
-        limit = threshold if limits is None else limits.to(confidence)[label]
-        kept = label.masked_fill(confidence < limit, IGNORE_INDEX).to(torch.uint8).cpu()
+    for batch, output in predict_batches(model, dataset, **loading):
+        kept = pseudo_label(output.logits, threshold if limits is None else limits).to(torch.uint8).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
-        for name, values in zip(batch_names, kept.numpy(), strict=True):
+        for name, values in zip(batch["name"], kept.numpy(), strict=True):
             path = _label_path(folder, name)
             with atomic_path(path) as partial:
                 Image.fromarray(values).save(partial)
             if space is not None:
                 with atomic_path(path.with_suffix(".color.png")) as partial:
                     Image.fromarray(space.colorize(values)).save(partial)
-        names += batch_names
+        names += batch["name"]
+    shown = counts[:IGNORE_INDEX].nonzero()
     record = {
         "threshold": threshold,
         "proportion": proportion,
         "class_thresholds": None if limits is None else limits.tolist(),
         "coverage": 1 - int(counts[IGNORE_INDEX]) / int(counts.sum()),
-        "pixels_per_class": counts[: int(counts[:IGNORE_INDEX].nonzero().amax()) + 1].tolist()
-        if counts[:IGNORE_INDEX].any()
-        else [],
+        "pixels_per_class": counts[: int(shown.max()) + 1].tolist() if len(shown) else [],
         "names": names,
     }
     write_json(folder / RECORD_FILE, record)
@@ -206,8 +195,7 @@ def write_pseudo_labels(
 
 def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:
     histogram: Tensor | None = None
-    for batch, output in predict_batches(model, dataset, **loading):
-        del batch
+    for _, output in predict_batches(model, dataset, **loading):
         confidence, label = output.logits.softmax(1).max(1)
         classes = output.logits.shape[1]
         bins = (confidence * _BINS).long().clamp(max=_BINS - 1)

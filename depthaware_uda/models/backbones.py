@@ -162,23 +162,24 @@ class TimmBackbone(nn.Module):
         if out_indices is not None:
             options["out_indices"] = tuple(out_indices)
         try:
-            self.network = timm.create_model(name, **options)
+            network: Any = timm.create_model(name, **options)
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             raise ValueError(
-                f"timm model {name!r} gives no features with output_stride={output_stride} and {dict(arguments or {})}: "
-                f"{type(error).__name__}: {error}; try output_stride=None, which keeps the network's own stride"
+                f"timm model {name!r} gives no features with output_stride={output_stride} and "
+                f"{dict(arguments or {})}: {type(error).__name__}: {error}; try output_stride=None, which keeps the network's own stride"
             ) from error
-        channels, strides = self.network.feature_info.channels(), self.network.feature_info.reduction()
+        self.network = network
+        channels, strides = network.feature_info.channels(), network.feature_info.reduction()
         # A stem's features at stride 2 cost the heads much and tell them little.
         coarse = [i for i, stride in enumerate(strides) if stride >= 4 or out_indices is not None]
         self._stages = coarse or list(range(len(strides)))
         self.channels: tuple[int, ...] = tuple(channels[i] for i in self._stages)
         self.strides: tuple[int, ...] = tuple(strides[i] for i in self._stages)
-        defaults = self.network.pretrained_cfg or {}
+        defaults: dict[str, Any] = network.pretrained_cfg or {}
         self.pixels = PixelStatistics(
             tuple(defaults.get("mean", (0.485, 0.456, 0.406))), tuple(defaults.get("std", (0.229, 0.224, 0.225)))
         )
-        self._channels_last = getattr(self.network, "output_fmt", None) == "NHWC"
+        self._channels_last = getattr(network, "output_fmt", None) == "NHWC"
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of the chosen stages."""

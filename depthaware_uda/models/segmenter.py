@@ -25,13 +25,15 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 class Backbone(Protocol):
-    """What `DepthSegmenter` asks of a backbone: stages, their channels and strides, and its pixel statistics."""
+    """What `DepthSegmenter` asks of a backbone: one feature map a stage, their strides, and its pixel statistics."""
 
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    pixels: PixelStatistics
+    @property
+    def strides(self) -> tuple[int, ...]: ...
 
-    def __call__(self, image: Tensor, /) -> list[Tensor]: ...
+    @property
+    def pixels(self) -> PixelStatistics: ...
+
+    def __call__(self, image: Tensor, /) -> Any: ...
 
 
 class DepthSegmenter(nn.Module):

@@ -43,9 +43,9 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         self.fuse_source = config.fusion_module("source")
         self.fuse_target = config.fusion_module("target")
         with seeded(config.seed, _DISCRIMINATOR_KEY):
-            self.discriminator = create_discriminator(
-                self.num_classes, base_channels=config.discriminator_channels
-            ).to(self.device, next(self.model.parameters()).dtype)
+            self.discriminator = create_discriminator(self.num_classes, base_channels=config.discriminator_channels).to(
+                self.device, next(self.model.parameters()).dtype
+            )
         if not config.adversarial_weight:
             return
         if config.fusion == "depth_aware" and not self.has_depth:

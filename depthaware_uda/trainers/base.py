@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,7 @@ class Trainer(ABC, Generic[ConfigT]):
         ValueError: Data and model do not fit each other, or a data set is empty.
     """
 
-    domains: ClassVar[tuple[str, ...]]
+    domains: tuple[str, ...]
     """Names of the domains that a step needs."""
 
     def __init__(
@@ -154,7 +154,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, scaled for accumulation and for half precision."""
-        self._scaler.scale(loss / self.config.accumulation).backward()
+        torch.autograd.backward(self._scaler.scale(loss / self.config.accumulation))
 
     def step(self, **batches: Batch) -> Losses:
         """Train one step on a collated batch of each domain.
@@ -307,7 +307,7 @@ class Trainer(ABC, Generic[ConfigT]):
             return
         tensors, state = load_checkpoint(folder)
         if state["step"] < self.step_count:
-            raise ValueError(f"{folder} is of an earlier step than this trainer ({self.step_count}); make a new trainer")
+            raise ValueError(f"{folder} is behind this trainer, which is at step {self.step_count}; make a new trainer")
         for name, module in self.modules().items():
             module.load_state_dict(tensors[f"module-{name}"])
         for name, optimizer in self.optimizers.items():
@@ -364,8 +364,8 @@ class Trainer(ABC, Generic[ConfigT]):
             space = getattr(dataset, "label_space", None)
             if space is not None and len(space) != classes:
                 raise ValueError(
-                    f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts {classes}; "
-                    f"create the model with num_classes={len(space)}, or load the data with other labels"
+                    f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
+                    f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
                 )
             self.num_classes = classes
             self.has_depth = output.inverse_depth is not None
@@ -388,10 +388,8 @@ class Trainer(ABC, Generic[ConfigT]):
     def _model_optimizer(self) -> torch.optim.Optimizer:
         config = self.config
         grouped = getattr(self.model, "parameter_groups", None)
-        if grouped is None:
-            groups = {"heads": [p for p in self.model.parameters() if p.requires_grad]}
-        else:
-            groups = grouped()
+        every = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = {"heads": every} if grouped is None else grouped()
         multipliers = {"backbone": config.backbone_lr_multiplier, "heads": config.head_lr_multiplier}
         options: list[dict[str, Any]] = [
             {"params": parameters, "base_lr": config.learning_rate * multipliers[name]}

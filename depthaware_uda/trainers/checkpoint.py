@@ -59,7 +59,9 @@ def save_checkpoint(
     folder = Path(root) / f"step-{step:08d}"
     with atomic_folder(folder) as partial:
         for name, group in tensors.items():
-            save_file({key: value.detach().contiguous() for key, value in group.items()}, partial / f"{name}.safetensors")
+            save_file(
+                {key: value.detach().contiguous() for key, value in group.items()}, partial / f"{name}.safetensors"
+            )
         write_json(partial / STATE_FILE, dict(state))
     for earlier in _checkpoints(Path(root)):
         if _step_of(earlier) < step:

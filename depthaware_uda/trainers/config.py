@@ -13,13 +13,16 @@ __all__ = ["AdversarialConfig", "DAFConfig", "IDAConfig", "ISLConfig", "Optimize
 OptimizerName = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-_POSITIVE = ("max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "refresh_every")
-_POSITIVE += ("discriminator_learning_rate", "discriminator_channels", "depth_scale")
-_NOT_NEGATIVE = ("poly_power", "warmup_steps", "backbone_lr_multiplier", "head_lr_multiplier", "momentum")
-_NOT_NEGATIVE += ("weight_decay", "depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "seed")
-_NOT_NEGATIVE += ("discriminator_weight", "num_workers", "validate_every", "checkpoint_every", "depth_power_source")
-_NOT_NEGATIVE += ("depth_power_target",)
-_FRACTIONS = ("ema_decay", "threshold", "proportion")
+_POSITIVE = frozenset(
+    {"max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "refresh_every"}
+    | {"discriminator_learning_rate", "discriminator_channels", "depth_scale"}
+)
+_NOT_NEGATIVE = frozenset(
+    {"poly_power", "warmup_steps", "backbone_lr_multiplier", "head_lr_multiplier", "momentum", "weight_decay", "seed"}
+    | {"depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "discriminator_weight"}
+    | {"depth_power_source", "depth_power_target", "num_workers", "validate_every", "checkpoint_every"}
+)
+_FRACTIONS = frozenset({"ema_decay", "threshold", "proportion"})
 
 Self = TypeVar("Self", bound="TrainerConfig")
 

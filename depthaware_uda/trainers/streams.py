@@ -27,11 +27,11 @@ Augmentation = Callable[[Sample], Sample]
 def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed the generators of torch, NumPy and Python from a key; all are as before afterwards."""
     words = np.random.SeedSequence(key).generate_state(2, np.uint64)
-    on_cuda = device is not None and device.type == "cuda"
+    cuda = device if device is not None and device.type == "cuda" else None
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
+    cuda_state = None if cuda is None else torch.cuda.get_rng_state(cuda)
     torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
-    if on_cuda:
+    if cuda is not None:
         torch.cuda.manual_seed(int(words[0] >> np.uint64(1)))
     np.random.seed(int(words[1] % np.uint64(2**32)))  # noqa: NPY002  user transforms may draw from it
     random.seed(int(words[1]))
@@ -41,8 +41,8 @@ def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])  # noqa: NPY002
         random.setstate(states[2])
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, device)
+        if cuda is not None and cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, cuda)
 
 
 class _Positions(Sampler[tuple[int, int]]):
@@ -94,7 +94,7 @@ def stream(
     loader: DataLoader[Batch] = DataLoader(
         _Seeded(dataset, augment, key),  # type: ignore[arg-type]
         batch_size=batch_size,
-        sampler=_Positions(len(dataset), start_step * batch_size, stop_step * batch_size, key),  # type: ignore[arg-type]
+        sampler=_Positions(len(dataset), start_step * batch_size, stop_step * batch_size, key),
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=pin_memory,

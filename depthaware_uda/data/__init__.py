@@ -1,0 +1,21 @@
+"""Data sets, wrappers around them, transforms and collation. Everything yields `depthaware_uda.types.Sample`."""
+
+from depthaware_uda.data.camvid import CamVid
+from depthaware_uda.data.collate import collate
+from depthaware_uda.data.folder import SegmentationFolder
+from depthaware_uda.data.transforms import flip_and_crop, resize, strong_augmentation
+from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabelled, sample_names
+
+__all__ = [
+    "Augmented",
+    "CamVid",
+    "InMemory",
+    "SegmentationFolder",
+    "Selected",
+    "Unlabelled",
+    "collate",
+    "flip_and_crop",
+    "resize",
+    "sample_names",
+    "strong_augmentation",
+]

@@ -1,0 +1,56 @@
+"""Samples of one domain into a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from depthaware_uda.types import Batch, Sample
+
+__all__ = ["collate"]
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Stack samples into a batch of plain tensors: image (N, 3, H, W), label (N, H, W), depth (N, 1, H, W), names.
+
+    For ``DataLoader(collate_fn=collate)``.
+
+    Raises:
+        ValueError: There are no samples, or they differ in their keys or sizes.
+    """
+    if not samples:
+        raise ValueError("collate expected at least one sample, got none")
+    first = samples[0]
+    for sample in samples:
+        if sample.keys() != first.keys():
+            raise ValueError(
+                f"samples of a batch must have the same keys: {_name(first)} has {sorted(first)}, "
+                f"{_name(sample)} has {sorted(sample)}; drop labels and depth of all with Unlabelled"
+            )
+    batch = Batch()
+    if "image" in first:
+        batch["image"] = _stack("image", samples, [sample["image"] for sample in samples])
+    if "label" in first:
+        batch["label"] = _stack("label", samples, [sample["label"] for sample in samples])
+    if "depth" in first:
+        batch["depth"] = _stack("depth", samples, [sample["depth"] for sample in samples])
+    if "name" in first:
+        batch["name"] = [sample["name"] for sample in samples]
+    return batch
+
+
+def _stack(key: str, samples: Sequence[Sample], tensors: list[Tensor]) -> Tensor:
+    for sample, tensor in zip(samples, tensors, strict=True):
+        if tensor.shape != tensors[0].shape:
+            raise ValueError(
+                f"samples of a batch must have the same size: {key} of {_name(samples[0])} is "
+                f"{tuple(tensors[0].shape)}, of {_name(sample)} {tuple(tensor.shape)}; bring them to one size with "
+                "the data set's `size` or a transform such as resize(size) or flip_and_crop(size)"
+            )
+    return torch.stack([tensor.as_subclass(Tensor) for tensor in tensors])
+
+
+def _name(sample: Sample) -> str:
+    return repr(sample["name"]) if "name" in sample else "a sample without a name"

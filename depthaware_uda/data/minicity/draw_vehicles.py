@@ -1,0 +1,158 @@
+"""Drawings of the panels of cars, vans and buses.
+
+Parts: 1 paint, 2 glass, 3 black trim, 4 tyre, 5 rim, 6 head lamp, 7 tail lamp, 8 plate, 9 chrome, 10 second paint,
+11 lit sign, 12 what shows through a window.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .canvas import Canvas
+
+__all__ = ["BUS_SIDES", "bus_end", "bus_side", "car_front", "car_rear", "car_side", "glasshouse", "wheel"]
+
+PAINT, GLASS, TRIM, TYRE, RIM, HEAD, TAIL, PLATE, CHROME, PAINT2, LIT, INSIDE = range(1, 13)
+BUS_SIDES = ("single", "double", "coach", "truck")
+
+
+def car_side(rng: np.random.Generator) -> Canvas:
+    """The lower body from rear (left) to front, length 1 and belt height 1; wheels stand at 0.19 and 0.81."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    canvas.rectangle(0, 0, 1, 0.14, TRIM)
+    for middle in (0.19, 0.81):
+        canvas.ellipse(middle, 0.08, 0.085, TRIM, tall=0.52)
+    for seam in (0.3, 0.49, 0.69):
+        canvas.rectangle(seam, 0.14, seam + 0.006, 1, TRIM)
+    for handle in (0.34, 0.53):
+        canvas.rectangle(handle, 0.76, handle + 0.035, 0.81, CHROME if rng.random() < 0.5 else TRIM)
+    if rng.random() < 0.5:
+        canvas.rectangle(0.0, 0.45, 1.0, 0.51, TRIM if rng.random() < 0.6 else CHROME)
+    canvas.rectangle(0.0, 0.7, 0.03, 0.95, TAIL)
+    canvas.rectangle(0.95, 0.66, 1.0, 0.86, HEAD)
+    canvas.rectangle(0.0, 0.3, 0.04, 0.45, TRIM if rng.random() < 0.5 else PAINT)
+    return canvas
+
+
+def glasshouse(rng: np.random.Generator, *, panel: bool) -> Canvas:
+    """The upper side of a car from rear to front; a panel van has glass at the front only."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    if panel:
+        canvas.polygon([(0.72, 0.08), (0.97, 0.08), (0.9, 0.85), (0.72, 0.85)], GLASS)
+        return canvas
+    canvas.polygon([(0.05, 0.06), (0.95, 0.06), (0.92, 0.86), (0.08, 0.86)], GLASS)
+    for pillar in (0.28 if rng.random() < 0.7 else 0.22, 0.6):
+        canvas.rectangle(pillar, 0, pillar + 0.035, 1, TRIM if rng.random() < 0.5 else PAINT)
+    canvas.ellipse(rng.uniform(0.42, 0.5), 0.3, 0.05, INSIDE, tall=0.3)
+    canvas.ellipse(rng.uniform(0.72, 0.78), 0.35, 0.05, INSIDE, tall=0.35)
+    return canvas
+
+
+def _plate(canvas: Canvas, height: float) -> None:
+    canvas.rectangle(0.34, height, 0.66, height + 0.12, PLATE)
+    for index in range(6):
+        canvas.rectangle(0.37 + index * 0.045, height + 0.03, 0.395 + index * 0.045, height + 0.09, TRIM)
+
+
+def car_front(rng: np.random.Generator) -> Canvas:
+    """The face of a car below the bonnet: lamps, grille, bumper, plate."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    canvas.rectangle(0, 0, 1, 0.14, TRIM)
+    lamp, grille = rng.uniform(0.18, 0.26), rng.uniform(0.2, 0.3)
+    for low, high in ((0.03, 0.03 + lamp), (0.97 - lamp, 0.97)):
+        canvas.rectangle(low, 0.62, high, 0.9, HEAD)
+    canvas.rectangle(0.5 - grille, 0.66, 0.5 + grille, 0.88, TRIM)
+    if rng.random() < 0.5:
+        canvas.rectangle(0.5 - grille, 0.76, 0.5 + grille, 0.79, CHROME)
+    canvas.rectangle(0.2, 0.18, 0.8, 0.32, TRIM)
+    canvas.rectangle(0, 0.52, 1, 0.55, TRIM)
+    _plate(canvas, 0.36)
+    return canvas
+
+
+def car_rear(rng: np.random.Generator) -> Canvas:
+    """The back of a car below the window: lamps, plate, bumper."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    canvas.rectangle(0, 0, 1, 0.16, TRIM)
+    lamp, low = rng.uniform(0.1, 0.24), rng.uniform(0.5, 0.68)
+    for left, right in ((0.02, 0.02 + lamp), (0.98 - lamp, 0.98)):
+        canvas.rectangle(left, low, right, 0.97, TAIL)
+        canvas.rectangle(left, low, right, low + 0.07, HEAD)
+    canvas.rectangle(0, 0.44, 1, 0.47, TRIM)
+    if rng.random() < 0.4:
+        canvas.rectangle(0.0, 0.16, 1.0, 0.42, TRIM)
+    _plate(canvas, 0.56 if rng.random() < 0.6 else 0.24)
+    return canvas
+
+
+def wheel(rng: np.random.Generator) -> Canvas:
+    """A wheel: tyre, rim and holes."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.ellipse(0.5, 0.5, 0.49, TYRE)
+    canvas.ellipse(0.5, 0.5, 0.33, RIM)
+    turn = rng.uniform(0, 1)
+    for spoke in range(6):
+        angle = turn + spoke * math.pi / 3
+        canvas.ellipse(0.5 + 0.2 * math.cos(angle), 0.5 + 0.2 * math.sin(angle), 0.07, TRIM)
+    return canvas
+
+
+def bus_side(rng: np.random.Generator, kind: str) -> Canvas:
+    """The side of a bus or lorry from rear to front."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    canvas.rectangle(0, 0, 1, 0.08, TRIM)
+    if kind == "truck":
+        canvas.rectangle(0, 0.22, 0.78, 1, PAINT2)
+        canvas.rectangle(0.78, 0.1, 0.8, 1, TRIM)
+        canvas.polygon([(0.84, 0.45), (0.98, 0.45), (0.96, 0.72), (0.84, 0.72)], GLASS)
+        canvas.rectangle(0.12, 0.42, 0.62, 0.72, PAINT)
+    else:
+        rows = {"single": ((0.44, 0.84),), "double": ((0.25, 0.47), (0.64, 0.86)), "coach": ((0.5, 0.88),)}[kind]
+        canvas.rectangle(0, rows[0][1] + 0.02, 1, rows[0][1] + 0.08, PAINT2)
+        canvas.rectangle(0, 0.12, 1, 0.2, PAINT2)
+        for low, high in rows:
+            canvas.rectangle(0.02, low, 0.98, high, GLASS)
+            for index in range(9):
+                canvas.rectangle(0.02 + 0.12 * index, low, 0.03 + 0.12 * index, high, TRIM)
+                if rng.random() < 0.5:
+                    canvas.ellipse(0.08 + 0.12 * index, low, 0.015, INSIDE, tall=(high - low) * 0.5)
+        for door in ((0.86, 0.95), (0.5, 0.58)) if kind != "coach" else ((0.9, 0.96),):
+            canvas.rectangle(door[0], 0.1, door[1], rows[0][1], GLASS)
+            canvas.rectangle(sum(door) / 2, 0.1, sum(door) / 2 + 0.005, rows[0][1], TRIM)
+        if kind == "double":
+            canvas.rectangle(0.2, 0.5, 0.55, 0.61, LIT)
+    return canvas
+
+
+def bus_end(rng: np.random.Generator, kind: str, *, front: bool) -> Canvas:
+    """The front or the back of a bus or lorry."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT if front or kind != "truck" else PAINT2)
+    canvas.rectangle(0, 0, 1, 0.08, TRIM)
+    high = 0.47 if kind == "double" else 0.8
+    if kind == "truck":
+        if front:
+            canvas.rectangle(0.0, 0.75, 1, 1, PAINT2)
+            canvas.rectangle(0.06, 0.42, 0.94, 0.68, GLASS)
+        else:
+            canvas.rectangle(0.49, 0.2, 0.51, 0.98, TRIM)
+    else:
+        low = 0.22 if kind == "double" else 0.36
+        canvas.rectangle(0.05, low, 0.95, high, GLASS)
+        canvas.rectangle(0.3, high + 0.02, 0.8, high + 0.09, LIT if front else PAINT2)
+        if kind == "double":
+            canvas.rectangle(0.05, 0.64, 0.95, 0.9, GLASS)
+        if not front:
+            canvas.rectangle(0.2, 0.1, 0.8, low - 0.05, TRIM if rng.random() < 0.5 else PAINT2)
+    lamp = HEAD if front else TAIL
+    for left in (0.06, 0.82):
+        canvas.rectangle(left, 0.11, left + 0.12, 0.18, lamp)
+    canvas.rectangle(0.38, 0.09, 0.62, 0.13, PLATE)
+    return canvas

@@ -1,0 +1,192 @@
+"""Planar quads collected into one array: what scenes are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Faces", "Material", "MeshBuilder", "Point", "Pose"]
+
+Float = NDArray[np.float32]
+Int = NDArray[np.int64]
+Point = tuple[float, float, float]
+_WHITE = (1.0, 1.0, 1.0)
+
+
+class Material(IntEnum):
+    """How the surface of a face is coloured."""
+
+    PLAIN = 0
+    """One colour of the palette."""
+    PARTS = 1
+    """A texture of part numbers; part 0 is a hole, the others are coloured by the palette."""
+    FOLIAGE = 2
+    """Leaves: as PARTS, with noise."""
+    FACADE = 3
+    """Walls with windows, from a row of facade parameters."""
+    ROOF = 4
+    """Courses of tiles."""
+
+
+class Pose(NamedTuple):
+    """Where an object stands: position of its origin and heading (radians about the vertical; 0 looks along +z)."""
+
+    x: float = 0.0
+    y: float = 0.0
+    z: float = 0.0
+    heading: float = 0.0
+
+
+class Faces(NamedTuple):
+    """All faces of a scene in world coordinates; N faces.
+
+    Attributes:
+        corners: (N, 4, 3), anticlockwise seen from the front.
+        extent: (N, 2), texture coordinate of the second and the fourth corner (the first is the origin).
+        info: (N, 6) integers: material, label, label of parts 8 and above, texture, palette, two-sided.
+        palettes: (P, 16, 3), linear colours.
+        facades: (F, 32), facade parameters.
+    """
+
+    corners: Float
+    extent: Float
+    info: Int
+    palettes: Float
+    facades: Float
+
+
+class MeshBuilder:
+    """Collects faces; every face is given in the coordinates of the pose set last."""
+
+    def __init__(self) -> None:
+        self._corners: list[tuple[Point, Point, Point, Point]] = []
+        self._extent: list[tuple[float, float]] = []
+        self._info: list[tuple[int, int, int, int, int, int]] = []
+        self._owner: list[int] = []
+        self._poses: list[Pose] = [Pose()]
+        self._palettes: list[list[Sequence[float]]] = []
+        self._facades: list[Sequence[float]] = []
+
+    def place(self, pose: Pose) -> None:
+        """Sets the pose of the faces that follow."""
+        self._poses.append(pose)
+
+    def palette(self, *colours: Sequence[float]) -> int:
+        """Adds a palette of sRGB colours (0..1) for parts 1, 2, ... and returns its index."""
+        self._palettes.append([(0.0, 0.0, 0.0), *colours, *([_WHITE] * (15 - len(colours)))])
+        return len(self._palettes) - 1
+
+    def facade(self, row: Sequence[float]) -> int:
+        """Adds a row of 32 facade parameters and returns its index."""
+        self._facades.append(row)
+        return len(self._facades) - 1
+
+    def quad(
+        self,
+        corners: tuple[Point, Point, Point, Point],
+        label: int,
+        palette: int,
+        *,
+        material: Material = Material.PLAIN,
+        texture: int = 0,
+        extent: tuple[float, float] = (1.0, 1.0),
+        second_label: int | None = None,
+        two_sided: bool = False,
+    ) -> None:
+        """Adds a quad, corners anticlockwise from the front; `palette` is the facade row for a FACADE.
+
+        Texture u runs from the first corner to the second, v from the first to the fourth.
+        """
+        self._corners.append(corners)
+        self._extent.append(extent)
+        second = label if second_label is None else second_label
+        self._info.append((material, label, second, texture, palette, two_sided))
+        self._owner.append(len(self._poses) - 1)
+
+    def box(
+        self,
+        low: Point,
+        high: Point,
+        label: int,
+        palette: int,
+        *,
+        material: Material = Material.PLAIN,
+        texture: int = 0,
+    ) -> None:
+        """Adds the five visible faces of a box (no bottom); textures are in metres for facades and roofs."""
+        (x0, y0, z0), (x1, y1, z1) = low, high
+        metric = material in (Material.FACADE, Material.ROOF, Material.FOLIAGE)
+        wide, tall, deep = (x1 - x0, y1 - y0, z1 - z0) if metric else (1.0, 1.0, 1.0)
+        sides = (
+            (((x0, y0, z0), (x1, y0, z0), (x1, y1, z0), (x0, y1, z0)), (wide, tall)),
+            (((x1, y0, z1), (x0, y0, z1), (x0, y1, z1), (x1, y1, z1)), (wide, tall)),
+            (((x0, y0, z1), (x0, y0, z0), (x0, y1, z0), (x0, y1, z1)), (deep, tall)),
+            (((x1, y0, z0), (x1, y0, z1), (x1, y1, z1), (x1, y1, z0)), (deep, tall)),
+        )
+        for corners, extent in sides:
+            self.quad(corners, label, palette, material=material, texture=texture, extent=extent)
+        top = ((x0, y1, z0), (x1, y1, z0), (x1, y1, z1), (x0, y1, z1))
+        self.quad(top, label, palette, material=material, texture=texture, extent=(wide, deep))
+
+    def upright(
+        self,
+        width: float,
+        low: float,
+        high: float,
+        label: int,
+        palette: int,
+        *,
+        material: Material = Material.PLAIN,
+        texture: int = 0,
+        shift: float = 0.0,
+        forward: float = 0.0,
+        second_label: int | None = None,
+        extent: tuple[float, float] = (1.0, 1.0),
+        top_width: float | None = None,
+    ) -> None:
+        """Adds an upright two-sided sheet, facing -z in the current pose: `shift` to the right, `forward` along z."""
+        bottom, top = width / 2, (width if top_width is None else top_width) / 2
+        corners = (
+            (shift - bottom, low, forward),
+            (shift + bottom, low, forward),
+            (shift + top, high, forward),
+            (shift - top, high, forward),
+        )
+        self.quad(
+            corners,
+            label,
+            palette,
+            material=material,
+            texture=texture,
+            extent=extent,
+            second_label=second_label,
+            two_sided=True,
+        )
+
+    def build(self) -> Faces:
+        """The faces in world coordinates."""
+        local = np.array(self._corners, np.float32).reshape(-1, 4, 3)
+        poses = np.array(self._poses, np.float32)[np.array(self._owner, np.int64)]
+        cos, sin = np.cos(poses[:, 3, None]), np.sin(poses[:, 3, None])
+        corners = np.empty_like(local)
+        corners[..., 0] = cos * local[..., 0] + sin * local[..., 2] + poses[:, 0, None]
+        corners[..., 1] = local[..., 1] + poses[:, 1, None]
+        corners[..., 2] = cos * local[..., 2] - sin * local[..., 0] + poses[:, 2, None]
+        palettes = np.array(self._palettes, np.float32) ** np.float32(2.2)
+        return Faces(
+            corners,
+            np.array(self._extent, np.float32).reshape(-1, 2),
+            np.array(self._info, np.int64).reshape(-1, 6),
+            palettes,
+            np.array(self._facades, np.float32).reshape(-1, 32),
+        )
+
+
+def facing(x: float, z: float) -> float:
+    """Heading with which a sheet at (x, z) faces the vertical axis through the world's origin."""
+    return math.atan2(x, z)

@@ -1,0 +1,196 @@
+"""Which face every ray meets first: exact ray-plane geometry, one bounding box of pixels a face.
+
+Over a pinhole image the inverse depth of a plane, and the signs that tell whether a ray passes inside
+an edge, are affine functions of the pixel. So no triangle is clipped or projected: a face is five affine
+functions and the box of pixels in which they need evaluating.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .mesh import Faces, Material
+from .textures import TEXELS, part_textures
+
+__all__ = ["GROUND", "RAISED", "SKY", "Hits", "Projection", "cast", "perspective", "sun_view"]
+
+Float = NDArray[np.float32]
+SKY, GROUND, RAISED = -1, -2, -3
+"""Numbers that stand for a face where a ray meets none: sky, the road's plane, the pavements' plane."""
+_NEAR = 0.15
+
+
+class Projection(NamedTuple):
+    """Faces as affine functions of the pixel (column, row, 1).
+
+    Attributes:
+        order: Indices of the faces that can be seen, nearest first.
+        functions: (N, 5, 3): nearness (greater is nearer), then the four edges (inside where all are >= 0).
+        texture: (N, 3, 3): texture coordinates as ratios; u = f0 / f2 and v = f1 / f2 up to `offset`.
+        offset: (N, 2), what to add to the ratios.
+        boxes: (N, 4): first column, end column, first row, end row.
+    """
+
+    order: NDArray[np.int64]
+    functions: Float
+    texture: Float
+    offset: Float
+    boxes: NDArray[np.int64]
+
+
+class Hits(NamedTuple):
+    """The first face of every ray: number (or SKY, GROUND, RAISED) and nearness; shape (H, W)."""
+
+    face: NDArray[np.int32]
+    nearness: Float
+
+
+def texture_axes(faces: Faces) -> tuple[Float, Float]:
+    """World vectors U, V of every face: texture coordinates are (P - first corner) . U and . V; each (N, 3)."""
+    corners = faces.corners
+    along = corners[:, 1] - corners[:, 0]
+    up = corners[:, 3] - corners[:, 0]
+    square = np.maximum((along * along).sum(1, keepdims=True), 1e-12)
+    up = up - along * ((along * up).sum(1, keepdims=True) / square)
+    u = along * (faces.extent[:, :1] / square)
+    v = up * (faces.extent[:, 1:] / np.maximum((up * up).sum(1, keepdims=True), 1e-12))
+    return u, v
+
+
+def _boxes(columns: Float, rows: Float, valid: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.int64]:
+    """Pixel boxes around the valid points of every face; points (N, K)."""
+    big = np.float32(1e9)
+    low_column = np.where(valid, columns, big).min(1)
+    high_column = np.where(valid, columns, -big).max(1)
+    low_row = np.where(valid, rows, big).min(1)
+    high_row = np.where(valid, rows, -big).max(1)
+    box = np.stack([np.ceil(low_column), np.floor(high_column) + 1, np.ceil(low_row), np.floor(high_row) + 1], 1)
+    box[:, :2] = np.clip(box[:, :2], 0, shape[1])
+    box[:, 2:] = np.clip(box[:, 2:], 0, shape[0])
+    return box.astype(np.int64)
+
+
+def perspective(faces: Faces, eye: Float, ray_matrix: NDArray[np.float64], shape: tuple[int, int]) -> Projection:
+    """Projects faces for a pinhole at `eye`; nearness is 1 / depth along the optical axis."""
+    relative = (faces.corners - eye).astype(np.float64)
+    to_sample = np.linalg.inv(ray_matrix)
+    homogeneous = relative @ to_sample.T
+    depth = homogeneous[..., 2]
+    following = np.roll(homogeneous, -1, 1)
+    crossing = (depth - _NEAR) * (following[..., 2] - _NEAR) < 0
+    share = (_NEAR - depth) / np.where(crossing, following[..., 2] - depth, 1)
+    cut = homogeneous + share[..., None] * (following - homogeneous)
+    points = np.concatenate([homogeneous, cut], 1)
+    valid = np.concatenate([depth >= _NEAR, crossing], 1)
+    safe = np.where(valid, points[..., 2], 1)
+    boxes = _boxes((points[..., 0] / safe).astype(np.float32), (points[..., 1] / safe).astype(np.float32), valid, shape)
+    normal = np.cross(relative[:, 1] - relative[:, 0], relative[:, 2] - relative[:, 0])
+    distance = (normal * relative[:, 0]).sum(1)
+    seen = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])
+    seen &= (distance > 1e-9) | ((faces.info[:, 5] == 1) & (distance < -1e-9))
+    kept = np.flatnonzero(seen)
+    order = kept[np.argsort(depth[kept].min(1), kind="stable")]
+    relative, normal, distance = relative[order], normal[order], distance[order]
+    functions = np.empty((len(order), 5, 3))
+    functions[:, 0] = (normal / distance[:, None]) @ ray_matrix
+    edges = np.cross(relative, np.roll(relative, -1, 1)) * np.sign(distance)[:, None, None]
+    functions[:, 1:] = edges @ ray_matrix
+    u, v = texture_axes(faces)
+    texture = np.stack([u[order] @ ray_matrix, v[order] @ ray_matrix, functions[:, 0]], 1)
+    origin = -relative[:, 0]
+    offset = np.stack([(origin * u[order]).sum(1), (origin * v[order]).sum(1)], 1)
+    return Projection(
+        order, functions.astype(np.float32), texture.astype(np.float32), offset.astype(np.float32), boxes[order]
+    )
+
+
+def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int) -> tuple[Projection, Float]:
+    """Projects faces along the sun's rays onto a square of `span` metres around `centre`.
+
+    Returns the projection, whose nearness is the height towards the sun in metres, and the (3, 4) matrix
+    that takes world points to (column, row, height).
+    """
+    helper = np.array([0, 0, 1], np.float64)
+    right = np.cross(helper, to_sun)
+    right /= np.linalg.norm(right)
+    up = np.cross(to_sun, right)
+    scale = size / span
+    matrix = np.zeros((3, 4))
+    matrix[:, :3] = [right * scale, up * scale, to_sun]
+    matrix[:2, 3] = size / 2 - matrix[:2, :3] @ centre
+    points = faces.corners @ matrix[:, :3].T + matrix[:, 3]
+    boxes = _boxes(points[..., 0], points[..., 1], np.ones(points.shape[:2], bool), (size, size))
+    plane = points.copy()
+    plane[..., 2] = 1
+    area = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
+    seen = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3]) & (np.abs(area[:, 2]) > 1e-3)
+    order = np.flatnonzero(seen)
+    order = order[np.argsort(-points[order, :, 2].max(1), kind="stable")]
+    points, plane, area = points[order], plane[order], area[order]
+    functions = np.empty((len(order), 5, 3))
+    slope = -area[:, :2] / area[:, 2:]
+    functions[:, 0, :2] = slope
+    functions[:, 0, 2] = points[:, 0, 2] - (slope * points[:, 0, :2]).sum(1)
+    functions[:, 1:] = np.cross(plane, np.roll(plane, -1, 1)) * np.sign(area[:, 2])[:, None, None]
+    u, v = texture_axes(faces)
+    u, v = u[order], v[order]
+    # A world point on the face is right * a + up * b + to_sun * height, each affine in the sample.
+    back = np.linalg.inv(matrix[:, :3])
+    affine = np.zeros((len(order), 3, 3))
+    affine[:, 0, 0] = affine[:, 1, 1] = 1
+    affine[:, :2, 2] = -matrix[:2, 3]
+    affine[:, 2] = functions[:, 0]
+    world = back @ affine
+    texture = np.zeros((len(order), 3, 3))
+    texture[:, 0] = (u[:, :, None] * world).sum(1)
+    texture[:, 1] = (v[:, :, None] * world).sum(1)
+    texture[:, 2, 2] = 1
+    origin = faces.corners[order, 0]
+    offset = np.stack([-(origin * u).sum(1), -(origin * v).sum(1)], 1)
+    projection = Projection(
+        order, functions.astype(np.float32), texture.astype(np.float32), offset.astype(np.float32), boxes[order]
+    )
+    return projection, matrix.astype(np.float32)
+
+
+def cast(faces: Faces, projection: Projection, hits: Hits) -> None:
+    """Enters every face into `hits` where it is nearer than what is there. Holes of textures let rays through."""
+    face, nearness = hits
+    height, width = face.shape
+    columns = np.arange(width, dtype=np.float32)
+    rows = np.arange(height, dtype=np.float32)[:, None]
+    textures = part_textures().parts.ravel()
+    info = faces.info[projection.order]
+    holed = ((info[:, 0] == Material.PARTS) | (info[:, 0] == Material.FOLIAGE)).tolist()
+    texture_of = info[:, 3].tolist()
+    along = projection.functions[:, :, 0, None, None] * 1
+    down = projection.functions[:, :, 1, None, None] * 1
+    constant = projection.functions[:, :, 2, None, None] * 1
+    for i, (number, (c0, c1, r0, r1)) in enumerate(
+        zip(projection.order.tolist(), projection.boxes.tolist(), strict=True)
+    ):
+        values = along[i] * columns[c0:c1] + (down[i] * rows[r0:r1] + constant[i])
+        old = nearness[r0:r1, c0:c1]
+        inside = values[1:].min(0) >= 0
+        near = values[0]
+        inside &= near > old
+        if holed[i]:
+            r, c = np.nonzero(inside)
+            if not r.size:
+                continue
+            fu, fv, fw = projection.texture[i]
+            column, row = columns[c0 + c], (r0 + r).astype(np.float32)
+            weight = TEXELS / (fw[0] * column + fw[1] * row + fw[2])
+            ou, ov = projection.offset[i] * TEXELS
+            u = ((fu[0] * column + fu[1] * row + fu[2]) * weight + ou).astype(np.int32) & (TEXELS - 1)
+            v = ((fv[0] * column + fv[1] * row + fv[2]) * weight + ov).astype(np.int32) & (TEXELS - 1)
+            solid = textures[(texture_of[i] * TEXELS + v) * TEXELS + u] > 0
+            r, c = r[solid], c[solid]
+            old[r, c] = near[r, c]
+            face[r0:r1, c0:c1][r, c] = number
+        else:
+            np.copyto(old, near, where=inside)
+            np.copyto(face[r0:r1, c0:c1], number, where=inside)

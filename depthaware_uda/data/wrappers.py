@@ -1,0 +1,225 @@
+"""Data sets made from data sets: kept in memory, augmented, a subset, without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from tqdm import tqdm
+
+from depthaware_uda.labels import LabelSpace
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names"]
+
+
+def sample_names(dataset: SampleDataset) -> list[str]:
+    """Names of the samples of a data set, in order: its attribute ``names``, or else every sample is read for it.
+
+    Raises:
+        ValueError: A sample has no name, or a name comes twice.
+    """
+    names: Sequence[str] | None = getattr(dataset, "names", None)
+    if names is None:
+        samples = (dataset[index] for index in range(len(dataset)))
+        names = [_name_of(sample, index) for index, sample in enumerate(samples)]
+    elif len(names) != len(dataset):
+        raise ValueError(f"the data set has {len(dataset)} samples but {len(names)} names")
+    if len(set(names)) != len(names):
+        seen: set[str] = set()
+        twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+        raise ValueError(f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}")
+    return list(names)
+
+
+def _name_of(sample: Sample, index: int) -> str:
+    if "name" not in sample:
+        raise ValueError(f"sample {index} has no name; give every sample its path below the data root as 'name'")
+    return sample["name"]
+
+
+def _label_space(dataset: SampleDataset) -> LabelSpace:
+    space: LabelSpace = dataset.label_space  # type: ignore[attr-defined]
+    return space
+
+
+class _Wrapper:
+    """A data set over another one, with its names and label space."""
+
+    def __init__(self, dataset: SampleDataset) -> None:
+        self.dataset = dataset
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the samples, in order."""
+        return sample_names(self.dataset)
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """Label space of the wrapped data set."""
+        return _label_space(self.dataset)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+class Augmented(_Wrapper):
+    """A data set whose samples go through a transform after they were read.
+
+    Args:
+        dataset: Any data set of samples.
+        transform: Called with every sample.
+    """
+
+    def __init__(self, dataset: SampleDataset, transform: Callable[[Sample], Sample]) -> None:
+        super().__init__(dataset)
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.transform(self.dataset[index])
+
+
+class Unlabelled(_Wrapper):
+    """A data set without its labels and depth: what adaptation may see of a target domain.
+
+    Args:
+        dataset: Any data set of samples.
+    """
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.dataset[index]
+        kept = Sample(image=sample["image"])
+        if "name" in sample:
+            kept["name"] = sample["name"]
+        return kept
+
+
+class Selected(_Wrapper):
+    """The samples of a data set with the given names, in their order; for instance one side of a `TargetSplit`.
+
+    Args:
+        dataset: Any data set of samples.
+        names: Names of the samples to keep, each once.
+
+    Raises:
+        ValueError: There are no names, one comes twice, or the data set lacks some.
+    """
+
+    def __init__(self, dataset: SampleDataset, names: Iterable[str]) -> None:
+        super().__init__(dataset)
+        wanted = list(names)
+        if not wanted:
+            raise ValueError("names: expected at least one sample name, got none")
+        if len(set(wanted)) != len(wanted):
+            raise ValueError(f"names: {len(wanted)} names were given, {len(set(wanted))} of them different")
+        positions = {name: index for index, name in enumerate(sample_names(dataset))}
+        if unknown := [name for name in wanted if name not in positions]:
+            raise ValueError(
+                f"names: {len(unknown)} of {len(wanted)} are not in the data set of {len(positions)} samples: "
+                f"{unknown[:5]}"
+            )
+        self.names = wanted
+        self._indices = [positions[name] for name in wanted]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self._indices[index]]
+
+
+class _Packed(NamedTuple):
+    """A sample in a quarter of the memory. NumPy arrays, since tensors of worker processes each hold a file open."""
+
+    image: NDArray[np.uint8]
+    label: NDArray[np.uint8] | None
+    depth: NDArray[np.float32] | None
+    name: str | None
+
+
+class _Packing(Dataset[_Packed]):
+    def __init__(self, dataset: SampleDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> _Packed:
+        return _pack(self.dataset[index])
+
+
+class InMemory:
+    """A data set that was read once and is served from memory.
+
+    Images are kept in 8 bits, labels in 8 bits, depth in 32: 7 to 8 bytes a pixel with label and depth, 3 without.
+    An image that did not come from 8 bits is rounded to them. Wrap random transforms around it (`Augmented`), not
+    inside it: they would be drawn once and for all.
+
+    Args:
+        dataset: Any data set of samples.
+        workers: Processes to read with; 0 reads in this one.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: The data set is empty or `workers` is negative.
+    """
+
+    def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:
+        if workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {workers}")
+        if len(dataset) == 0:
+            raise ValueError("dataset: expected at least one sample, got an empty data set")
+        bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
+        self._samples = list(bar)
+        if hasattr(dataset, "label_space"):
+            self.label_space = _label_space(dataset)
+        if all(packed.name is not None for packed in self._samples):
+            self.names = [str(packed.name) for packed in self._samples]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return _unpack(self._samples[index])
+
+
+def _packed(dataset: SampleDataset, workers: int) -> Iterator[_Packed]:
+    packing = _Packing(dataset)
+    if workers == 0:
+        return (packing[index] for index in range(len(packing)))
+    # A generator of its own: reading must not move the global one, which the training run depends on.
+    loader = DataLoader(
+        packing, batch_size=None, num_workers=workers, collate_fn=_unchanged, generator=torch.Generator()
+    )
+    return iter(loader)
+
+
+def _unchanged(packed: Any) -> Any:
+    return packed
+
+
+def _pack(sample: Sample) -> _Packed:
+    image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
+    return _Packed(
+        image=(image * 255).round().clamp(0, 255).to(torch.uint8).numpy(),
+        label=None if label is None else label.to(torch.uint8).numpy(),
+        depth=None if depth is None else depth.float().numpy(),
+        name=sample.get("name"),
+    )
+
+
+def _unpack(packed: _Packed) -> Sample:
+    sample = Sample(image=tv_tensors.Image(torch.from_numpy(packed.image).float() / 255))
+    if packed.label is not None:
+        sample["label"] = tv_tensors.Mask(torch.from_numpy(packed.label).long())
+    if packed.depth is not None:
+        sample["depth"] = tv_tensors.Mask(torch.from_numpy(packed.depth).clone())
+    if packed.name is not None:
+        sample["name"] = packed.name
+    return sample
