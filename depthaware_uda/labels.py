@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,7 @@ class LabelSpace:
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]
     rare: tuple[str, ...] = ()
-    subsets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         if len(self.palette) != len(self.classes):
@@ -82,14 +81,12 @@ _CITYSCAPES16 = LabelSpace(
         *((0, 0, 142), (0, 60, 100), (0, 0, 230), (119, 11, 32)),
     ),
     rare=("wall", "fence", "pole", "light", "sign", "rider", "bus", "motorcycle", "bicycle"),
-    subsets=MappingProxyType(
-        {
-            "13": (
-                *("road", "sidewalk", "building", "light", "sign", "vegetation", "sky"),
-                *("person", "rider", "car", "bus", "motorcycle", "bicycle"),
-            )
-        }
-    ),
+    subsets={
+        "13": (
+            *("road", "sidewalk", "building", "light", "sign", "vegetation", "sky"),
+            *("person", "rider", "car", "bus", "motorcycle", "bicycle"),
+        )
+    },
 )
 _COMMON7 = LabelSpace(
     "common7",

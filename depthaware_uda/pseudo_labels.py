@@ -157,7 +157,7 @@ def write_pseudo_labels(
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
     folder = Path(folder)
-    loading = {
+    loading: dict[str, Any] = {
         "batch_size": batch_size,
         "num_workers": num_workers,
         "progress": "pseudo-labels" if progress else None,

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol, TypedDict, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
-import torch
 from torch import Tensor
 
-__all__ = ["Batch", "DepthSegmentationModel", "Sample", "SampleDataset", "SegDepthOutput"]
-
-T_co = TypeVar("T_co", covariant=True)
+__all__ = ["Batch", "Sample", "SampleDataset", "SegDepthOutput"]
 
 
 class Sample(TypedDict, total=False):
@@ -55,13 +51,3 @@ class SampleDataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample: ...
-
-
-class DepthSegmentationModel(Protocol):
-    """Any module that maps images (N, 3, H, W) in 0..1 to `SegDepthOutput`."""
-
-    training: bool
-
-    def __call__(self, image: Tensor, /) -> SegDepthOutput: ...
-
-    def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]: ...

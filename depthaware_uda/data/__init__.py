@@ -3,6 +3,8 @@
 from depthaware_uda.data.camvid import CamVid
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.folder import SegmentationFolder
+from depthaware_uda.data.minicity import MiniCity
+from depthaware_uda.data.statistics import class_pixels, class_weights
 from depthaware_uda.data.transforms import flip_and_crop, resize, strong_augmentation
 from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabelled, sample_names
 
@@ -10,9 +12,12 @@ __all__ = [
     "Augmented",
     "CamVid",
     "InMemory",
+    "MiniCity",
     "SegmentationFolder",
     "Selected",
     "Unlabelled",
+    "class_pixels",
+    "class_weights",
     "collate",
     "flip_and_crop",
     "resize",

@@ -5,7 +5,6 @@ Files come in as NumPy arrays of their own integer type; `read_sample` turns the
 
 from __future__ import annotations
 
-import copyreg
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from PIL import Image, ImageOps
 from torchvision import tv_tensors
 
 from depthaware_uda.depth import centimetres_to_metres
-from depthaware_uda.labels import LabelSpace, remap
+from depthaware_uda.labels import remap
 from depthaware_uda.types import Sample
 
 __all__ = [
@@ -39,14 +38,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 # What Pillow raises on files that are cut short or are something else altogether.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
-
-
-def _pickle_label_space(space: LabelSpace) -> tuple[Any, ...]:
-    return LabelSpace, (space.name, space.classes, space.palette, space.rare, dict(space.subsets))
-
-
-# Data sets hold their label space and travel to worker processes; its read-only subsets do not pickle by themselves.
-copyreg.pickle(LabelSpace, _pickle_label_space)
 
 
 @contextmanager

@@ -166,7 +166,8 @@ class TimmBackbone(nn.Module):
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             raise ValueError(
                 f"timm model {name!r} gives no features with output_stride={output_stride} and "
-                f"{dict(arguments or {})}: {type(error).__name__}: {error}; try output_stride=None, which keeps the network's own stride"
+                f"{dict(arguments or {})}: {type(error).__name__}: {error}; "
+                "try output_stride=None, which keeps the network's own stride"
             ) from error
         self.network = network
         channels, strides = network.feature_info.channels(), network.feature_info.reduction()

@@ -28,7 +28,7 @@ def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
     """Seed the generators of torch, NumPy and Python from a key; all are as before afterwards."""
     words = np.random.SeedSequence(key).generate_state(2, np.uint64)
     cuda = device if device is not None and device.type == "cuda" else None
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     cuda_state = None if cuda is None else torch.cuda.get_rng_state(cuda)
     torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
     if cuda is not None:

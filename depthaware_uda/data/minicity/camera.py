@@ -51,7 +51,8 @@ class Camera(NamedTuple):
         first_row = (0.5 - (scale - 1) / scale) - height / 2
         unit = 1 / (self.focal * height)
         to_camera = np.array([[step, 0, first_column * unit], [0, -step, -first_row * unit], [0, 0, 1]])
-        return self.rotation().astype(np.float64) @ to_camera
+        matrix: NDArray[np.float64] = self.rotation().astype(np.float64) @ to_camera
+        return matrix
 
 
 class Sensor(NamedTuple):

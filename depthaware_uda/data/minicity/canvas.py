@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Canvas:
     def ring(self, x: float, y: float, radius: float, thickness: float, part: int) -> None:
         """Draws a circle's outline."""
         points = [(x + radius * math.cos(a), y + radius * math.sin(a)) for a in np.linspace(0, 2 * math.pi, 33)]
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             self.limb(start, end, thickness, thickness, part)
 
     def limb(self, start: XY, end: XY, start_width: float, end_width: float, part: int) -> None:
@@ -67,7 +68,7 @@ class Canvas:
 
     def path(self, points: Sequence[XY], width: float, part: int) -> None:
         """Draws bars along a line of points."""
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in pairwise(points):
             self.limb(start, end, width, width, part)
 
     def parts(self) -> NDArray[np.uint8]:
@@ -75,12 +76,15 @@ class Canvas:
         return np.array(self._image)[::-1].copy()
 
     def shade(self, rng: np.random.Generator, *, roundness: float = 0.5) -> NDArray[np.uint8]:
-        """Relative brightness, 200 is neutral: dark rims (a rounded body) and a little unevenness; row 0 is the bottom."""
+        """Relative brightness, 200 is neutral: dark rims (a rounded body), a little unevenness; row 0 is the bottom."""
         inside = self._image.point(lambda value: 255 if value else 0)
         soft = np.asarray(inside.filter(ImageFilter.GaussianBlur(TEXELS / 32)), np.float32) / 255
         seams = np.asarray(self._image.filter(ImageFilter.FIND_EDGES), np.float32) > 0
         coarse = Image.fromarray((rng.random((24, 24)) * 255).astype(np.uint8))
         folds = np.asarray(coarse.resize((TEXELS, TEXELS), Image.Resampling.BICUBIC), np.float32) / 255
-        shade = 200 * (1 - roundness + roundness * np.clip(soft * 1.3 - 0.25, 0, 1.05)) * (0.82 + 0.36 * folds)
+        uneven = min(1.0, 0.12 + roundness * 2) * 0.36
+        shade = 200 * (1 - roundness + roundness * np.clip(soft * 1.3 - 0.25, 0, 1.05)) * (1 + uneven * (folds - 0.5))
+        # What is higher sees more of the sky.
+        shade *= np.linspace(1.1, 0.85, TEXELS)[:, None]
         shade[seams] *= 0.9
         return np.clip(shade, 0, 255).astype(np.uint8)[::-1].copy()

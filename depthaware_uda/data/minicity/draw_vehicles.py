@@ -7,33 +7,100 @@ Parts: 1 paint, 2 glass, 3 black trim, 4 tyre, 5 rim, 6 head lamp, 7 tail lamp, 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from .canvas import Canvas
 
-__all__ = ["BUS_SIDES", "bus_end", "bus_side", "car_front", "car_rear", "car_side", "glasshouse", "wheel"]
+__all__ = [
+    "BUS_SIDES",
+    "CAR_TYPES",
+    "CarType",
+    "bus_end",
+    "bus_side",
+    "car_front",
+    "car_rear",
+    "car_side",
+    "glasshouse",
+    "van_doors",
+    "wheel",
+    "window",
+]
 
 PAINT, GLASS, TRIM, TYRE, RIM, HEAD, TAIL, PLATE, CHROME, PAINT2, LIT, INSIDE = range(1, 13)
+
+
+class CarType(NamedTuple):
+    """The shape of a car in metres.
+
+    Attributes:
+        length: From bumper to bumper.
+        width: Without mirrors.
+        height: Of the roof.
+        belt: Height of the lower edge of the windows.
+        bonnet: Length of the bonnet.
+        nose: Height of the bonnet's front edge.
+        screen: Horizontal run of the windscreen.
+        back: Horizontal run of the rear window.
+        boot: Length of the boot.
+        inset: How far the roof's sides stand in from the body's.
+        panel: True for a van without side windows behind the driver.
+    """
+
+    length: float
+    width: float
+    height: float
+    belt: float
+    bonnet: float
+    nose: float
+    screen: float
+    back: float
+    boot: float
+    inset: float = 0.2
+    panel: bool = False
+
+
+CAR_TYPES = {
+    "hatchback": CarType(3.9, 1.68, 1.46, 0.92, 0.85, 0.72, 0.75, 0.45, 0.0),
+    "saloon": CarType(4.5, 1.76, 1.43, 0.92, 1.1, 0.7, 0.85, 0.75, 0.65),
+    "estate": CarType(4.6, 1.76, 1.48, 0.94, 1.1, 0.72, 0.8, 0.35, 0.0),
+    "suv": CarType(4.6, 1.88, 1.76, 1.08, 1.05, 0.95, 0.6, 0.25, 0.0, inset=0.16),
+    "mpv": CarType(4.4, 1.8, 1.68, 1.0, 0.7, 0.82, 1.0, 0.2, 0.0, inset=0.17),
+    "city": CarType(3.4, 1.6, 1.5, 0.95, 0.55, 0.78, 0.7, 0.2, 0.0),
+    "van": CarType(5.0, 1.95, 2.15, 1.2, 0.75, 0.95, 0.7, 0.06, 0.0, inset=0.07, panel=True),
+    "small_van": CarType(4.2, 1.72, 1.8, 1.02, 0.85, 0.8, 0.65, 0.05, 0.0, inset=0.08, panel=True),
+}
 BUS_SIDES = ("single", "double", "coach", "truck")
 
 
-def car_side(rng: np.random.Generator) -> Canvas:
-    """The lower body from rear (left) to front, length 1 and belt height 1; wheels stand at 0.19 and 0.81."""
-    canvas = Canvas(1.0, 1.0)
-    canvas.rectangle(0, 0, 1, 1, PAINT)
-    canvas.rectangle(0, 0, 1, 0.14, TRIM)
-    for middle in (0.19, 0.81):
-        canvas.ellipse(middle, 0.08, 0.085, TRIM, tall=0.52)
-    for seam in (0.3, 0.49, 0.69):
-        canvas.rectangle(seam, 0.14, seam + 0.006, 1, TRIM)
-    for handle in (0.34, 0.53):
-        canvas.rectangle(handle, 0.76, handle + 0.035, 0.81, CHROME if rng.random() < 0.5 else TRIM)
-    if rng.random() < 0.5:
-        canvas.rectangle(0.0, 0.45, 1.0, 0.51, TRIM if rng.random() < 0.6 else CHROME)
-    canvas.rectangle(0.0, 0.7, 0.03, 0.95, TAIL)
-    canvas.rectangle(0.95, 0.66, 1.0, 0.86, HEAD)
-    canvas.rectangle(0.0, 0.3, 0.04, 0.45, TRIM if rng.random() < 0.5 else PAINT)
+def car_side(rng: np.random.Generator, car: CarType) -> Canvas:
+    """The lower body from rear (left) to front, up to the belt; what is above the sloping bonnet is a hole."""
+    canvas = Canvas(car.length, car.belt)
+    length, belt = car.length, car.belt
+    base = length - car.bonnet
+    bumper = 0.1
+    canvas.polygon(
+        [
+            *((0.06, 0.2), (length - 0.06, 0.2), (length, 0.3), (length, car.nose - bumper)),
+            *((length - 0.12, car.nose), (base, belt), (car.boot, belt)),
+            *((0.04, belt * 0.97), (0.0, belt * 0.7), (0.0, 0.3)),
+        ],
+        PAINT,
+    )
+    canvas.rectangle(0.06, 0.2, length - 0.06, 0.3, TRIM)
+    for middle in (0.19 * length, 0.81 * length):
+        canvas.ellipse(middle, 0.3, 0.37, TRIM)
+        canvas.rectangle(middle - 0.37, 0.0, middle + 0.37, 0.2, 0)
+    back_door, middle, front_door = 0.27 * length, 0.47 * length, base - 0.05
+    for seam in (back_door, middle, front_door):
+        canvas.rectangle(seam, 0.3, seam + 0.025, belt, TRIM)
+    for handle in (back_door, middle):
+        canvas.rectangle(handle + 0.08, belt - 0.2, handle + 0.26, belt - 0.15, CHROME if rng.random() < 0.4 else TRIM)
+    if rng.random() < 0.4:
+        canvas.rectangle(0.1, 0.5, length - 0.1, 0.55, TRIM if rng.random() < 0.6 else CHROME)
+    canvas.rectangle(0.0, belt * 0.7, 0.14, belt * 0.94, TAIL)
+    canvas.rectangle(length - 0.28, car.nose - 0.2, length, car.nose - 0.06, HEAD)
     return canvas
 
 
@@ -49,6 +116,30 @@ def glasshouse(rng: np.random.Generator, *, panel: bool) -> Canvas:
         canvas.rectangle(pillar, 0, pillar + 0.035, 1, TRIM if rng.random() < 0.5 else PAINT)
     canvas.ellipse(rng.uniform(0.42, 0.5), 0.3, 0.05, INSIDE, tall=0.3)
     canvas.ellipse(rng.uniform(0.72, 0.78), 0.35, 0.05, INSIDE, tall=0.35)
+    return canvas
+
+
+def window(rng: np.random.Generator) -> Canvas:
+    """A windscreen or rear window in its frame, with what is seen through it."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    canvas.polygon([(0.04, 0.04), (0.96, 0.04), (0.92, 0.93), (0.08, 0.93)], GLASS)
+    for seat in (0.28, 0.72):
+        canvas.ellipse(seat, 0.25, 0.1, INSIDE, tall=0.32)
+    if rng.random() < 0.5:
+        canvas.rectangle(0.45, 0.75, 0.55, 0.88, INSIDE)
+    canvas.rectangle(0.04, 0.02, 0.96, 0.08, TRIM)
+    return canvas
+
+
+def van_doors(rng: np.random.Generator) -> Canvas:
+    """The upper back of a panel van: two doors, with or without small windows."""
+    canvas = Canvas(1.0, 1.0)
+    canvas.rectangle(0, 0, 1, 1, PAINT)
+    if rng.random() < 0.7:
+        canvas.rectangle(0.1, 0.2, 0.45, 0.8, GLASS)
+        canvas.rectangle(0.55, 0.2, 0.9, 0.8, GLASS)
+    canvas.rectangle(0.49, 0, 0.51, 1, TRIM)
     return canvas
 
 

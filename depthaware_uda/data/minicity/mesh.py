@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import IntEnum
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -47,10 +48,11 @@ class Faces(NamedTuple):
 
     Attributes:
         corners: (N, 4, 3), anticlockwise seen from the front.
-        extent: (N, 2), texture coordinate of the second and the fourth corner (the first is the origin).
+        extent: (N, 4), texture coordinates (u, v) of the first corner; how much u grows to the second, v to the fourth.
         info: (N, 6) integers: material, label, label of parts 8 and above, texture, palette, two-sided.
         palettes: (P, 16, 3), linear colours.
         facades: (F, 32), facade parameters.
+        footprints: (M, 4, 2), corners (x, z) of what stands close to the ground and darkens it.
     """
 
     corners: Float
@@ -58,6 +60,7 @@ class Faces(NamedTuple):
     info: Int
     palettes: Float
     facades: Float
+    footprints: Float
 
 
 class MeshBuilder:
@@ -65,12 +68,13 @@ class MeshBuilder:
 
     def __init__(self) -> None:
         self._corners: list[tuple[Point, Point, Point, Point]] = []
-        self._extent: list[tuple[float, float]] = []
+        self._extent: list[tuple[float, float, float, float]] = []
         self._info: list[tuple[int, int, int, int, int, int]] = []
         self._owner: list[int] = []
         self._poses: list[Pose] = [Pose()]
         self._palettes: list[list[Sequence[float]]] = []
         self._facades: list[Sequence[float]] = []
+        self._footprints: list[tuple[float, ...]] = []
 
     def place(self, pose: Pose) -> None:
         """Sets the pose of the faces that follow."""
@@ -86,6 +90,16 @@ class MeshBuilder:
         self._facades.append(row)
         return len(self._facades) - 1
 
+    def footprint(self, half_width: float, half_length: float) -> None:
+        """Darkens the ground below a rectangle around the origin of the pose set last."""
+        pose = self._poses[-1]
+        cos, sin = math.cos(pose.heading), math.sin(pose.heading)
+        corners: list[float] = []
+        for x, z in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+            across, along = x * half_width, z * half_length
+            corners += (pose.x + cos * across + sin * along, pose.z + cos * along - sin * across)
+        self._footprints.append(tuple(corners))
+
     def quad(
         self,
         corners: tuple[Point, Point, Point, Point],
@@ -95,15 +109,16 @@ class MeshBuilder:
         material: Material = Material.PLAIN,
         texture: int = 0,
         extent: tuple[float, float] = (1.0, 1.0),
+        start: tuple[float, float] = (0.0, 0.0),
         second_label: int | None = None,
         two_sided: bool = False,
     ) -> None:
         """Adds a quad, corners anticlockwise from the front; `palette` is the facade row for a FACADE.
 
-        Texture u runs from the first corner to the second, v from the first to the fourth.
+        Texture coordinates are `start` in the first corner; u grows by `extent` to the second, v to the fourth.
         """
         self._corners.append(corners)
-        self._extent.append(extent)
+        self._extent.append((*start, *extent))
         second = label if second_label is None else second_label
         self._info.append((material, label, second, texture, palette, two_sided))
         self._owner.append(len(self._poses) - 1)
@@ -170,23 +185,21 @@ class MeshBuilder:
 
     def build(self) -> Faces:
         """The faces in world coordinates."""
-        local = np.array(self._corners, np.float32).reshape(-1, 4, 3)
+        flat = chain.from_iterable(chain.from_iterable(self._corners))
+        local = np.fromiter(flat, np.float32, 12 * len(self._corners)).reshape(-1, 4, 3)
         poses = np.array(self._poses, np.float32)[np.array(self._owner, np.int64)]
         cos, sin = np.cos(poses[:, 3, None]), np.sin(poses[:, 3, None])
         corners = np.empty_like(local)
         corners[..., 0] = cos * local[..., 0] + sin * local[..., 2] + poses[:, 0, None]
         corners[..., 1] = local[..., 1] + poses[:, 1, None]
         corners[..., 2] = cos * local[..., 2] - sin * local[..., 0] + poses[:, 2, None]
-        palettes = np.array(self._palettes, np.float32) ** np.float32(2.2)
+        colours = chain.from_iterable(chain.from_iterable(self._palettes))
+        palettes = np.fromiter(colours, np.float32).reshape(-1, 16, 3) ** np.float32(2.2)
         return Faces(
             corners,
-            np.array(self._extent, np.float32).reshape(-1, 2),
-            np.array(self._info, np.int64).reshape(-1, 6),
+            np.fromiter(chain.from_iterable(self._extent), np.float32).reshape(-1, 4),
+            np.fromiter(chain.from_iterable(self._info), np.int64).reshape(-1, 6),
             palettes,
-            np.array(self._facades, np.float32).reshape(-1, 32),
+            np.fromiter(chain.from_iterable(self._facades), np.float32).reshape(-1, 32),
+            np.fromiter(chain.from_iterable(self._footprints), np.float32).reshape(-1, 4, 2),
         )
-
-
-def facing(x: float, z: float) -> float:
-    """Heading with which a sheet at (x, z) faces the vertical axis through the world's origin."""
-    return math.atan2(x, z)

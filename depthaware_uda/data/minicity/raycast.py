@@ -21,6 +21,9 @@ Float = NDArray[np.float32]
 SKY, GROUND, RAISED = -1, -2, -3
 """Numbers that stand for a face where a ray meets none: sky, the road's plane, the pavements' plane."""
 _NEAR = 0.15
+_SMALL = 400
+"""Boxes of at most so many samples are cast together."""
+_HOLED = (int(Material.PARTS), int(Material.FOLIAGE))
 
 
 class Projection(NamedTuple):
@@ -49,14 +52,14 @@ class Hits(NamedTuple):
 
 
 def texture_axes(faces: Faces) -> tuple[Float, Float]:
-    """World vectors U, V of every face: texture coordinates are (P - first corner) . U and . V; each (N, 3)."""
+    """World vectors U, V of every face: texture coordinates are start + (P - first corner) . (U, V); each (N, 3)."""
     corners = faces.corners
     along = corners[:, 1] - corners[:, 0]
     up = corners[:, 3] - corners[:, 0]
     square = np.maximum((along * along).sum(1, keepdims=True), 1e-12)
     up = up - along * ((along * up).sum(1, keepdims=True) / square)
-    u = along * (faces.extent[:, :1] / square)
-    v = up * (faces.extent[:, 1:] / np.maximum((up * up).sum(1, keepdims=True), 1e-12))
+    u = along * (faces.extent[:, 2:3] / square)
+    v = up * (faces.extent[:, 3:] / np.maximum((up * up).sum(1, keepdims=True), 1e-12))
     return u, v
 
 
@@ -101,7 +104,7 @@ def perspective(faces: Faces, eye: Float, ray_matrix: NDArray[np.float64], shape
     u, v = texture_axes(faces)
     texture = np.stack([u[order] @ ray_matrix, v[order] @ ray_matrix, functions[:, 0]], 1)
     origin = -relative[:, 0]
-    offset = np.stack([(origin * u[order]).sum(1), (origin * v[order]).sum(1)], 1)
+    offset = np.stack([(origin * u[order]).sum(1), (origin * v[order]).sum(1)], 1) + faces.extent[order, :2]
     return Projection(
         order, functions.astype(np.float32), texture.astype(np.float32), offset.astype(np.float32), boxes[order]
     )
@@ -119,10 +122,11 @@ def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int)
     up = np.cross(to_sun, right)
     scale = size / span
     matrix = np.zeros((3, 4))
-    matrix[:, :3] = [right * scale, up * scale, to_sun]
+    matrix[:, :3] = np.stack([right * scale, up * scale, to_sun])
     matrix[:2, 3] = size / 2 - matrix[:2, :3] @ centre
     points = faces.corners @ matrix[:, :3].T + matrix[:, 3]
-    boxes = _boxes(points[..., 0], points[..., 1], np.ones(points.shape[:2], bool), (size, size))
+    flat = points.astype(np.float32)
+    boxes = _boxes(flat[..., 0], flat[..., 1], np.ones(points.shape[:2], bool), (size, size))
     plane = points.copy()
     plane[..., 2] = 1
     area = np.cross(points[:, 1] - points[:, 0], points[:, 2] - points[:, 0])
@@ -149,7 +153,7 @@ def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int)
     texture[:, 1] = (v[:, :, None] * world).sum(1)
     texture[:, 2, 2] = 1
     origin = faces.corners[order, 0]
-    offset = np.stack([-(origin * u).sum(1), -(origin * v).sum(1)], 1)
+    offset = np.stack([-(origin * u).sum(1), -(origin * v).sum(1)], 1) + faces.extent[order, :2]
     projection = Projection(
         order, functions.astype(np.float32), texture.astype(np.float32), offset.astype(np.float32), boxes[order]
     )
@@ -158,39 +162,91 @@ def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int)
 
 def cast(faces: Faces, projection: Projection, hits: Hits) -> None:
     """Enters every face into `hits` where it is nearer than what is there. Holes of textures let rays through."""
-    face, nearness = hits
-    height, width = face.shape
-    columns = np.arange(width, dtype=np.float32)
-    rows = np.arange(height, dtype=np.float32)[:, None]
-    textures = part_textures().parts.ravel()
-    info = faces.info[projection.order]
-    holed = ((info[:, 0] == Material.PARTS) | (info[:, 0] == Material.FOLIAGE)).tolist()
-    texture_of = info[:, 3].tolist()
-    along = projection.functions[:, :, 0, None, None] * 1
-    down = projection.functions[:, :, 1, None, None] * 1
-    constant = projection.functions[:, :, 2, None, None] * 1
-    for i, (number, (c0, c1, r0, r1)) in enumerate(
-        zip(projection.order.tolist(), projection.boxes.tolist(), strict=True)
-    ):
-        values = along[i] * columns[c0:c1] + (down[i] * rows[r0:r1] + constant[i])
-        old = nearness[r0:r1, c0:c1]
-        inside = values[1:].min(0) >= 0
-        near = values[0]
-        inside &= near > old
-        if holed[i]:
-            r, c = np.nonzero(inside)
-            if not r.size:
-                continue
-            fu, fv, fw = projection.texture[i]
-            column, row = columns[c0 + c], (r0 + r).astype(np.float32)
-            weight = TEXELS / (fw[0] * column + fw[1] * row + fw[2])
-            ou, ov = projection.offset[i] * TEXELS
-            u = ((fu[0] * column + fu[1] * row + fu[2]) * weight + ou).astype(np.int32) & (TEXELS - 1)
-            v = ((fv[0] * column + fv[1] * row + fv[2]) * weight + ov).astype(np.int32) & (TEXELS - 1)
-            solid = textures[(texture_of[i] * TEXELS + v) * TEXELS + u] > 0
-            r, c = r[solid], c[solid]
-            old[r, c] = near[r, c]
-            face[r0:r1, c0:c1][r, c] = number
-        else:
-            np.copyto(old, near, where=inside)
-            np.copyto(face[r0:r1, c0:c1], number, where=inside)
+    boxes = projection.boxes
+    area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
+    small = area <= _SMALL
+    for row in np.flatnonzero(~small).tolist():
+        _cast_large(faces, projection, row, hits)
+    _cast_small(faces, projection, np.flatnonzero(small), area[small], hits)
+
+
+def _solid(textures: NDArray[np.uint8], texture: int | NDArray[np.int64], u: Float, v: Float) -> NDArray[np.bool_]:
+    """Whether texels are not holes; texture coordinates in texels."""
+    column = u.astype(np.int32) & (TEXELS - 1)
+    row = v.astype(np.int32) & (TEXELS - 1)
+    return textures[(texture * TEXELS + row) * TEXELS + column] > 0
+
+
+def _cast_large(faces: Faces, projection: Projection, row: int, hits: Hits) -> None:
+    """Enters one face, evaluating its functions on the grid of its box."""
+    c0, c1, r0, r1 = projection.boxes[row].tolist()
+    number = int(projection.order[row])
+    functions = projection.functions[row]
+    columns = np.arange(c0, c1, dtype=np.float32)
+    rows = np.arange(r0, r1, dtype=np.float32)
+    along = functions[:, 0, None, None] * columns
+    down = functions[:, 1, None] * rows + functions[:, 2, None]
+    values = along + down[:, :, None]
+    old = hits.nearness[r0:r1, c0:c1]
+    face = hits.face[r0:r1, c0:c1]
+    inside = values[1:].min(0) >= 0
+    near = values[0]
+    inside &= near > old
+    if faces.info[number, 0] not in _HOLED:
+        np.copyto(old, near, where=inside)
+        np.copyto(face, number, where=inside)
+        return
+    r, c = np.nonzero(inside)
+    fu, fv, fw = projection.texture[row]
+    column, line = columns[c], rows[r]
+    weight = TEXELS / (fw[0] * column + fw[1] * line + fw[2])
+    shift_u, shift_v = projection.offset[row] * TEXELS
+    u = (fu[0] * column + fu[1] * line + fu[2]) * weight + shift_u
+    v = (fv[0] * column + fv[1] * line + fv[2]) * weight + shift_v
+    solid = _solid(part_textures().parts.ravel(), int(faces.info[number, 3]), u, v)
+    r, c = r[solid], c[solid]
+    old[r, c] = near[r, c]
+    face[r, c] = number
+
+
+def _cast_small(
+    faces: Faces, projection: Projection, small: NDArray[np.int64], area: NDArray[np.int64], hits: Hits
+) -> None:
+    """Enters many faces of few pixels at once: all pixels of all boxes in one list."""
+    if not small.size:
+        return
+    boxes = projection.boxes[small]
+    owner = np.repeat(np.arange(len(small)), area)
+    place = np.arange(len(owner)) - np.repeat(np.cumsum(area) - area, area)
+    width = (boxes[:, 1] - boxes[:, 0])[owner]
+    line = place // width
+    column = place - line * width + boxes[owner, 0]
+    line += boxes[owner, 2]
+    width_of_image = hits.face.shape[1]
+    pixel = line * width_of_image + column
+    samples = np.empty((len(owner), 3), np.float32)
+    samples[:, 0], samples[:, 1], samples[:, 2] = column, line, 1
+    functions = projection.functions[small]
+    nearness = hits.nearness.ravel()
+    near = np.einsum("ij,ij->i", functions[owner, 0], samples)
+    inside = np.flatnonzero(near > nearness[pixel])
+    for edge in range(1, 5):
+        value = np.einsum("ij,ij->i", functions[owner[inside], edge], samples[inside])
+        inside = inside[value >= 0]
+    owner, pixel, samples, near = owner[inside], pixel[inside], samples[inside], near[inside]
+    info = faces.info[projection.order[small]]
+    holed = np.isin(info[:, 0], _HOLED)
+    test = np.flatnonzero(holed[owner])
+    if test.size:
+        of = owner[test]
+        ratio = np.einsum("ijk,ik->ij", projection.texture[small][of], samples[test])
+        uv = (ratio[:, :2] / ratio[:, 2:] + projection.offset[small][of]) * TEXELS
+        solid = _solid(part_textures().parts.ravel(), info[of, 3], uv[:, 0], uv[:, 1])
+        keep = np.ones(len(owner), bool)
+        keep[test[~solid]] = False
+        owner, pixel, near = owner[keep], pixel[keep], near[keep]
+    # Of several values for one pixel the last is kept: the nearest.
+    order = np.argsort(near, kind="stable")
+    pixel = pixel[order]
+    nearness[pixel] = near[order]
+    hits.face.ravel()[pixel] = projection.order[small][owner[order]]

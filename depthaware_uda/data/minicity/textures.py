@@ -16,7 +16,19 @@ from .canvas import TEXELS, Canvas
 from .draw_people import bicycle_front, bicycle_side, cyclist, motorcycle_front, motorcycle_side, motorcyclist, person
 from .draw_plants import branches, crown, hedge
 from .draw_street import FENCES, SIGNS, fence, sign, traffic_light
-from .draw_vehicles import BUS_SIDES, bus_end, bus_side, car_front, car_rear, car_side, glasshouse, wheel
+from .draw_vehicles import (
+    BUS_SIDES,
+    CAR_TYPES,
+    bus_end,
+    bus_side,
+    car_front,
+    car_rear,
+    car_side,
+    glasshouse,
+    van_doors,
+    wheel,
+    window,
+)
 
 __all__ = ["TEXELS", "PartTextures", "part_textures"]
 
@@ -37,7 +49,7 @@ class PartTextures(NamedTuple):
     def pick(self, family: str, rng: np.random.Generator) -> int:
         """A random variant of a family."""
         variants = self.families[family]
-        return variants[int(rng.integers(len(variants)))]
+        return variants[int(rng.random() * len(variants))]
 
 
 @lru_cache(maxsize=1)
@@ -78,11 +90,15 @@ def part_textures() -> PartTextures:
     for phase in ("red", "amber", "green"):
         add("light", traffic_light(phase), 0.05)
     for _ in range(3):
-        add("car_side", car_side(rng), 0.1)
+        for kind, car in CAR_TYPES.items():
+            add(f"car_side_{kind}", car_side(rng, car), 0.1)
         add("glasshouse", glasshouse(rng, panel=False), 0.05)
+        add("window", window(rng), 0.05)
         add("car_front", car_front(rng), 0.15)
         add("car_rear", car_rear(rng), 0.15)
     add("glasshouse_panel", glasshouse(rng, panel=True), 0.05)
+    for _ in range(3):
+        add("window_panel", van_doors(rng), 0.05)
     add("wheel", wheel(rng), 0.2)
     for kind in BUS_SIDES:
         add(f"bus_side_{kind}", bus_side(rng, kind), 0.1)

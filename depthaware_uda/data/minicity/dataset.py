@@ -1,0 +1,110 @@
+"""The MiniCity data set: streets rendered when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from torchvision import tv_tensors
+
+from depthaware_uda.labels import LabelSpace, get_label_space, id_map, remap
+from depthaware_uda.types import Sample
+
+from .render import render
+from .style import StyleName
+
+__all__ = ["MiniCity"]
+
+_SMALLEST = 16
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+class MiniCity(Dataset[Sample]):
+    """Street scenes with exact labels and depth, rendered on the fly: nothing is stored or downloaded.
+
+    There are two worlds. ``"synthetic"`` is a clean, game-like one to train on. ``"real"`` stands in for
+    photographs: other streets, materials and things in them, and a camera with haze, blur, noise and compression.
+    The same arguments always give the same samples; data sets of different seeds share no scene.
+
+    Args:
+        length: Number of samples.
+        style: The world.
+        size: Height and width in pixels; another size shows the same scenes.
+        seed: Which streets of the world; use different seeds for different splits.
+        labels: Label space, ``"cityscapes16"`` or ``"common7"``.
+        depth: Whether samples have a depth.
+        transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
+
+    Shape:
+        image (3, H, W) float32 in 0..1; label (H, W) int64; depth (1, H, W) float32 metres, NaN in the sky.
+
+    Raises:
+        ValueError: An argument is not usable; the message names it.
+        IndexError: A sample beyond the last is asked for.
+    """
+
+    def __init__(
+        self,
+        length: int = 1000,
+        *,
+        style: Literal["synthetic", "real"] = "synthetic",
+        size: tuple[int, int] = (96, 160),
+        seed: int = 0,
+        labels: str | LabelSpace = "cityscapes16",
+        depth: bool = True,
+        transform: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        if not _is_integer(length) or length < 1:
+            raise ValueError(f"length must be an integer of at least 1, got {length!r}")
+        if style not in get_args(StyleName):
+            raise ValueError(f"style must be one of {list(get_args(StyleName))}, got {style!r}")
+        if not (
+            isinstance(size, (tuple, list)) and len(size) == 2 and all(_is_integer(n) and n >= _SMALLEST for n in size)
+        ):
+            raise ValueError(f"size must be (height, width), two integers of at least {_SMALLEST}, got {size!r}")
+        if not _is_integer(seed) or seed < 0:
+            raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        self._length = int(length)
+        self._style: StyleName = style
+        self._size = (int(size[0]), int(size[1]))
+        self._seed = int(seed)
+        self._space = get_label_space(labels)
+        self._table = id_map("minicity", self._space)
+        self._depth = depth
+        self._transform = transform
+
+    @property
+    def label_space(self) -> LabelSpace:
+        """The label space of the samples."""
+        return self._space
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all samples, in order."""
+        return [self._name(index) for index in range(self._length)]
+
+    def _name(self, index: int) -> str:
+        return f"minicity/{self._style}/{self._seed}/{index:06d}"
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Sample:
+        """Renders a sample; a negative index counts from the end."""
+        number = int(index) + (self._length if index < 0 else 0)
+        if not 0 <= number < self._length:
+            raise IndexError(f"index {index} is out of range for MiniCity of length {self._length}")
+        rendering = render(self._seed, number, style=self._style, size=self._size)
+        name = self._name(number)
+        pixels = torch.from_numpy(rendering.image).permute(2, 0, 1).contiguous()
+        label = torch.from_numpy(remap(rendering.label, self._table, name=name))
+        sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=tv_tensors.Mask(label), name=name)
+        if self._depth:
+            sample["depth"] = tv_tensors.Mask(torch.from_numpy(rendering.depth)[None])
+        return sample if self._transform is None else self._transform(sample)

@@ -1,0 +1,33 @@
+"""Everything that must hold before a change is good: format, lint, types, documentation, tests. Stops at a failure."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main() -> int:
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # no advertisements
+    with tempfile.TemporaryDirectory() as site:
+        checks = {
+            "format": ["ruff", "format", "--check", "."],
+            "lint": ["ruff", "check", "."],
+            "types": ["mypy"],
+            "documentation": ["mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", "-d", site],
+            "tests": ["pytest", "--cov", "--cov-report=term", "--durations=5", *sys.argv[1:]],
+        }
+        for name, (module, *arguments) in checks.items():
+            print(f"== {name}: {module} {' '.join(arguments)}", flush=True)
+            command = [sys.executable, "-m", module, *arguments]
+            code = subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+            if code:
+                print(f"== {name} failed", flush=True)
+                return code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

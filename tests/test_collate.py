@@ -1,0 +1,50 @@
+import pytest
+import torch
+from torch.utils.data import DataLoader
+from torchvision import tv_tensors
+
+from depthaware_uda.data import collate
+from depthaware_uda.types import Sample
+
+from .conftest import ListDataset, make_sample
+
+
+def test_samples_become_plain_tensors() -> None:
+    batch = collate([make_sample("a"), make_sample("b")])
+    assert batch["image"].shape == (2, 3, 8, 12)
+    assert batch["label"].shape == (2, 8, 12)
+    assert batch["depth"].shape == (2, 1, 8, 12)
+    assert batch["name"] == ["a", "b"]
+    assert type(batch["image"]) is type(batch["label"]) is type(batch["depth"]) is torch.Tensor
+
+
+def test_absent_keys_stay_absent() -> None:
+    assert sorted(collate([make_sample(full=False)])) == ["image", "name"]
+    assert sorted(collate([Sample(label=tv_tensors.Mask(torch.zeros(2, 2, dtype=torch.long)))])) == ["label"]
+
+
+def test_it_serves_a_loader() -> None:
+    dataset = ListDataset([make_sample(name) for name in "abc"])
+    batches = list(DataLoader(dataset, batch_size=2, collate_fn=collate))  # type: ignore[arg-type]
+    assert [batch["name"] for batch in batches] == [["a", "b"], ["c"]]
+
+
+def test_no_samples() -> None:
+    with pytest.raises(ValueError, match="at least one sample, got none"):
+        collate([])
+
+
+def test_different_keys_name_the_samples() -> None:
+    with pytest.raises(ValueError, match=r"'a' has \['depth', 'image', 'label', 'name'\], 'b' has \['image', 'name'\]"):
+        collate([make_sample("a"), make_sample("b", full=False)])
+
+
+def test_different_sizes_name_the_samples_and_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"image of 'a' is \(3, 8, 12\), of 'b' \(3, 6, 12\);.* resize\(size\)"):
+        collate([make_sample("a"), make_sample("b", height=6)])
+    nameless = make_sample(height=6)
+    del nameless["name"]
+    first = make_sample()
+    del first["name"]
+    with pytest.raises(ValueError, match="image of a sample without a name"):
+        collate([first, nameless])

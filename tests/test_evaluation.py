@@ -1,0 +1,237 @@
+"""`evaluate` and the loop below it, with networks whose answers the test prepared."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda import EvaluationResult, SegDepthOutput, evaluate
+from depthaware_uda.data import Unlabelled
+from depthaware_uda.depth import to_inverse_depth
+from depthaware_uda.inference import evaluating, predict_batches
+from depthaware_uda.labels import LabelSpace
+from depthaware_uda.types import Sample
+from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, tiny_model, weights
+
+THREE = LabelSpace(
+    "three", ("road", "sky", "car"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), subsets={"2": ("road", "car"), "1": ("sky",)}
+)
+
+
+def logits_of(label: Tensor, classes: int = 3) -> Tensor:
+    """Logits (1, C, H, W) whose argmax is the label."""
+    return nn.functional.one_hot(label, classes).permute(2, 0, 1)[None].float()
+
+
+def two_images() -> tuple[Listed, Oracle]:
+    """Eight pixels. Of road 3 of 4 are right, of sky 1 of 2; no label shows a car; one pixel is ignored."""
+    labels = [torch.tensor([[0, 0], [1, 255]]), torch.tensor([[0, 0], [1, 255]])]
+    answers = [torch.tensor([[0, 0], [1, 2]]), torch.tensor([[0, 1], [2, 0]])]
+    samples = numbered(2, (2, 2), label=lambda index: labels[index])
+    return Listed(samples, THREE), Oracle([SegDepthOutput(logits_of(answer), None) for answer in answers])
+
+
+def test_evaluation_by_hand() -> None:
+    images, oracle = two_images()
+    result = evaluate(oracle, images)
+    assert result.confusion == [[3, 1, 0], [0, 1, 1], [0, 0, 0]]
+    assert result.iou["road"] == 3 / 4
+    assert result.iou["sky"] == pytest.approx(1 / 3)
+    assert math.isnan(result.iou["car"])
+    assert result.absent == ["car"]
+    assert result.miou == pytest.approx((3 / 4 + 1 / 3) / 2)
+    assert result.subsets == {"2": 3 / 4, "1": pytest.approx(1 / 3)}
+    assert result.pixel_accuracy == 4 / 6
+    assert result.images == 2
+    assert result.depth is None
+
+
+def test_the_table_is_in_percent_and_names_what_is_left_out() -> None:
+    images, oracle = two_images()
+    lines = evaluate(oracle, images).table().splitlines()
+    assert [line.split() for line in lines] == [
+        ["road", "75.0"],
+        ["sky", "33.3"],
+        ["mIoU", "54.2"],
+        ["mIoU", "(2)", "75.0"],
+        ["mIoU", "(1)", "33.3"],
+        ["pixel", "accuracy", "66.7"],
+        ["not", "in", "the", "labels,", "left", "out:", "car"],
+    ]
+
+
+def test_the_mean_over_a_subset_of_all_classes_is_the_mean() -> None:
+    confusion = torch.tensor([[7, 1, 1], [0, 3, 2], [1, 4, 11]])
+    result = EvaluationResult.from_confusion(confusion, THREE.classes, subsets={"all": THREE.classes})
+    assert result.subsets["all"] == pytest.approx(result.miou, rel=1e-12)
+
+
+def test_one_confusion_matrix_over_all_images_and_not_a_mean_of_images() -> None:
+    # One image of 1 road pixel that is wrong, one of 3 that are right: 3 / 4 and not (0 + 1) / 2.
+    samples = [
+        Sample(image=torch.zeros(3, 1, 1), label=torch.tensor([[0]]), name="a"),
+        Sample(image=torch.full((3, 1, 3), 1 / 255), label=torch.tensor([[0, 0, 0]]), name="b"),
+    ]
+    oracle = Oracle([SegDepthOutput(logits_of(torch.tensor(row)), None) for row in ([[1]], [[0, 0, 0]])])
+    assert evaluate(oracle, Listed(samples)).iou["0"] == 3 / 4
+
+
+def test_logits_take_the_size_of_the_label() -> None:
+    # One row of logits for class 0: 0, 2 -> 0, 1, 2 with aligned corners; class 1 has 0.9 everywhere.
+    logits = torch.tensor([[[0.0, 2.0]], [[0.9, 0.9]]])[None]
+    label = torch.tensor([[1, 0, 0]])
+    sample = Sample(image=torch.zeros(3, 1, 3), label=label, name="a")
+    assert evaluate(Oracle([SegDepthOutput(logits, None)]), Listed([sample])).pixel_accuracy == 1
+
+
+def test_a_label_larger_than_the_image_is_compared_at_its_own_size() -> None:
+    logits = torch.tensor([[[0.0, 2.0]], [[0.9, 0.9]]])[None]
+    sample = Sample(image=torch.zeros(3, 1, 2), label=torch.tensor([[1, 0, 0], [1, 0, 0]]), name="a")
+    result = evaluate(Oracle([SegDepthOutput(logits, None)]), Listed([sample]))
+    assert result.pixel_accuracy == 1
+    assert sum(map(sum, result.confusion)) == 6
+
+
+def test_depth_errors_where_depth_is_known() -> None:
+    metres = torch.tensor([[[10.0, torch.nan], [20.0, 200.0]]])
+    seen = torch.tensor([[[12.0, 5.0], [20.0, 5.0]]])
+    output = SegDepthOutput(torch.zeros(1, 3, 2, 2), to_inverse_depth(seen)[None])
+    samples = numbered(1, (2, 2), label=lambda _: torch.zeros(2, 2, dtype=torch.int64), depth=lambda _: metres)
+    errors = evaluate(Oracle([output]), Listed(samples)).depth
+    assert errors is not None
+    assert errors.pixels == 2  # one is unknown, one farther than 80 m
+    assert errors.abs_rel == pytest.approx(0.1, rel=1e-5)
+    assert errors.rmse == pytest.approx(math.sqrt(2), rel=1e-5)
+    assert errors.delta_1_25 == 1
+
+
+def test_no_depth_errors_without_depth_in_the_data() -> None:
+    assert evaluate(tiny_model(), Scenes(1, depth=False)).depth is None
+    assert evaluate(tiny_model(depth_head=None), Scenes(1)).depth is None
+    assert evaluate(tiny_model(), Scenes(1)).depth is not None
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 3}, {"batch_size": 5}, {"num_workers": 2}])
+def test_batches_and_workers_change_nothing(options: dict[str, int]) -> None:
+    images, model = Scenes(5), tiny_model()
+    one, many = evaluate(model, images), evaluate(model, images, **options)
+    assert many.confusion == one.confusion
+    assert many.depth is not None
+    assert one.depth is not None
+    assert many.depth.to_dict() == pytest.approx(one.depth.to_dict(), rel=1e-6)
+
+
+def test_evaluation_leaves_the_network_as_it_was() -> None:
+    model = tiny_model().train()
+    model.backbone.eval()
+    model.classifier.branches[0].eval()
+    modes = [module.training for module in model.modules()]
+    before = weights(model)
+    evaluate(model, Scenes(1))
+    assert [module.training for module in model.modules()] == modes
+    assert_same_weights(weights(model), before)
+    assert torch.is_grad_enabled()
+
+
+def test_evaluation_uses_the_running_statistics() -> None:
+    images = Scenes(2)
+    model = tiny_model()
+    trained, evaluated = evaluate(model.train(), images), evaluate(model.eval(), images)
+    assert trained.confusion == evaluated.confusion
+
+
+def test_after_an_error_the_network_and_gradients_are_as_before() -> None:
+    model = tiny_model().train()
+    with pytest.raises(ValueError, match="no label") as kept:  # as an interactive session keeps its last error
+        evaluate(model, Scenes(1, labels=False))
+    assert kept.value is not None
+    assert model.training
+    assert torch.is_grad_enabled()
+
+
+def test_the_body_of_evaluating_may_fail() -> None:
+    model = tiny_model().train()
+    with pytest.raises(KeyError), evaluating(model):
+        assert not model.backbone.training
+        assert not torch.is_grad_enabled()
+        raise KeyError
+    assert model.training
+    assert model.backbone.training
+    assert torch.is_grad_enabled()
+
+
+def test_predictions_have_the_size_of_the_image_and_come_in_order() -> None:
+    images = Scenes(3, (32, 40))
+    found = list(predict_batches(tiny_model(), images, batch_size=2))
+    assert [name for batch, _ in found for name in batch["name"]] == images.names
+    assert [len(output.logits) for _, output in found] == [2, 1]
+    for _, output in found:
+        assert output.logits.shape[-2:] == output.inverse_depth.shape[-2:] == (32, 40)
+        assert not output.logits.requires_grad
+
+
+def test_a_network_without_weights_can_be_evaluated() -> None:
+    class Constant(nn.Module):
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            return SegDepthOutput(torch.tensor([0.0, 1.0]).view(1, 2, 1, 1).expand(len(image), 2, 4, 4), None)
+
+    sample = Sample(image=torch.zeros(3, 4, 4), label=torch.ones(4, 4, dtype=torch.int64), name="a")
+    assert evaluate(Constant(), Listed([sample])).pixel_accuracy == 1
+
+
+def test_a_float64_network_can_be_evaluated() -> None:
+    assert evaluate(tiny_model().double(), Scenes(2)).confusion == evaluate(tiny_model(), Scenes(2)).confusion
+
+
+def test_missing_labels_are_named() -> None:
+    with pytest.raises(ValueError, match=r"street/0.png: the sample has no label"):
+        evaluate(tiny_model(), Unlabelled(Scenes(1)))
+
+
+def test_an_empty_data_set_is_refused() -> None:
+    with pytest.raises(ValueError, match="data set is empty"):
+        evaluate(tiny_model(), Scenes(0))
+
+
+def test_another_number_of_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match="predicts 7 classes, but label space 'three' of the data has 3"):
+        evaluate(tiny_model(), Scenes(1, space=THREE))
+
+
+def test_a_label_that_is_no_class_is_refused() -> None:
+    samples = numbered(1, (2, 2), label=lambda _: torch.full((2, 2), 3))
+    with pytest.raises(ValueError, match=r"label holds indices 3\.\.3, but there are 3 classes"):
+        evaluate(Oracle([SegDepthOutput(torch.zeros(1, 3, 2, 2), None)]), Listed(samples))
+
+
+def test_classes_are_named_by_argument_then_data_then_model_then_number() -> None:
+    images, oracle = two_images()
+    other = LabelSpace("other", ("a", "b", "c"), ((0, 0, 0),) * 3)
+    assert list(evaluate(oracle, images, label_space=other).iou) == ["a", "b", "c"]
+    assert list(evaluate(oracle, images).iou) == ["road", "sky", "car"]
+    del images.label_space
+    assert list(evaluate(oracle, images).iou) == ["0", "1", "2"]
+    assert evaluate(oracle, images).subsets == {}
+    oracle.label_space = other
+    assert list(evaluate(oracle, images).iou) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("depth", [False, True])
+def test_a_result_comes_back_from_its_file_with_its_gaps(tmp_path: Path, depth: bool) -> None:
+    result = evaluate(tiny_model(), Scenes(1, depth=depth)) if depth else evaluate(*reversed(two_images()))
+    result.save(tmp_path / "results" / "val.json")
+    back = EvaluationResult.load(tmp_path / "results" / "val.json")
+    assert back.to_dict() == result.to_dict()
+    assert back.table() == result.table()
+    assert "NaN" not in (tmp_path / "results" / "val.json").read_text()
+    assert back.absent == result.absent == ([] if depth else ["car"])
+    assert (back.depth is not None) == depth
+
+
+def test_a_result_without_any_label_comes_back_too() -> None:
+    nothing = EvaluationResult.from_confusion(torch.zeros(3, 3, dtype=torch.int64), THREE.classes, subsets=THREE.subsets)
+    back = EvaluationResult.from_dict(nothing.to_dict())
+    assert nothing.to_dict()["miou"] is None
+    assert all(math.isnan(value) for value in (back.miou, back.pixel_accuracy, *back.iou.values(), *back.subsets.values()))

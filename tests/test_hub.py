@@ -1,0 +1,163 @@
+"""Models are saved to a folder and come back, and the authors' names become ours."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from depthaware_uda import create_model, load_pretrained
+from depthaware_uda.hub import convert_discriminator_state_dict, convert_state_dict
+from depthaware_uda.labels import LabelSpace
+from depthaware_uda.models import create_discriminator
+from tests.tiny import assert_same_weights, tiny_model, weights
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"depth_head": None, "label_space": None},
+        {"depth_head": "dada"},
+        {"channel_attention": False, "gate": False, "depth_size": (9, 11), "seed": None, "output_stride": 16},
+    ],
+)
+def test_a_model_comes_back_as_it_was(tmp_path: Path, options: dict[str, object]) -> None:
+    model = tiny_model(**options)  # type: ignore[arg-type]
+    model(torch.rand(2, 3, 40, 40))  # moves the running statistics
+    model.save_pretrained(tmp_path / "deep" / "model")
+    back = load_pretrained(tmp_path / "deep" / "model")
+    assert_same_weights(weights(back), weights(model))
+    assert back.label_space == model.label_space
+    assert json.dumps(back.config) == json.dumps(model.config)
+    assert not back.training
+    image = torch.rand(1, 3, 40, 40)
+    for ours, theirs in zip(back(image), model.eval()(image), strict=True):
+        assert ours is theirs is None or torch.equal(ours, theirs)
+
+
+def test_a_model_of_an_own_label_space_comes_back(tmp_path: Path) -> None:
+    space = LabelSpace("mine", tuple("abcdefg"), ((1, 2, 3),) * 7, rare=("a",), subsets={"2": ("a", "b")})
+    model = tiny_model(label_space=space)
+    model.save_pretrained(tmp_path / "model")
+    assert load_pretrained(tmp_path / "model").label_space == space
+
+
+def test_the_folder_holds_safetensors_and_json(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["name"] == "timm/resnet10t"
+    assert config["num_classes"] == 7
+    assert config["label_space"] == "common7"
+    assert "seed" not in config
+
+
+def test_saving_again_replaces_the_model(tmp_path: Path) -> None:
+    first, second = tiny_model(seed=1), tiny_model(seed=2)
+    first.save_pretrained(tmp_path / "model")
+    second.save_pretrained(tmp_path / "model")
+    assert_same_weights(weights(load_pretrained(tmp_path / "model")), weights(second))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_saving_into_a_folder_keeps_what_else_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("do not lose me")
+    tiny_model().save_pretrained(tmp_path)
+    assert (tmp_path / "notes.txt").read_text() == "do not lose me"
+    assert load_pretrained(tmp_path).label_space is not None
+
+
+def test_saving_into_the_current_folder_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    tiny_model().save_pretrained(".")
+    assert sorted(os.listdir(tmp_path / "here")) == ["config.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / missing).unlink()
+    with pytest.raises(FileNotFoundError, match=f"{missing} is missing: expected a folder"):
+        load_pretrained(tmp_path / "model")
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere/config.json is missing"):
+        load_pretrained(tmp_path / "nowhere")
+
+
+def edit(key: str, value: object) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        config[key] = value
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return change
+
+
+def drop_a_tensor(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    del tensors["gate.conv.bias"]
+    save_file(tensors, folder / "model.safetensors")
+
+
+def cut_short(folder: Path) -> None:
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (edit("colour", "red"), "do not fit this library.*colour"),
+        (edit("num_classes", 5), "num_classes is 5"),
+        (edit("dilations", [1, 2, 3]), "do not fit this library.*classifier.branches.2"),
+        (edit("name", "timm/no_such_network"), "knows no model 'no_such_network'"),
+        (drop_a_tensor, r"do not fit this library.*gate.conv.bias"),
+        (cut_short, "model.safetensors"),
+        (lambda folder: (folder / "config.json").write_text("{"), "not a JSON file"),
+        (lambda folder: (folder / "config.json").write_text("[1]"), "do not fit this library"),
+    ],
+)
+def test_a_folder_of_something_else_is_refused(
+    tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    damage(tmp_path / "model")
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        load_pretrained(tmp_path / "model")
+
+
+def test_converted_keys_by_hand() -> None:
+    keys = {
+        "conv1.weight": "backbone.conv1.weight",
+        "module.layer3.11.bn2.running_var": "backbone.layer3.11.bn2.running_var",
+        "layer1.0.downsample.0.weight": "backbone.layer1.0.downsample.0.weight",
+        "layer6.conv2d_list.3.bias": "classifier.branches.3.bias",
+        "dec4.weight": "gate.conv.weight",
+        "att1.1.weight": "depth_head.attention.0.squeeze.weight",
+        "att4.3.weight": "depth_head.attention.3.excite.weight",
+        "up2.conv1.weight": "depth_head.projections.1.0.weight",
+        "up2.bn1.bias": "depth_head.projections.1.1.bias",
+        "mff_conv.weight": "depth_head.merge.0.weight",
+        "mff_bn.running_mean": "depth_head.merge.1.running_mean",
+        "convR0.weight": "depth_head.refine.0.weight",
+        "bnR0.weight": "depth_head.refine.1.weight",
+        "convR2.bias": "depth_head.predict.bias",
+    }
+    values = {key: torch.tensor(float(index)) for index, key in enumerate(keys)}
+    converted = convert_state_dict(values)
+    assert converted == {keys[key]: value for key, value in values.items()}
+    assert set(converted) <= set(create_model("deeplabv2_resnet101", 16).state_dict())
+
+
+def test_converted_discriminator_keys_by_hand() -> None:
+    theirs = {f"module.discriminator.{key}": value for key, value in create_discriminator(3).state_dict().items()}
+    discriminator = create_discriminator(3)
+    discriminator.load_state_dict(convert_discriminator_state_dict(theirs))
+    assert torch.equal(discriminator[0].bias, theirs["module.discriminator.0.bias"])

@@ -1,0 +1,93 @@
+"""Imports point one way: from what everybody needs, over the rooms, to the trainers."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
+
+BASE = {"types", "labels", "depth", "files"}
+ROOMS = {"data", "losses", "metrics", "models", "inference"}
+STAGES = {"evaluation", "pseudo_labels", "ranking"}
+ALLOWED = {
+    **dict.fromkeys(BASE, frozenset()),
+    **dict.fromkeys(("data", "losses", "metrics"), BASE),
+    "models": BASE | {"losses"},
+    "inference": BASE | {"data", "models"},
+    **dict.fromkeys(STAGES, BASE | ROOMS),
+    "trainers": BASE | ROOMS | STAGES,
+    "hub": BASE | {"models"},
+    "viz": BASE,
+}
+# What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
+SHARED = {"data": {"collate", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
+ABSTRACT = {"inference", *STAGES, "trainers"}
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported(path: Path) -> set[tuple[str, ...]]:
+    """Modules of the package that a file imports, as the parts after the package's name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [".".join([*_package(path, node.level), *filter(None, [node.module])])]
+        else:
+            continue
+        found |= {tuple(name.split(".")[1:]) for name in names if name.split(".")[0] == PACKAGE.name}
+    return found
+
+
+def _package(path: Path, level: int) -> list[str]:
+    """What the dots of a relative import stand for; nothing where there are none."""
+    if level == 0:
+        return []
+    parts = path.relative_to(PACKAGE.parent).parts
+    return list(parts[: len(parts) - level])
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    here = room(path)
+    assert here in ALLOWED, f"{here} is not in the table of rooms"
+    for parts in imported(path):
+        assert parts, f"{path} imports from the package itself; name the module"
+        assert parts[0] == here or parts[0] in ALLOWED[here], f"{here} must not import {parts[0]}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if room(path) in ABSTRACT], ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_nobody_above_knows_a_concrete_data_set_or_network(path: Path) -> None:
+    for parts in imported(path):
+        if parts[0] in SHARED:
+            assert len(parts) > 1, f"{path} imports all of {parts[0]}; name the module"
+            assert parts[1] in SHARED[parts[0]], f"{path} must not import {'.'.join(parts)}"
+
+
+def test_the_package_alone_needs_no_extra() -> None:
+    code = (
+        "import sys\n"
+        "for extra in ('matplotlib', 'tensorboard'): sys.modules[extra] = None\n"
+        "import depthaware_uda, depthaware_uda.viz, depthaware_uda.data\n"
+        "assert not {'matplotlib.pyplot', 'scipy', 'skimage'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+def test_public_names_are_there_and_sorted() -> None:
+    import depthaware_uda
+    import depthaware_uda.data
+
+    for module in (depthaware_uda, depthaware_uda.data):
+        assert len(set(module.__all__)) == len(module.__all__)
+        assert [name for name in module.__all__ if not hasattr(module, name)] == []

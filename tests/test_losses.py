@@ -1,0 +1,281 @@
+"""Losses against numbers worked out by hand, PyTorch's and SciPy's own, and properties."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from depthaware_uda.losses import (
+    SOURCE,
+    TARGET,
+    berhu,
+    cross_entropy,
+    domain_loss,
+    entropy_loss,
+    normalized_entropy,
+    self_information,
+)
+
+few = settings(max_examples=40, deadline=None)
+seeds = st.integers(0, 2**31 - 1)
+
+
+def normal(seed: int, *shape: int, scale: float = 1.0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return scale * torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def gradient(loss: Tensor, at: Tensor) -> Tensor:
+    return torch.autograd.grad(loss, at)[0]
+
+
+# Cross-entropy ---------------------------------------------------------------------------------------------------------
+
+
+def two_pixels() -> tuple[Tensor, Tensor]:
+    """Both pixels have probabilities 1/4 and 3/4; the first is of class 0, the second of class 1."""
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    return logits, torch.tensor([[[0, 1]]])
+
+
+def test_cross_entropy_is_the_mean_over_pixels() -> None:
+    logits, label = two_pixels()
+    assert cross_entropy(logits, label).item() == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
+
+
+def test_class_weights_weigh_the_mean_too() -> None:
+    logits, label = two_pixels()
+    loss = cross_entropy(logits, label, class_weight=torch.tensor([1.0, 3.0]))
+    assert loss.item() == pytest.approx((math.log(4) + 3 * math.log(4 / 3)) / 4)
+
+
+def test_ignored_pixels_do_not_count() -> None:
+    logits, label = two_pixels()
+    assert cross_entropy(logits, label.where(label == 0, 255)).item() == pytest.approx(math.log(4))
+    assert cross_entropy(logits, label.where(label == 1, -1), ignore_index=-1).item() == pytest.approx(math.log(4 / 3))
+
+
+@few
+@given(seed=seeds, weighted=st.booleans(), ignored=st.sampled_from([0.0, 0.3, 0.9]))
+def test_cross_entropy_and_its_gradient_equal_those_of_pytorch(seed: int, weighted: bool, ignored: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = normal(seed, 2, 5, 4, 6, scale=3).requires_grad_()
+    label = torch.randint(5, (2, 4, 6), generator=generator)
+    label[torch.rand(2, 4, 6, generator=generator) < ignored] = 255
+    label[0, 0, 0] = 2
+    weight = 0.1 + torch.rand(5, generator=generator, dtype=torch.float64) if weighted else None
+    ours = cross_entropy(logits, label, class_weight=weight)
+    judge = F.cross_entropy(logits, label, weight=weight, ignore_index=255)
+    torch.testing.assert_close(ours, judge)
+    torch.testing.assert_close(gradient(ours, logits), gradient(judge, logits))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16])
+@pytest.mark.parametrize("weight", [None, torch.tensor([1.0, 2.0, 3.0])])
+def test_without_a_labelled_pixel_cross_entropy_and_gradient_are_zero(dtype: torch.dtype, weight: Tensor | None) -> None:
+    logits = normal(0, 1, 3, 4, 5).to(dtype).requires_grad_()
+    loss = cross_entropy(logits, torch.full((1, 4, 5), 255), class_weight=weight)
+    assert loss.item() == 0
+    assert gradient(loss, logits).tolist() == torch.zeros(1, 3, 4, 5).tolist()
+
+
+def test_where_only_weightless_classes_are_shown_cross_entropy_and_gradient_are_zero() -> None:
+    logits = normal(0, 1, 2, 3, 3).requires_grad_()
+    loss = cross_entropy(logits, torch.zeros(1, 3, 3, dtype=torch.int64), class_weight=torch.tensor([0.0, 1.0]))
+    assert loss.item() == 0
+    assert not gradient(loss, logits).any()
+
+
+def test_cross_entropy_refuses_another_size() -> None:
+    with pytest.raises(ValueError, match=r"logits \(1, 3, 4, 5\) and label \(1, 8, 10\).*resize"):
+        cross_entropy(torch.zeros(1, 3, 4, 5), torch.zeros(1, 8, 10, dtype=torch.int64))
+
+
+# berHu -----------------------------------------------------------------------------------------------------------------
+
+
+def depth_map(*values: float) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64).view(1, 1, 1, -1)
+
+
+def test_berhu_by_hand() -> None:
+    # Errors 1, -2, 10: c = 2; |1| and |-2| are linear, 10 is (100 + 4) / 4 = 26.
+    loss = berhu(depth_map(6, 3, 15), depth_map(5, 5, 5))
+    assert loss.item() == pytest.approx((1 + 2 + 26) / 3)
+
+
+def test_the_gradient_of_berhu_by_hand() -> None:
+    # c has no gradient: sign(e) / 3 where linear, e / c / 3 = 5 / 3 at the greatest error.
+    prediction = depth_map(6, 3, 15).requires_grad_()
+    loss = berhu(prediction, depth_map(5, 5, 5))
+    torch.testing.assert_close(gradient(loss, prediction), depth_map(1 / 3, -1 / 3, 5 / 3))
+
+
+def test_unknown_and_masked_depth_does_not_count() -> None:
+    prediction, target = depth_map(6, 3, 15, 900, 400), depth_map(5, 5, 5, torch.nan, 5)
+    prediction.requires_grad_()
+    loss = berhu(prediction, target, valid=depth_map(1, 1, 1, 1, 0).bool())
+    assert loss.item() == pytest.approx(29 / 3)
+    assert gradient(loss, prediction)[0, 0, 0, 3:].tolist() == [0, 0]
+    assert berhu(prediction, target).item() != pytest.approx(29 / 3)
+
+
+def test_without_known_depth_berhu_and_gradient_are_zero() -> None:
+    prediction = normal(0, 2, 1, 3, 4).requires_grad_()
+    loss = berhu(prediction, torch.full((2, 1, 3, 4), torch.nan, dtype=torch.float64))
+    assert loss.item() == 0
+    assert not gradient(loss, prediction).any()
+
+
+def test_a_perfect_prediction_has_no_berhu_loss_and_no_gradient() -> None:
+    target = normal(0, 1, 1, 3, 4)
+    prediction = target.clone().requires_grad_()
+    loss = berhu(prediction, target)
+    assert loss.item() == 0
+    assert not gradient(loss, prediction).any()
+
+
+@few
+@given(seed=seeds)
+def test_berhu_equals_the_formula_looped_over_pixels(seed: int) -> None:
+    prediction, target = normal(seed, 2, 1, 3, 5, scale=9), normal(seed + 1, 2, 1, 3, 5)
+    errors = [abs(a - b) for a, b in zip(prediction.flatten().tolist(), target.flatten().tolist(), strict=True)]
+    c = max(errors) / 5
+    expected = sum(e if e <= c else (e * e + c * c) / (2 * c) for e in errors) / len(errors)
+    assert berhu(prediction, target).item() == pytest.approx(expected, rel=1e-12)
+
+
+@few
+@given(seed=seeds, factor=st.floats(1e-3, 1e3))
+def test_berhu_lies_between_the_mean_absolute_error_and_2_6_times_it_and_scales_with_it(seed: int, factor: float) -> None:
+    prediction, target = normal(seed, 1, 1, 4, 4), normal(seed + 1, 1, 1, 4, 4)
+    loss, mean = berhu(prediction, target).item(), (prediction - target).abs().mean().item()
+    assert mean <= loss <= 2.6 * mean * (1 + 1e-12)
+    assert berhu(factor * prediction, factor * target).item() == pytest.approx(factor * loss, rel=1e-9)
+
+
+def test_gradcheck_of_berhu_away_from_its_kinks() -> None:
+    # The greatest error, which sets c, is held: c is a constant to the gradient.
+    held, target = depth_map(0), torch.tensor([10.0, -7.3, -0.5, 1.1, 4.0], dtype=torch.float64).view(1, 1, 1, 5)
+    free = torch.zeros(1, 1, 1, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: berhu(torch.cat([held, x], 3), target), free)
+
+
+def test_berhu_refuses_another_shape() -> None:
+    with pytest.raises(ValueError, match=r"prediction \(1, 1, 2, 2\) and target \(1, 1, 4, 4\).*resize"):
+        berhu(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 4, 4))
+
+
+# Entropy ---------------------------------------------------------------------------------------------------------------
+
+
+def test_self_information_by_hand() -> None:
+    logits = torch.tensor([0.0, math.log(3)]).view(1, 2, 1, 1)
+    expected = [-0.25 * math.log2(0.25), -0.75 * math.log2(0.75)]
+    assert self_information(logits).flatten().tolist() == pytest.approx(expected)
+
+
+@few
+@given(seed=seeds, classes=st.integers(2, 20), scale=st.sampled_from([0.1, 1.0, 30.0]))
+def test_normalized_entropy_equals_that_of_scipy_and_is_the_sum_of_self_information(
+    seed: int, classes: int, scale: float
+) -> None:
+    logits = normal(seed, 2, classes, 3, 4, scale=scale)
+    entropy = normalized_entropy(logits)
+    judge = scipy.stats.entropy(logits.softmax(1).numpy(), axis=1, base=classes)
+    np.testing.assert_allclose(entropy.numpy(), judge, rtol=1e-9, atol=1e-12)
+    assert 0 <= entropy.min() <= entropy.max() <= 1 + 1e-12
+    information = self_information(logits)
+    torch.testing.assert_close(information.sum(1), entropy)
+    assert 0 <= information.min() <= information.max() <= 1 / (math.e * math.log(classes)) + 1e-12
+    assert entropy_loss(logits).item() == pytest.approx(judge.mean(), rel=1e-9)
+
+
+@few
+@given(seed=seeds, shift=st.floats(-100, 100))
+def test_self_information_ignores_a_shift_and_follows_a_permutation_of_classes(seed: int, shift: float) -> None:
+    logits = normal(seed, 1, 6, 3, 3)
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(seed))
+    information = self_information(logits)
+    torch.testing.assert_close(self_information(logits + shift), information)
+    torch.testing.assert_close(self_information(logits[:, order]), information[:, order])
+
+
+@pytest.mark.parametrize("classes", [2, 7, 19])
+def test_uniform_logits_have_entropy_one(classes: int) -> None:
+    assert normalized_entropy(torch.full((1, classes, 2, 2), 5.0)).flatten().tolist() == pytest.approx([1] * 4, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_extreme_logits_have_entropy_zero_and_a_finite_gradient(dtype: torch.dtype) -> None:
+    logits = torch.tensor([1e4, -1e4, -1e4, 0]).view(1, 4, 1, 1).to(dtype).requires_grad_()
+    entropy = normalized_entropy(logits)
+    assert entropy.item() == 0
+    assert gradient(entropy.sum(), logits).isfinite().all()
+
+
+def test_an_impossible_class_carries_no_information() -> None:
+    logits = torch.tensor([0.0, 0.0, -math.inf]).view(1, 3, 1, 1)
+    expected = [0.5 * math.log(2) / math.log(3)] * 2 + [0.0]
+    assert self_information(logits).flatten().tolist() == pytest.approx(expected)
+
+
+def test_the_entropy_of_one_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        self_information(torch.zeros(1, 1, 2, 2))
+
+
+def test_gradcheck_of_the_entropy_loss() -> None:
+    assert torch.autograd.gradcheck(entropy_loss, normal(3, 1, 4, 2, 2).requires_grad_())
+
+
+# Domain ----------------------------------------------------------------------------------------------------------------
+
+
+def test_domain_loss_by_hand() -> None:
+    scores = torch.tensor([0.0, math.log(3)])  # the target with probability 1/2 and 3/4
+    assert domain_loss(scores, SOURCE).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
+    assert domain_loss(scores, TARGET).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
+
+
+@few
+@given(seed=seeds)
+def test_domain_loss_equals_the_binary_cross_entropy_of_probabilities_and_mirrors(seed: int) -> None:
+    scores = normal(seed, 2, 1, 3, 4, scale=3)
+    judge = F.binary_cross_entropy(scores.sigmoid(), torch.zeros_like(scores))
+    torch.testing.assert_close(domain_loss(scores, SOURCE), judge)
+    torch.testing.assert_close(domain_loss(-scores, TARGET), judge)
+
+
+def test_domain_loss_of_extreme_scores_is_the_score() -> None:
+    assert domain_loss(torch.tensor([1e4]), SOURCE).item() == 1e4
+    assert domain_loss(torch.tensor([1e4]), TARGET).item() == 0
+
+
+# Precision -------------------------------------------------------------------------------------------------------------
+
+LOSSES = {
+    "cross_entropy": lambda x: cross_entropy(x, torch.ones(1, 2, 2, dtype=torch.int64)),
+    "berhu": lambda x: berhu(x, torch.ones_like(x)),
+    "self_information": self_information,
+    "normalized_entropy": normalized_entropy,
+    "entropy_loss": entropy_loss,
+    "domain_loss": lambda x: domain_loss(x, SOURCE),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_half_precision_is_raised_and_float64_stays(name: str) -> None:
+    exact = normal(0, 1, 3, 2, 2)
+    for half in (torch.float16, torch.bfloat16):
+        raised = LOSSES[name](exact.to(half))
+        assert raised.dtype == torch.float32
+        torch.testing.assert_close(raised, LOSSES[name](exact.to(half).float()))
+    assert LOSSES[name](exact.float()).dtype == torch.float32
+    assert LOSSES[name](exact).dtype == torch.float64
+    torch.testing.assert_close(LOSSES[name](exact).float(), LOSSES[name](exact.float()))

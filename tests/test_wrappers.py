@@ -1,0 +1,131 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import Subset
+from torchvision import tv_tensors
+
+from depthaware_uda.data import Augmented, CamVid, InMemory, Selected, Unlabelled, sample_names
+from depthaware_uda.types import Sample
+
+from .conftest import ListDataset, make_sample
+
+
+@pytest.fixture
+def dataset() -> ListDataset:
+    return ListDataset([make_sample(name) for name in ("a", "b", "c")])
+
+
+def test_sample_names_are_the_attribute_or_are_read(camvid_copy: Path, dataset: ListDataset) -> None:
+    camvid = CamVid(camvid_copy)
+    assert sample_names(camvid) == camvid.names
+    assert sample_names(dataset) == ["a", "b", "c"]
+    assert sample_names(Subset(camvid, [2, 0])) == [camvid.names[2], camvid.names[0]]  # type: ignore[arg-type]
+
+
+def test_sample_names_must_be_there_once(dataset: ListDataset) -> None:
+    with pytest.raises(ValueError, match=r"must be unique, 1 come more than once: \['a'\]"):
+        sample_names(ListDataset([*dataset.samples, make_sample("a")]))
+    with pytest.raises(ValueError, match="sample 0 has no name"):
+        sample_names(ListDataset([Sample(image=torch.zeros(3, 1, 1))]))
+    dataset.names = ["a"]  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="3 samples but 1 names"):
+        sample_names(dataset)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_in_memory_gives_back_what_was_read(camvid_copy: Path, workers: int) -> None:
+    camvid = CamVid(camvid_copy)
+    kept = InMemory(camvid, workers=workers, progress=False)
+    assert len(kept) == 3
+    assert kept.names == camvid.names
+    assert kept.label_space == camvid.label_space
+    for index in range(3):
+        ours, theirs = kept[index], camvid[index]
+        assert isinstance(ours["image"], tv_tensors.Image)
+        assert isinstance(ours["label"], tv_tensors.Mask)
+        assert ours["image"].dtype == torch.float32
+        assert ours["label"].dtype == torch.int64
+        assert torch.equal(ours["image"], theirs["image"])
+        assert torch.equal(ours["label"], theirs["label"])
+        assert ours["name"] == theirs["name"]
+
+
+def test_in_memory_keeps_depth_apart_from_what_users_do_to_it(dataset: ListDataset) -> None:
+    dataset.samples[0]["depth"][0, 0, 0] = torch.nan
+    kept = InMemory(dataset, progress=False)
+    kept[0]["depth"].zero_()
+    assert kept[0]["depth"].isnan().sum() == 1
+    assert kept[0]["depth"][0, 3, 4] == 5
+    assert kept.names == ["a", "b", "c"]
+    assert not hasattr(kept, "label_space")
+
+
+def test_in_memory_works_without_names() -> None:
+    kept = InMemory(ListDataset([Sample(image=torch.full((3, 1, 1), 0.5))]), progress=False)
+    assert kept[0]["image"].flatten().tolist() == pytest.approx([128 / 255] * 3)
+    assert list(kept[0]) == ["image"]
+    assert not hasattr(kept, "names")
+
+
+def test_in_memory_leaves_the_global_generator_alone(camvid_copy: Path) -> None:
+    before = torch.get_rng_state()
+    InMemory(CamVid(camvid_copy), workers=1, progress=False)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_in_memory_shows_progress(dataset: ListDataset, capsys: pytest.CaptureFixture[str]) -> None:
+    InMemory(dataset)
+    assert "reading" in capsys.readouterr().err
+    InMemory(dataset, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_in_memory_errors(dataset: ListDataset) -> None:
+    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
+        InMemory(dataset, workers=-1)
+    with pytest.raises(ValueError, match="at least one sample, got an empty data set"):
+        InMemory(ListDataset([]))
+
+
+def test_augmented_transforms_after_reading(dataset: ListDataset) -> None:
+    augmented = Augmented(dataset, lambda sample: Sample(name=sample["name"] * 2))
+    assert [augmented[index]["name"] for index in range(len(augmented))] == ["aa", "bb", "cc"]
+    assert augmented.names == ["a", "b", "c"]
+
+
+def test_unlabelled_drops_label_and_depth(dataset: ListDataset) -> None:
+    assert sorted(Unlabelled(dataset)[0]) == ["image", "name"]
+    assert list(Unlabelled(ListDataset([Sample(image=torch.zeros(3, 1, 1))]))[0]) == ["image"]
+
+
+def test_selected_keeps_the_order_of_the_names(camvid_copy: Path) -> None:
+    camvid = CamVid(camvid_copy)
+    chosen = Selected(camvid, [camvid.names[2], camvid.names[0]])
+    assert len(chosen) == 2
+    assert [chosen[index]["name"] for index in range(2)] == chosen.names == [camvid.names[2], camvid.names[0]]
+    assert chosen.label_space is camvid.label_space
+
+
+def test_selected_errors(dataset: ListDataset) -> None:
+    with pytest.raises(ValueError, match="at least one sample name, got none"):
+        Selected(dataset, [])
+    with pytest.raises(ValueError, match="2 names were given, 1 of them different"):
+        Selected(dataset, ["a", "a"])
+    unknown = [str(number) for number in range(7)]
+    with pytest.raises(ValueError, match=r"7 of 8 are not in the data set of 3 samples: \['0', '1', '2', '3', '4'\]"):
+        Selected(dataset, ["a", *unknown])
+
+
+def test_wrappers_travel_to_other_processes_and_nest(camvid_copy: Path) -> None:
+    camvid = CamVid(camvid_copy)
+    nested = Unlabelled(Augmented(Selected(InMemory(camvid, progress=False), camvid.names[1:]), dict))
+    copied = pickle.loads(pickle.dumps(nested))
+    assert copied.names == camvid.names[1:]
+    assert copied.label_space == camvid.label_space
+    assert sorted(copied[1]) == ["image", "name"]
+
+
+def test_a_wrapper_has_a_label_space_only_if_its_data_set_has(dataset: ListDataset) -> None:
+    assert not hasattr(Unlabelled(dataset), "label_space")
