@@ -14,24 +14,12 @@ from PIL import Image
 
 from depthaware_uda.data.minicity import Rendering, render
 from depthaware_uda.labels import get_label_space
-
-# Depths of equal ratio differ by equal amounts of colour: near is bright, the sky is black.
-NEAREST, FARTHEST = 2.0, 150.0
-COLOURS = np.array([(20, 8, 50), (96, 20, 110), (190, 55, 82), (246, 135, 30), (252, 255, 170)], np.float32)
-
-
-def depth_colours(depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-    nearness = np.log(FARTHEST / np.nan_to_num(depth, nan=FARTHEST)) / np.log(FARTHEST / NEAREST)
-    position = np.clip(nearness, 0, 1) * (len(COLOURS) - 1)
-    stops = np.arange(len(COLOURS))
-    colour = np.stack([np.interp(position, stops, COLOURS[:, channel]) for channel in range(3)], -1)
-    colour[np.isnan(depth)] = 0
-    return colour.astype(np.uint8)
+from depthaware_uda.viz import colorize_depth
 
 
 def panel(rendering: Rendering) -> NDArray[np.uint8]:
     label = get_label_space("cityscapes16").colorize(rendering.label)
-    return np.concatenate([rendering.image, label, depth_colours(rendering.depth)], 1)
+    return np.concatenate([rendering.image, label, colorize_depth(rendering.depth)], 1)
 
 
 def sheet(indices: list[int], *, seed: int, size: tuple[int, int], gap: int = 4) -> NDArray[np.uint8]:

@@ -29,7 +29,6 @@ from depthaware_uda import (
     ISLConfig,
     ISLTrainer,
     create_model,
-    evaluate,
 )
 from depthaware_uda.data import CamVid, InMemory, MiniCity, Selected, class_weights, strong_augmentation
 from depthaware_uda.depth import to_metres

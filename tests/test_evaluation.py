@@ -144,7 +144,7 @@ def test_evaluation_uses_the_running_statistics() -> None:
 
 def test_after_an_error_the_network_and_gradients_are_as_before() -> None:
     model = tiny_model().train()
-    with pytest.raises(ValueError, match="no label") as kept:  # as an interactive session keeps its last error
+    with pytest.raises(ValueError, match="no label") as kept:  # kept alive, as an interactive prompt keeps it
         evaluate(model, Scenes(1, labels=False))
     assert kept.value is not None
     assert model.training
@@ -153,10 +153,15 @@ def test_after_an_error_the_network_and_gradients_are_as_before() -> None:
 
 def test_the_body_of_evaluating_may_fail() -> None:
     model = tiny_model().train()
-    with pytest.raises(KeyError), evaluating(model):
-        assert not model.backbone.training
-        assert not torch.is_grad_enabled()
-        raise KeyError
+
+    def body() -> None:
+        with evaluating(model):
+            assert not model.backbone.training
+            assert not torch.is_grad_enabled()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        body()
     assert model.training
     assert model.backbone.training
     assert torch.is_grad_enabled()
@@ -231,7 +236,11 @@ def test_a_result_comes_back_from_its_file_with_its_gaps(tmp_path: Path, depth: 
 
 
 def test_a_result_without_any_label_comes_back_too() -> None:
-    nothing = EvaluationResult.from_confusion(torch.zeros(3, 3, dtype=torch.int64), THREE.classes, subsets=THREE.subsets)
+    nothing = EvaluationResult.from_confusion(
+        torch.zeros(3, 3, dtype=torch.int64), THREE.classes, subsets=THREE.subsets
+    )
     back = EvaluationResult.from_dict(nothing.to_dict())
     assert nothing.to_dict()["miou"] is None
-    assert all(math.isnan(value) for value in (back.miou, back.pixel_accuracy, *back.iou.values(), *back.subsets.values()))
+    assert all(
+        math.isnan(value) for value in (back.miou, back.pixel_accuracy, *back.iou.values(), *back.subsets.values())
+    )

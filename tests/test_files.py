@@ -37,10 +37,15 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path
 def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path, written: bool) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(target) as partial:
-        if written:
-            partial.write_text("half")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with atomic_path(target) as partial:
+            if written:
+                partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert target.read_text() == "old"
     assert everything(tmp_path) == ["a.txt"]
 
@@ -58,9 +63,14 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None
     target = tmp_path / "model"
     with atomic_folder(target) as partial:
         (partial / "old").write_text("old")
-    with pytest.raises(ZeroDivisionError), atomic_folder(target) as partial:
-        (partial / "new").write_text("half")
-        raise ZeroDivisionError
+
+    def broken() -> None:
+        with atomic_folder(target) as partial:
+            (partial / "new").write_text("half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken()
     assert everything(tmp_path) == ["model", "model/old"]
 
 
@@ -78,7 +88,7 @@ def test_json_comes_back_and_stays_readable_when_writing_fails(tmp_path: Path) -
 def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "broken.json"
     file.write_bytes(content)
-    with pytest.raises(ValueError, match="broken.json: not a JSON file"):
+    with pytest.raises(ValueError, match=r"broken\.json: not a JSON file"):
         read_json(file)
 
 

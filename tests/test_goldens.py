@@ -17,7 +17,7 @@ from depthaware_uda.models import DepthSegmenter, create_discriminator
 from depthaware_uda.pseudo_labels import pseudo_label
 from depthaware_uda.types import Batch, Sample
 from tests import reference_recipe as recipe
-from tests.tiny import Listed, Oracle, numbered
+from tests.tiny import Listed, Oracle, Scenes, numbered
 
 COLUMNS = ("segmentation", "depth", "adversarial", "discriminator_source", "discriminator_target")
 DEPTH_SIZE = (228, 304)
@@ -110,12 +110,15 @@ def trajectory(network: DepthSegmenter) -> Iterator[Trajectory]:
 
     # Every tensor was stepped once in this measurement, not three times as in their script.
     config = DAFConfig.reference(backbone_lr_multiplier=1.0)
-    trainer = DAFTrainer(network, Listed([source(0)]), Listed([target(0)]), config, device="cpu", progress=False)
+    scenes = Scenes(1, (32, 32), space=None)  # looked at when the trainer is built, not trained on
+    trainer = DAFTrainer(network, scenes, scenes, config, device="cpu", progress=False)
     trainer.discriminator.load_state_dict(convert_discriminator_state_dict(filled(recipe.discriminator_shapes())))
     start = {key: value.clone() for key, value in network.state_dict().items()}
     losses, gradients = [], {}
     for step in range(3):
-        losses.append({k: float(v) for k, v in trainer.step(source=alone(source(step)), target=alone(target(step))).items()})
+        losses.append(
+            {k: float(v) for k, v in trainer.step(source=alone(source(step)), target=alone(target(step))).items()}
+        )
         if step == 0:
             parameters = dict(network.named_parameters())
             gradients = {key: parameters[converted(key)].grad.flatten()[:32].clone() for key in GRADIENTS}
@@ -149,7 +152,9 @@ def test_the_losses_and_maps() -> None:
         "entropy_map": self_information(inputs["logits"])[:, :, ::3, ::3],
         "entropy": normalized_entropy(inputs["logits"]),
     }
-    assert {name: relative_error(value, GOLDEN[name]) < 1e-5 for name, value in ours.items()} == dict.fromkeys(ours, True)
+    assert {name: relative_error(value, GOLDEN[name]) < 1e-5 for name, value in ours.items()} == dict.fromkeys(
+        ours, True
+    )
 
 
 def test_the_pseudo_label_and_the_confusion_matrix() -> None:

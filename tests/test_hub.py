@@ -1,7 +1,6 @@
 """Models are saved to a folder and come back, and the authors' names become ours."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,7 +74,7 @@ def test_saving_into_the_current_folder_works(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     tiny_model().save_pretrained(".")
-    assert sorted(os.listdir(tmp_path / "here")) == ["config.json", "model.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["config.json", "model.safetensors"]
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
@@ -124,9 +123,7 @@ def cut_short(folder: Path) -> None:
         (lambda folder: (folder / "config.json").write_text("[1]"), "do not fit this library"),
     ],
 )
-def test_a_folder_of_something_else_is_refused(
-    tmp_path: Path, damage: Callable[[Path], object], message: str
-) -> None:
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
     damage(tmp_path / "model")
     with pytest.raises(ValueError, match=f"(?s){message}"):

@@ -31,7 +31,7 @@ from depthaware_uda.models import (
 from depthaware_uda.models.backbones import CAFFE_PIXELS, PixelStatistics
 from tests.tiny import assert_same_weights, tiny_model, weights
 
-# Heads -----------------------------------------------------------------------------------------------------------------
+# Heads ----------------------------------------------------------------------------------------------------------------
 
 
 def stages(*shapes: tuple[int, int, int], batch: int = 2) -> list[Tensor]:
@@ -74,7 +74,7 @@ def test_the_depth_head_takes_the_size_of_its_output_stage(output_stage: int, si
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_the_depth_head_takes_any_number_of_stages(count: int) -> None:
     head = DepthAttentionHead([8] * count, hidden=4)
-    inverse_depth, features = head(stages(*[(8, 4 + i, 5)for i in range(count)]))
+    inverse_depth, features = head(stages(*[(8, 4 + i, 5) for i in range(count)]))
     assert inverse_depth.shape == (2, 1, 3 + count, 5)
     assert features.shape[1] == 4 * count
 
@@ -154,11 +154,11 @@ def test_the_classifier_is_the_sum_of_its_dilated_convolutions() -> None:
     assert [branch.dilation[0] for branch in ASPPv2(6, 5).branches] == [6, 12, 18, 24]
 
 
-# Resizing --------------------------------------------------------------------------------------------------------------
+# Resizing -------------------------------------------------------------------------------------------------------------
 
 
 def test_resizing_aligns_corners() -> None:
-    assert resize(torch.tensor([[[[0.0, 2.0]]]]), (1, 3)).flatten().tolist() == [0, 1, 2]
+    assert resize(torch.tensor([[[[0.0, 3.0]]]]), (1, 4)).flatten().tolist() == pytest.approx([0, 1, 2, 3])
     maps = torch.randn(1, 2, 4, 5)
     torch.testing.assert_close(resize(maps, (10, 9))[:, :, ::9, ::8], maps[:, :, ::3, ::4])
 
@@ -179,7 +179,7 @@ def test_resizing_an_output_takes_both_maps_to_one_size() -> None:
     assert resize_output(SegDepthOutput(torch.randn(1, 3, 4, 4), None), (8, 9)).inverse_depth is None
 
 
-# Fusion ----------------------------------------------------------------------------------------------------------------
+# Fusion ---------------------------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=25, deadline=None)
@@ -250,7 +250,7 @@ def test_fusion_refuses_what_it_cannot_multiply(call: Callable[[], Any], message
         call()
 
 
-# Discriminator ---------------------------------------------------------------------------------------------------------
+# Discriminator --------------------------------------------------------------------------------------------------------
 
 
 def test_the_layout_of_the_discriminator() -> None:
@@ -276,7 +276,7 @@ def test_a_discriminator_of_no_channels_is_refused(channels: int, base: int) -> 
         create_discriminator(channels, base_channels=base)
 
 
-# Backbones -------------------------------------------------------------------------------------------------------------
+# Backbones ------------------------------------------------------------------------------------------------------------
 
 
 def test_caffe_pixels_are_bgr_in_0_to_255_less_the_mean() -> None:
@@ -374,7 +374,7 @@ def test_any_timm_network_predicts_classes_and_depth(
     assert not torch.equal(output.logits[0], output.logits[1])
 
 
-# The network -----------------------------------------------------------------------------------------------------------
+# The network ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_network_longhand() -> None:

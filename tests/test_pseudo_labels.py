@@ -33,7 +33,7 @@ def four_pixels() -> tuple[Listed, Oracle]:
     return Listed(numbered(1, (2, 2))), Oracle([confident([[0, 0], [1, 2]], [[0.95, 0.6], [0.8, 0.5]])])
 
 
-# Which pixels ----------------------------------------------------------------------------------------------------------
+# Which pixels ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,7 @@ def test_at_least_the_share_of_every_class_is_kept_and_no_bin_more_than_needed(
 def test_a_proportion_keeps_the_most_confident_pixels_of_every_class(tmp_path: Path) -> None:
     # Class 0 at 0.95, 0.85, 0.75, 0.65; class 1, of which the network is never sure, at 0.6, 0.55, 0.5, 0.45.
     output = confident([[0] * 4, [1] * 4], [[0.95, 0.85, 0.75, 0.65], [0.6, 0.55, 0.5, 0.45]])
-    labels = write_pseudo_labels(
-        Oracle([output]), Listed(numbered(1, (2, 4))), tmp_path, threshold=0.9, proportion=0.5
-    )
+    labels = write_pseudo_labels(Oracle([output]), Listed(numbered(1, (2, 4))), tmp_path, threshold=0.9, proportion=0.5)
     assert labels.read("image/0").tolist() == [[0, 0, 255, 255], [1, 1, 255, 255]]
     assert labels.record["coverage"] == 0.5
 
@@ -128,7 +126,7 @@ def test_written_labels_keep_the_share_of_every_class(
     assert torch.equal(kept[kept != 255], best[kept != 255])
 
 
-# Files -----------------------------------------------------------------------------------------------------------------
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 def test_labels_are_8_bit_images_under_their_names_and_a_record_says_how_they_were_made(tmp_path: Path) -> None:
@@ -151,7 +149,8 @@ def test_labels_are_8_bit_images_under_their_names_and_a_record_says_how_they_we
 
 
 def test_names_keep_their_folders_and_suffixes(tmp_path: Path) -> None:
-    samples = [Sample(image=sample["image"], name=name) for sample, name in zip(numbered(2, (2, 2)), ("a", "a.png"))]
+    samples = numbered(2, (2, 2))
+    samples[0]["name"], samples[1]["name"] = "a", "a.png"
     oracle = Oracle([confident([[i, i], [i, i]], [[0.9] * 2] * 2) for i in (0, 1)])
     labels = write_pseudo_labels(oracle, Listed(samples), tmp_path)
     assert [int(labels.read(name)[0, 0]) for name in ("a", "a.png")] == [0, 1]
@@ -283,7 +282,7 @@ def test_a_sample_that_has_no_label_is_named(tmp_path: Path) -> None:
         labels.read("../secret")
 
 
-# As labels of a data set -----------------------------------------------------------------------------------------------
+# As labels of a data set ----------------------------------------------------------------------------------------------
 
 
 def test_pseudo_labels_replace_labels_and_depth(tmp_path: Path) -> None:

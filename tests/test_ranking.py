@@ -60,7 +60,7 @@ def test_a_split_keeps_every_image_once_and_easy_ones_score_no_higher(scores: li
 
 
 def test_an_empty_side_is_refused() -> None:
-    with pytest.raises(ValueError, match="the easy side of the split is empty.*choose another fraction"):
+    with pytest.raises(ValueError, match=r"the easy side of the split is empty.*choose another fraction"):
         Ranking.from_scores(SCORES).split(0.19)
     with pytest.raises(ValueError, match="the hard side of the split is empty"):
         TargetSplit(("a",), ())
@@ -91,7 +91,9 @@ def test_a_fraction_that_leaves_a_side_empty_is_refused(fraction: float) -> None
         (("a", "b"), (-math.inf, 0.1), "the score of 'a' is not finite"),
     ],
 )
-def test_a_ranking_of_something_else_is_refused(names: tuple[str, ...], scores: tuple[float, ...], message: str) -> None:
+def test_a_ranking_of_something_else_is_refused(
+    names: tuple[str, ...], scores: tuple[float, ...], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         Ranking(names, scores)
 
@@ -103,7 +105,7 @@ def test_a_damaged_network_is_noticed(damage: float) -> None:
         ranker.rank(Listed(numbered(2, (4, 4))))
 
 
-# Files -----------------------------------------------------------------------------------------------------------------
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 def test_a_ranking_comes_back_from_its_file(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_any_name_of_one_line_comes_back(name: str, tmp_path_factory: pytest.Tem
     assert TargetSplit.load(folder) == split
 
 
-# Scores ----------------------------------------------------------------------------------------------------------------
+# Scores ---------------------------------------------------------------------------------------------------------------
 
 
 def test_scores_by_hand() -> None:
@@ -149,7 +151,8 @@ def test_scores_by_hand() -> None:
 def test_the_entropy_mode_ranks_by_mean_self_information() -> None:
     images, model = Scenes(4), tiny_model()
     expected = {
-        batch["name"][0]: self_information(output.logits).mean().item() for batch, output in predict_batches(model, images)
+        batch["name"][0]: self_information(output.logits).mean().item()
+        for batch, output in predict_batches(model, images)
     }
     ranking = EntropyRanker(model, DepthAwareFusion(mode="entropy"), 0.5).rank(images)
     assert dict(zip(ranking.names, ranking.scores, strict=True)) == pytest.approx(expected, rel=1e-6)
@@ -206,7 +209,7 @@ def test_an_empty_data_set_is_refused() -> None:
         EntropyRanker(tiny_model()).rank(Scenes(0))
 
 
-# Rare classes ----------------------------------------------------------------------------------------------------------
+# Rare classes ---------------------------------------------------------------------------------------------------------
 
 
 def test_the_rare_class_weight_by_hand() -> None:

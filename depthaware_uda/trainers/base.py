@@ -6,8 +6,6 @@ It owns device, precision, accumulation, schedules, averaging, validation, check
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -22,7 +20,6 @@ from tqdm import tqdm
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.files import read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
@@ -36,17 +33,14 @@ from depthaware_uda.trainers.checkpoint import (
 )
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.log import RunLog
+from depthaware_uda.trainers.run_folder import claim_run_folder, digest
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
 __all__ = ["TrainResult", "Trainer"]
 
-RUN_FILE = "run.json"
 ConfigT = TypeVar("ConfigT", bound=TrainerConfig)
 Losses = dict[str, Tensor]
-
-# What may change between a run and its resumption: none of it changes a weight.
-_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every"})
 
 
 @dataclass(frozen=True)
@@ -295,13 +289,7 @@ class Trainer(ABC, Generic[ConfigT]):
         """Claim the output folder for this run, and go on from its last checkpoint."""
         if self.output_dir is None:
             return
-        run, run_file = self._describe(), self.output_dir / RUN_FILE
-        if run_file.is_file():
-            self._check_same_run(run, read_json(run_file))
-        elif self.output_dir.exists() and any(self.output_dir.iterdir()):
-            raise ValueError(f"{self.output_dir} holds files but no {RUN_FILE}: choose an empty or a new output_dir")
-        else:
-            write_json(run_file, run)
+        claim_run_folder(self.output_dir, self._describe())
         folder = latest_checkpoint(self.output_dir / "checkpoints")
         if folder is None:
             return
@@ -318,35 +306,19 @@ class Trainer(ABC, Generic[ConfigT]):
         self._final = None if state["final"] is None else EvaluationResult.from_dict(state["final"])
 
     def _describe(self) -> dict[str, Any]:
-        """What makes a run this run, as it will read from JSON."""
+        """What makes a run this run."""
         tensors = [(key, list(value.shape)) for key, value in self.model.state_dict().items()]
-        run = {
+        return {
             "trainer": type(self).__name__,
             "config": dataclasses.asdict(self.config),
             "model": getattr(self.model, "config", None) or type(self.model).__name__,
-            "model_tensors": _digest(tensors),
-            "data": {name: _digest(sample_names(dataset)) for name, dataset in self.fixed_datasets().items()},
+            "model_tensors": digest(tensors),
+            "data": {name: digest(sample_names(dataset)) for name, dataset in self.fixed_datasets().items()},
         }
-        described: dict[str, Any] = json.loads(json.dumps(run))
-        return described
 
     @abstractmethod
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """The data sets that the trainer was given, by argument name."""
-
-    def _check_same_run(self, run: dict[str, Any], found: dict[str, Any]) -> None:
-        differences = [key for key in ("trainer", "model", "model_tensors", "data") if run[key] != found.get(key)]
-        before = found.get("config", {})
-        differences += [
-            f"{key} (was {before.get(key)}, is {value})"
-            for key, value in run["config"].items()
-            if key not in _FREE_SETTINGS and value != before.get(key)
-        ]
-        if differences:
-            raise ValueError(
-                f"{self.output_dir} holds another run, nothing was overwritten. It differs in: "
-                f"{', '.join(differences)}. Choose another output_dir, or remove it to start anew"
-            )
 
     # Set-up ---------------------------------------------------------------------------------------------------------
 
@@ -437,7 +409,3 @@ class Trainer(ABC, Generic[ConfigT]):
         size = images // count
         bounds = [slice(i * size, (i + 1) * size) for i in range(count)]
         return [Batch(**{key: value[part] for key, value in moved.items()}) for part in bounds]  # type: ignore[typeddict-item,index]
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]

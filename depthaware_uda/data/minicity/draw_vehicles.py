@@ -79,12 +79,11 @@ def car_side(rng: np.random.Generator, car: CarType) -> Canvas:
     canvas = Canvas(car.length, car.belt)
     length, belt = car.length, car.belt
     base = length - car.bonnet
-    bumper = 0.1
     canvas.polygon(
         [
-            *((0.06, 0.2), (length - 0.06, 0.2), (length, 0.3), (length, car.nose - bumper)),
-            *((length - 0.12, car.nose), (base, belt), (car.boot, belt)),
-            *((0.04, belt * 0.97), (0.0, belt * 0.7), (0.0, 0.3)),
+            *((0.06, 0.2), (length - 0.06, 0.2), (length, 0.3), (length, car.nose + 0.03)),
+            # The upper edge lies a little above the bonnet's own face, so that no gap shows between them.
+            *((base, belt + 0.03), (0.0, belt + 0.03), (0.0, 0.3)),
         ],
         PAINT,
     )

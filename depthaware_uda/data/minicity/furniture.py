@@ -38,7 +38,7 @@ def _facing(pose: Pose) -> Pose:
 
 
 def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Generator, *, size: float = 1.0) -> None:
-    """Adds a leafy, bare or conical tree of random size."""
+    """Adds a leafy, wintry or conical tree of random size."""
     textures = part_textures()
     leaf = vary(rng, choose(rng, style.leaves), 0.15)
     bark = vary(rng, choose(rng, ((0.28, 0.23, 0.18), (0.36, 0.33, 0.3), (0.2, 0.17, 0.15))), 0.1)
@@ -47,9 +47,14 @@ def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
     pose = _facing(pose)
     builder.place(pose)
     builder.footprint(0.4, 0.4)
-    height = size * rng.uniform(4.5, 13)
+    height = size * rng.uniform(4.5, 14)
     kind = rng.random()
     if kind < style.bare_trees:
+        if rng.random() < 0.7:
+            # So many twigs that the crown looks solid from afar: light ones where the sky shines through.
+            twig = vary(rng, choose(rng, ((0.42, 0.37, 0.3), (0.5, 0.46, 0.42), (0.33, 0.28, 0.22))), 0.15)
+            twigs = builder.palette(twig, bark, bark)
+            _add_clumps(builder, twigs, height, rng.uniform(1.5, 3), rng)
         for turn in (0.0, 1.2):
             builder.place(pose._replace(heading=pose.heading + turn))
             width = height * rng.uniform(0.8, 1.2) * choose(rng, (-1.0, 1.0))
@@ -62,9 +67,14 @@ def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
         builder.upright(width, 0.2, height, VEGETATION, palette, material=Material.FOLIAGE, texture=texture)
         return
     trunk = rng.uniform(0.12, 0.4) * (0.5 + height / 16)
-    clear = rng.uniform(1.6, 3.2)
     dark = builder.palette(bark)
     builder.upright(trunk, 0, height * 0.7, VEGETATION, dark, texture=1, top_width=trunk * 0.6)
+    _add_clumps(builder, palette, height, rng.uniform(1.6, 3.2), rng)
+
+
+def _add_clumps(builder: MeshBuilder, palette: int, height: float, clear: float, rng: np.random.Generator) -> None:
+    """Adds the crown of a tree of a height, which leaves `clear` metres of the trunk free."""
+    textures = part_textures()
     radius = height * rng.uniform(0.24, 0.4)
     middle = max(clear + radius * 0.7, height - radius)
     for _ in range(int(rng.integers(4, 8))):

@@ -1,0 +1,54 @@
+"""Whose run an output folder holds: the first trainer claims it, and only the same run may go on in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from depthaware_uda.files import read_json, write_json
+
+__all__ = ["claim_run_folder", "digest"]
+
+RUN_FILE = "run.json"
+
+# What may change between a run and its resumption: none of it changes a weight.
+_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every"})
+
+
+def digest(value: Any) -> str:
+    """A short hash of a JSON-ready value."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
+    """Write what makes a run this run to `run.json` of a new folder, or check that the folder is of the same run.
+
+    Args:
+        folder: The output folder, which need not exist.
+        run: JSON-ready description, with the settings under "config".
+
+    Raises:
+        ValueError: The folder holds another run, or files that no run wrote; nothing was changed.
+    """
+    run = json.loads(json.dumps(run))
+    file = folder / RUN_FILE
+    if not file.is_file():
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{folder} holds files but no {RUN_FILE}: choose an empty or a new output_dir")
+        write_json(file, run)
+        return
+    found = read_json(file)
+    before = found.get("config", {})
+    differences = [key for key in run if key != "config" and run[key] != found.get(key)]
+    differences += [
+        f"{key} (was {before.get(key)}, is {value})"
+        for key, value in run["config"].items()
+        if key not in _FREE_SETTINGS and value != before.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differences)}. "
+            "Choose another output_dir, or remove it to start anew"
+        )
