@@ -118,7 +118,7 @@ class EvaluationResult:
             miou=float(values.nanmean()),
             iou=iou,
             subsets={
-                name: float(torch.tensor([iou[member] for member in members]).nanmean())
+                name: float(torch.tensor([iou[member] for member in members], dtype=torch.float64).nanmean())
                 for name, members in (subsets or {}).items()
             },
             pixel_accuracy=pixel_accuracy(confusion),

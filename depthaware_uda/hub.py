@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -75,6 +76,6 @@ def load_pretrained(folder: str | Path, *, device: str | torch.device = "cpu") -
     try:
         model = create_model(**config)
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (TypeError, RuntimeError) as error:
+    except (TypeError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"{folder}: {CONFIG_FILE} and {WEIGHTS_FILE} do not fit this library: {error}") from error
     return model.to(device).eval()

@@ -52,7 +52,9 @@ def predict_batches(
     """
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to predict")
-    device = next(model.parameters()).device
+    # A network without weights takes what it is given on the CPU.
+    first = next(model.parameters(), torch.zeros(()))
+    device = first.device
     loader: DataLoader[Batch] = DataLoader(
         dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
         batch_size=batch_size,
@@ -62,5 +64,5 @@ def predict_batches(
     )
     with evaluating(model):
         for batch in tqdm(loader, desc=progress, disable=progress is None, leave=False):
-            image = batch["image"].to(device, non_blocking=True)
+            image = batch["image"].to(device, first.dtype, non_blocking=True)
             yield batch, resize_output(model(image), image.shape[-2:])

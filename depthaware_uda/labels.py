@@ -7,7 +7,8 @@ The spaces are those of the published protocols (SYNTHIA -> Cityscapes with 16 c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,21 @@ class LabelSpace:
     def indices(self, class_names: tuple[str, ...]) -> tuple[int, ...]:
         """Indices of several classes, in the order given."""
         return tuple(self.index(name) for name in class_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as JSON-ready values."""
+        return {**asdict(self), "subsets": dict(self.subsets)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> LabelSpace:
+        """The space of which `to_dict` gave the values, also after JSON."""
+        return cls(
+            name=record["name"],
+            classes=tuple(record["classes"]),
+            palette=tuple((red, green, blue) for red, green, blue in record["palette"]),
+            rare=tuple(record["rare"]),
+            subsets={name: tuple(members) for name, members in record["subsets"].items()},
+        )
 
     def colorize(self, label: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Colours of a label map: (..., H, W) class indices to (..., H, W, 3) RGB; ignored pixels are black."""
@@ -117,10 +133,12 @@ def list_label_spaces() -> list[str]:
     return sorted(_SPACES)
 
 
-def get_label_space(space: str | LabelSpace) -> LabelSpace:
-    """The label space of a name; a `LabelSpace` is returned as it is."""
+def get_label_space(space: str | LabelSpace | Mapping[str, Any]) -> LabelSpace:
+    """The label space of a name, or of what `LabelSpace.to_dict` gave; a `LabelSpace` is returned as it is."""
     if isinstance(space, LabelSpace):
         return space
+    if isinstance(space, Mapping):
+        return LabelSpace.from_dict(space)
     if space not in _SPACES:
         raise ValueError(f"unknown label space {space!r}; known: {list_label_spaces()}, or pass a LabelSpace")
     return _SPACES[space]

@@ -51,7 +51,7 @@ def cross_entropy(
     total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
     valid = label != ignore_index
     count = (weight[label.where(valid, label.new_zeros(()))] * valid).sum()
-    return total / count.clamp(min=torch.finfo(count.dtype).tiny)
+    return total / count.where(count > 0, 1)
 
 
 def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:

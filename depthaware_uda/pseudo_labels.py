@@ -52,9 +52,9 @@ def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1
     """
     bins = histogram.shape[1]
     from_top = histogram.flip(1).cumsum(1)
-    kept = (from_top <= proportion * from_top[:, -1:]).sum(1)
-    # At least the best bin of a class is kept, so that no class loses all its labels.
-    lowest = (bins - kept.clamp(min=1)).double() / bins
+    # The fewest best bins that hold the share; float64, since float32 cannot count beyond 2 ** 24.
+    needed = (from_top < proportion * from_top[:, -1:].double()).sum(1) + 1
+    lowest = (bins - needed.clamp(max=bins)).double() / bins
     return lowest.clamp(max=ceiling)
 
 
@@ -168,11 +168,15 @@ def write_pseudo_labels(
         limits = class_thresholds(_confidence_histogram(model, dataset, loading), proportion, ceiling=threshold)
     (folder / RECORD_FILE).unlink(missing_ok=True)
     names: list[str] = []
+    written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in predict_batches(model, dataset, **loading):
         kept = pseudo_label(output.logits, threshold if limits is None else limits).to(torch.uint8).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
         for name, values in zip(batch["name"], kept.numpy(), strict=True):
+            if name in written:
+                raise ValueError(f"two samples share the name {name!r}; names must be unique")
+            written.add(name)
             path = _label_path(folder, name)
             with atomic_path(path) as partial:
                 Image.fromarray(values).save(partial)

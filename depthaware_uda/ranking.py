@@ -31,7 +31,7 @@ def _write_names(path: Path, names: tuple[str, ...]) -> None:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    return tuple(line for line in path.read_text(encoding="utf-8").splitlines() if line)
+    return tuple(line for line in path.read_text(encoding="utf-8").split("\n") if line)
 
 
 @dataclass(frozen=True)

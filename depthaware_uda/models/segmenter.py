@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depthaware_uda.files import atomic_folder, write_json
-from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.files import atomic_path, write_json
+from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.resize import resize
@@ -117,9 +117,9 @@ class DepthSegmenter(nn.Module):
                 "save_pretrained needs a model built by create_model; for one composed by hand "
                 "save its state_dict() with safetensors"
             )
-        with atomic_folder(folder) as partial:
-            write_json(partial / CONFIG_FILE, self.config)
-            save_file({key: value.contiguous() for key, value in self.state_dict().items()}, partial / WEIGHTS_FILE)
+        with atomic_path(Path(folder) / WEIGHTS_FILE) as partial:
+            save_file({key: value.contiguous() for key, value in self.state_dict().items()}, partial)
+        write_json(Path(folder) / CONFIG_FILE, self.config)
 
 
 def _initialize_heads(model: DepthSegmenter, *, open_gate: bool) -> None:
@@ -135,11 +135,17 @@ def _initialize_heads(model: DepthSegmenter, *, open_gate: bool) -> None:
         nn.init.ones_(model.gate.conv.bias)
 
 
+def _space_record(space: LabelSpace) -> str | dict[str, Any]:
+    """The name of a space of the library, the whole record of any other one."""
+    known = space.name in list_label_spaces() and get_label_space(space.name) == space
+    return space.name if known else space.to_dict()
+
+
 def create_model(
     name: str,
     num_classes: int,
     *,
-    label_space: str | LabelSpace | None = None,
+    label_space: str | LabelSpace | Mapping[str, Any] | None = None,
     depth_head: DepthHeadName | None = "attention",
     channel_attention: bool = True,
     gate: bool = True,
@@ -180,7 +186,7 @@ def create_model(
     config = {
         "name": name,
         "num_classes": num_classes,
-        "label_space": None if space is None else space.name,
+        "label_space": None if space is None else _space_record(space),
         "depth_head": depth_head,
         "channel_attention": channel_attention,
         "gate": gate,

@@ -58,13 +58,15 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             lr=config.discriminator_learning_rate,
             betas=config.discriminator_betas,
         )
-        sample = target[0] if self.augment is None else self.augment(target[0])
-        size = tuple(sample["image"].shape[-2:])
-        if min(size) < MIN_DISCRIMINATOR_SIZE:
-            raise ValueError(
-                f"images of {size[0]} x {size[1]} are smaller than the {MIN_DISCRIMINATOR_SIZE} pixels that the "
-                "discriminator needs; train on larger images"
-            )
+        for name, dataset in self.fixed_datasets().items():
+            with seeded(config.seed):
+                sample = dataset[0] if self.augment is None else self.augment(dataset[0])
+            size = tuple(sample["image"].shape[-2:])
+            if min(size) < MIN_DISCRIMINATOR_SIZE:
+                raise ValueError(
+                    f"{name} images of {size[0]} x {size[1]} are smaller than the {MIN_DISCRIMINATOR_SIZE} pixels that "
+                    "the discriminator needs; train on larger images"
+                )
 
     def modules(self) -> dict[str, nn.Module]:
         """The model, its average, and the discriminator."""

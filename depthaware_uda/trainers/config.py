@@ -90,6 +90,8 @@ class TrainerConfig:
             raise ValueError(f"accumulation {self.accumulation} must divide batch_size {self.batch_size}")
         if self.schedule_steps is not None and self.schedule_steps < self.max_steps:
             raise ValueError(f"schedule_steps {self.schedule_steps} must not be below max_steps {self.max_steps}")
+        if any(not (math.isfinite(weight) and weight >= 0) for weight in self.class_weights or ()):
+            raise ValueError(f"class_weights must be finite and not negative, got {self.class_weights}")
         if self.ema_decay == 1:
             raise ValueError("ema_decay must be below 1: with 1 the average never moves")
 
@@ -97,7 +99,7 @@ class TrainerConfig:
         """Factor of every learning rate at a step, counted from 0."""
         warmup = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
         horizon = self.schedule_steps or self.max_steps
-        return float(warmup * (1 - step / horizon) ** self.poly_power)
+        return float(warmup * max(0.0, 1 - step / horizon) ** self.poly_power)
 
     @classmethod
     def _preset(cls: type[Self], settings: dict[str, Any], overrides: dict[str, Any]) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.config import IDAConfig
+from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
@@ -70,7 +70,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         self.hard = Selected(target, split.hard)
         self.source = source
         self.domains = ("easy", "hard") if source is None else ("easy", "hard", "source")
-        self._scratch = tempfile.TemporaryDirectory() if output_dir is None else None
+        self._scratch = scratch_folder(self) if output_dir is None else None
         self._set_up_adversary(target)
         if source is not None:
             self._check_source(source)
@@ -86,7 +86,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     def _pseudo_labels(self) -> PseudoLabels:
         """Pseudo-labels of the easy images: written before the first step, read at any later one (after a resume)."""
-        root = Path(self._scratch.name) if self._scratch is not None else self.output_dir
+        root = self._scratch if self._scratch is not None else self.output_dir
         assert root is not None  # one of the two is there
         folder = root / "pseudo_labels"
         if self.step_count:

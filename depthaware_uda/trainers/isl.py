@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from depthaware_uda.losses import cross_entropy
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.config import ISLConfig
+from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
@@ -62,7 +62,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.target = target
         self.source = source
         self.domains = ("target",) if source is None else ("target", "source")
-        self._scratch = tempfile.TemporaryDirectory() if output_dir is None else None
+        self._scratch = scratch_folder(self) if output_dir is None else None
         self._check_data()
         if source is not None:
             self._check_source(source)
@@ -82,7 +82,7 @@ class ISLTrainer(Trainer[ISLConfig]):
     def _pseudo_labels(self) -> PseudoLabels:
         """This generation's pseudo-labels: written at its first step, read at any later one (after a resume)."""
         generation, age = divmod(self.step_count, self.config.refresh_every)
-        root = Path(self._scratch.name) if self._scratch is not None else self.output_dir
+        root = self._scratch if self._scratch is not None else self.output_dir
         assert root is not None  # one of the two is there
         folder = root / "pseudo_labels" / f"{generation:03d}"
         if age:

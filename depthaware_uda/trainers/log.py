@@ -17,7 +17,11 @@ LOG_FILE = "log.jsonl"
 def read_log(run_folder: str | Path) -> list[dict[str, Any]]:
     """Records of a run folder, in order: each has a ``step`` and named numbers."""
     path = Path(run_folder) / LOG_FILE
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+    if not path.exists():
+        return []
+    # What follows the last newline was cut off while it was written.
+    *lines, _ = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines]
 
 
 class RunLog:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
 from depthaware_uda.files import read_json, write_json
 
-__all__ = ["claim_run_folder", "digest"]
+__all__ = ["claim_run_folder", "digest", "scratch_folder"]
 
 RUN_FILE = "run.json"
 
@@ -52,3 +55,10 @@ def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
             f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differences)}. "
             "Choose another output_dir, or remove it to start anew"
         )
+
+
+def scratch_folder(owner: object) -> Path:
+    """A temporary folder that goes with its owner, quietly: `TemporaryDirectory` would warn that nobody closed it."""
+    folder = Path(tempfile.mkdtemp())
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return folder
