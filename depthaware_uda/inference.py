@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -14,7 +14,7 @@ from depthaware_uda.data.collate import collate
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
-__all__ = ["evaluating", "predict_batches"]
+__all__ = ["evaluating", "image_batches", "predict_batches"]
 
 
 @contextmanager
@@ -28,6 +28,34 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def image_batches(
+    model: nn.Module,
+    dataset: SampleDataset,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    progress: str | None = None,
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Yield each batch of a data set, in order, with its images on the device and in the precision of a model.
+
+    Raises:
+        ValueError: The data set is empty.
+    """
+    if len(dataset) == 0:
+        raise ValueError("the data set is empty: there is nothing to predict")
+    # A network without weights takes what it is given on the CPU.
+    first = next(model.parameters(), torch.zeros(()))
+    loader: DataLoader[Batch] = DataLoader(
+        dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
+        batch_size=batch_size,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=first.device.type == "cuda",
+    )
+    for batch in tqdm(loader, desc=progress, disable=progress is None, leave=False):
+        yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
 
 
 def predict_batches(
@@ -50,19 +78,7 @@ def predict_batches(
     Raises:
         ValueError: The data set is empty.
     """
-    if len(dataset) == 0:
-        raise ValueError("the data set is empty: there is nothing to predict")
-    # A network without weights takes what it is given on the CPU.
-    first = next(model.parameters(), torch.zeros(()))
-    device = first.device
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
-        batch_size=batch_size,
-        num_workers=num_workers,
-        collate_fn=collate,
-        pin_memory=device.type == "cuda",
-    )
+    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress)
     with evaluating(model):
-        for batch in tqdm(loader, desc=progress, disable=progress is None, leave=False):
-            image = batch["image"].to(device, first.dtype, non_blocking=True)
+        for batch, image in batches:
             yield batch, resize_output(model(image), image.shape[-2:])

@@ -268,7 +268,7 @@ def test_a_batch_in_parts_makes_the_step_of_the_whole_batch() -> None:
     source, target = Scenes(2, holes=False), Scenes(2, seed=1)
     after = []
     for accumulation in (1, 2):
-        settings = {**QUICK, "batch_size": 2, "accumulation": accumulation, "freeze_batch_norm": True}
+        settings = {**QUICK, "batch_size": 2, "accumulation": accumulation, "batch_norm": "frozen"}
         trainer = daf(tiny_model().double(), DAFConfig(**settings, depth_weight=0, adversarial_weight=0.5))
         losses = trainer.step(source=batch(source, 0, 1), target=images_only(target, 0, 1))
         after.append((weights(trainer.model), weights(trainer.discriminator), losses))
@@ -286,7 +286,7 @@ def test_frozen_batch_norm_keeps_its_statistics_and_normalizes_with_them() -> No
     source, target = Scenes(2), Scenes(2, seed=1)
 
     def trained(frozen: bool) -> tuple[dict[str, Tensor], float]:
-        trainer = daf(tiny_model(), DAFConfig(**QUICK, freeze_batch_norm=frozen))
+        trainer = daf(tiny_model(), DAFConfig(**QUICK, batch_norm="frozen" if frozen else "joint"))
         losses = trainer.step(source=batch(source, 0, 1), target=images_only(target, 0))
         return weights(trainer.model), float(losses["segmentation"])
 
@@ -408,7 +408,7 @@ PUBLISHED = {
     "warmup_steps": 0,
     "batch_size": 1,
     "accumulation": 1,
-    "freeze_batch_norm": False,
+    "batch_norm": "joint",
     "ema_decay": 0,
     "class_weights": None,
 }

@@ -1,6 +1,7 @@
 """The stages of the method, on one base."""
 
 from depthaware_uda.trainers.base import Trainer, TrainResult
+from depthaware_uda.trainers.batch_norm import reestimate_statistics
 from depthaware_uda.trainers.config import AdversarialConfig, DAFConfig, IDAConfig, ISLConfig, TrainerConfig
 from depthaware_uda.trainers.daf import DAFTrainer
 from depthaware_uda.trainers.ida import IDATrainer
@@ -19,4 +20,5 @@ __all__ = [
     "Trainer",
     "TrainerConfig",
     "read_log",
+    "reestimate_statistics",
 ]

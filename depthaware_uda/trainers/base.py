@@ -9,6 +9,7 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,7 @@ from depthaware_uda.inference import evaluating
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
+from depthaware_uda.trainers.batch_norm import freeze_statistics, keep_statistics
 from depthaware_uda.trainers.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
@@ -136,6 +138,11 @@ class Trainer(ABC, Generic[ConfigT]):
         with torch.autocast(self.device.type, self._precision, enabled=self._precision is not None):
             output: SegDepthOutput = self.model(image)
         return resize_output(output, image.shape[-2:])
+
+    def predict_source(self, batch: Batch) -> SegDepthOutput:
+        """`predict` of a source batch: with ``batch_norm="target"`` it leaves the running statistics alone."""
+        with keep_statistics(self.model) if self.config.batch_norm == "target" else nullcontext():
+            return self.predict(batch)
 
     def supervised(self, output: SegDepthOutput, batch: Batch, losses: Losses) -> Tensor:
         """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
@@ -383,10 +390,8 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def _train_mode(self) -> None:
         self.model.train()
-        if self.config.freeze_batch_norm:
-            for module in self.model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        if self.config.batch_norm == "frozen":
+            freeze_statistics(self.model)
 
     def _to_device(self, batch: Batch) -> Batch:
         moved = Batch(**batch)

@@ -8,10 +8,20 @@ from typing import Any, Literal, TypeVar, get_args
 
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
 
-__all__ = ["AdversarialConfig", "DAFConfig", "IDAConfig", "ISLConfig", "OptimizerName", "Precision", "TrainerConfig"]
+__all__ = [
+    "AdversarialConfig",
+    "BatchNormMode",
+    "DAFConfig",
+    "IDAConfig",
+    "ISLConfig",
+    "OptimizerName",
+    "Precision",
+    "TrainerConfig",
+]
 
 OptimizerName = Literal["sgd", "adamw"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+BatchNormMode = Literal["joint", "target", "frozen"]
 
 _POSITIVE = frozenset(
     {"max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "refresh_every"}
@@ -52,8 +62,9 @@ class TrainerConfig:
     """Forward passes that a step's batch is divided into."""
     precision: Precision = "auto"
     """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
-    freeze_batch_norm: bool = False
-    """Keep the running statistics of batch norm as they are, and normalise with them."""
+    batch_norm: BatchNormMode = "joint"
+    """Whose running statistics batch norm keeps: "joint" those of all domains (published), "target" those of the target
+    alone, which is what the network is for, "frozen" those it came with, and normalises with them in training too."""
     ema_decay: float = 0.0
     """Above 0, average the weights exponentially; validation looks at the average, and `fit` ends with it."""
     depth_weight: float = 1e-3
@@ -83,7 +94,8 @@ class TrainerConfig:
                 raise ValueError(f"{field.name} must not be negative, got {value}")
             if field.name in _FRACTIONS and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} must lie in 0..1, got {value}")
-        for name, choices in (("optimizer", get_args(OptimizerName)), ("precision", get_args(Precision))):
+        choices_of = {"optimizer": OptimizerName, "precision": Precision, "batch_norm": BatchNormMode}
+        for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
         if self.batch_size % self.accumulation:
@@ -145,6 +157,11 @@ class DAFConfig(AdversarialConfig):
 
     entropy_weight: float = 0.0
     """Factor of the entropy of target predictions (MinEnt)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.batch_norm == "target" and not (self.adversarial_weight or self.entropy_weight):
+            raise ValueError("batch_norm='target' needs target images, which this configuration does not look at")
 
     @classmethod
     def reference(cls, **overrides: Any) -> DAFConfig:

@@ -102,7 +102,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         pseudo = cross_entropy(output.logits, easy["label"])
         self.backward(pseudo)
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
+            self.backward(self.config.source_weight * self.supervised(self.predict_source(source), source, losses))
             losses = {f"source_{name}": loss for name, loss in losses.items()}
         losses["segmentation"] = pseudo
         if self.config.adversarial_weight:

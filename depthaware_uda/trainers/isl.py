@@ -103,6 +103,6 @@ class ISLTrainer(Trainer[ISLConfig]):
         pseudo = cross_entropy(self.predict(target).logits, target["label"])
         self.backward(pseudo)
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
+            self.backward(self.config.source_weight * self.supervised(self.predict_source(source), source, losses))
             losses = {f"source_{name}": loss for name, loss in losses.items()}
         return {"segmentation": pseudo, **losses}

@@ -1,0 +1,58 @@
+"""Batch-norm statistics between two domains: whose they are, and how to take them anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from depthaware_uda.inference import evaluating, image_batches
+from depthaware_uda.types import SampleDataset
+
+__all__ = ["freeze_statistics", "keep_statistics", "reestimate_statistics"]
+
+
+def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def freeze_statistics(model: nn.Module) -> None:
+    """Normalise with the running statistics, which stay as they are, until the model's mode is set again."""
+    for norm in _norms(model):
+        norm.eval()
+
+
+@contextmanager
+def keep_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise with the batch's statistics, as in training, but leave the running ones as they are."""
+    momenta = {norm: norm.momentum for norm in _norms(model)}
+    for norm in momenta:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum
+
+
+def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8) -> None:
+    """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is used.
+
+    Args:
+        model: The model, changed in place; one without batch norm stays as it is.
+        dataset: Samples of one size, usually the target's training images.
+        batch_size: Images at once.
+    """
+    norms = _norms(model)
+    momenta = {norm: norm.momentum for norm in norms}
+    batches = image_batches(model, dataset, batch_size=batch_size)
+    with evaluating(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over all batches
+            norm.train()
+        for _, image in batches:
+            model(image)
+    for norm, momentum in momenta.items():
+        norm.momentum = momentum
