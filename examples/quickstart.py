@@ -29,18 +29,35 @@ from depthaware_uda import (
     ISLConfig,
     ISLTrainer,
     create_model,
+    evaluate,
 )
-from depthaware_uda.data import CamVid, InMemory, MiniCity, Selected, class_weights, strong_augmentation
+from depthaware_uda.data import (
+    CamVid,
+    InMemory,
+    MiniCity,
+    RandomView,
+    Selected,
+    class_weights,
+    strong_augmentation,
+)
 from depthaware_uda.depth import to_metres
 from depthaware_uda.files import write_json
 from depthaware_uda.inference import predict_batches
-from depthaware_uda.trainers import read_log
+from depthaware_uda.trainers import Trainer, read_log, reestimate_statistics
+from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 LABELS, CLASSES = "common7", 7
-STEPS = {"source": 400, "daf": 100, "isl": 100, "ida": 100}
-STAGES = {"source": "source only", "control": "control", "daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
+STEPS = {"source": 800, "daf": 150, "isl": 150, "ida": 150}
+STAGES = {
+    "source": "source only",
+    "control": "control",  # source only for as many steps as all stages together
+    "adabn": "control + AdaBN",  # the same with batch-norm statistics of the target
+    "daf": "DAF",
+    "isl": "DAF + ISL",
+    "ida": "DAF + ISL + IDA",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
@@ -52,25 +69,30 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
 
     shared: dict[str, Any] = {
         **{"optimizer": "adamw", "weight_decay": 0.01, "head_lr_multiplier": 1.0, "batch_size": args.batch_size},
-        **{"ema_decay": 0.98, "class_weights": class_weights(source, CLASSES), "seed": args.seed},
-        **{"log_every": 10, "validate_every": 50, "checkpoint_every": 50},
+        **{"depth_weight": 5e-3, "class_weights": class_weights(source, CLASSES), "ema_decay": 0.98},
+        **{"seed": args.seed, "log_every": 10, "validate_every": 150, "checkpoint_every": 150},
     }
     later = {**shared, "learning_rate": 1e-3, "warmup_steps": 20}
-    adversary = {"adversarial_weight": 0.05, "discriminator_learning_rate": 5e-4, "discriminator_channels": 32}
-    trainer: dict[str, Any] = {"val": val, "augment": strong_augmentation(args.size), "device": args.device}
+    adapting = {**later, "batch_norm": "target"}
+    adversary = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
+    trainer: dict[str, Any] = {"val": val, "augment": augmentation(args), "device": args.device}
     results: dict[str, EvaluationResult] = {}
     models: dict[str, nn.Module] = {}
 
-    def stage(name: str, fitted: Any) -> None:
-        results[name] = fitted.fit().final
-        models[name] = copy.deepcopy(fitted.model).eval()
-        print(f"{STAGES[name]}: mIoU {100 * results[name].miou:.1f}", flush=True)
+    def keep(name: str, network: nn.Module, result: EvaluationResult) -> None:
+        models[name], results[name] = copy.deepcopy(network), result
+        print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}", flush=True)
+
+    def stage(name: str, fitted: Trainer[Any]) -> None:
+        final = fitted.fit().final
+        assert final is not None  # there is validation data
+        keep(name, fitted.model, final)
 
     model = create_model(
         "timm/resnet10t",
         CLASSES,
         label_space=LABELS,
-        backbone_arguments={"channels": (32, 64, 128, 192), "stem_width": 16},
+        backbone_arguments={"channels": (32, 64, 96, 128), "stem_width": 16},
         dilations=(1, 2, 4, 8),
         seed=args.seed,
     )
@@ -79,12 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
 
     alone = DAFConfig.source_only(**later, max_steps=steps["daf"] + steps["isl"] + steps["ida"])
     stage("control", DAFTrainer(copy.deepcopy(model), source, target, alone, out / "control", **trainer))
+    control = copy.deepcopy(models["control"])
+    reestimate_statistics(control, target)
+    keep("adabn", control, evaluate(control, val))
 
-    daf = DAFConfig(**later, **adversary, max_steps=steps["daf"])
+    daf = DAFConfig(**adapting, **adversary, max_steps=steps["daf"])
     stage("daf", DAFTrainer(model, source, target, daf, out / "daf", **trainer))
 
     isl = ISLConfig(
-        **later, max_steps=steps["isl"], schedule_steps=None, threshold=0.8, proportion=0.5, refresh_every=50
+        **adapting, max_steps=steps["isl"], schedule_steps=None, threshold=0.8, proportion=0.5, refresh_every=75
     )
     stage("isl", ISLTrainer(model, target, isl, out / "isl", source=source, **trainer))
 
@@ -92,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     ranking.save(out / "ranking.json")
     split = ranking.split()
     split.save(out / "split")
-    ida = IDAConfig(**later, **adversary, max_steps=steps["ida"], schedule_steps=None, threshold=0.5)
+    ida = IDAConfig(**adapting, **adversary, max_steps=steps["ida"], schedule_steps=None, threshold=0.5)
     stage("ida", IDATrainer(model, target, split, ida, out / "ida", source=source, **trainer))
 
     model.save_pretrained(out / "model")
@@ -110,14 +135,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=float, default=1.0, help="factor on the steps of every stage")
     parser.add_argument("--images", type=float, default=1.0, help="factor on the number of rendered images")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="default: 96 160, for CamVid 120 160")
-    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument(
+        "--augmentation",
+        choices=("geometric", "strong"),
+        help="of every training image: zoom and flip, or colour, blur and noise too; default: strong for CamVid",
+    )
     parser.add_argument("--device", help="default: CUDA if there is any")
     args = parser.parse_args(arguments)
     if args.target == "camvid" and args.target_root is None:
         parser.error("--target camvid needs --target-root, the folder that holds CamVid's train/ and val/")
+    args.augmentation = args.augmentation or ("geometric" if args.target == "minicity" else "strong")
     args.output = args.output or Path("runs") / f"quickstart-{args.target}-{args.seed}"
     args.size = tuple(args.size or ((96, 160) if args.target == "minicity" else (120, 160)))
     return args
+
+
+def augmentation(args: argparse.Namespace) -> Augmentation:
+    """The same for every stage, the control included."""
+    if args.augmentation == "strong":
+        return strong_augmentation(args.size)
+    return RandomView(args.size, zoom=(0.8, 1.7), aspect=(3 / 4, 4 / 3), flip=0.5)
 
 
 def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:
@@ -155,7 +193,7 @@ def draw(out: Path, val: InMemory, models: dict[str, nn.Module], steps: dict[str
     start = {"source": 0, "control": steps["source"], "daf": steps["source"]}
     start["isl"] = start["daf"] + steps["daf"]
     start["ida"] = start["isl"] + steps["isl"]
-    logs = {name: read_log(out / name) for name in STAGES}
+    logs = {name: read_log(out / name) for name in start}
     for key, label, file in (("val/miou", "mIoU", "miou.png"), ("segmentation", "cross-entropy", "losses.png")):
         series = {
             STAGES[name]: [(start[name] + record["step"], record[key]) for record in log if key in record]
@@ -169,15 +207,22 @@ def report(
 ) -> None:
     """Print the table and write it, with what it was measured with, as JSON."""
     classes = list(results["ida"].iou)
-    print(f"\n{'':<16}{'mIoU':>6}  " + "".join(f"{name[:9]:>10}" for name in classes))
+    print(f"\n{'':<17}{'mIoU':>6}  " + "".join(f"{name[:9]:>10}" for name in classes))
     for name, result in results.items():
         values = "".join(f"{100 * result.iou[label]:>10.1f}" for label in classes)
-        print(f"{STAGES[name]:<16}{100 * result.miou:>6.1f}  {values}")
+        print(f"{STAGES[name]:<17}{100 * result.miou:>6.1f}  {values}")
     gain = 100 * (results["ida"].miou - results["control"].miou)
     print(f"\n{gain:+.1f} points over the control of the same number of steps; {seconds:.0f} s; see {out}")
     record = {
         "target": args.target,
-        **{"seed": args.seed, "size": args.size, "batch_size": args.batch_size, "steps": steps, "seconds": seconds},
+        **{
+            "seed": args.seed,
+            "size": args.size,
+            "augmentation": args.augmentation,
+            "batch_size": args.batch_size,
+            "steps": steps,
+            "seconds": seconds,
+        },
         **{"torch": torch.__version__, "device": args.device or ("cuda" if torch.cuda.is_available() else "cpu")},
         "results": {name: result.to_dict() for name, result in results.items()},
     }

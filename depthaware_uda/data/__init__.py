@@ -5,7 +5,7 @@ from depthaware_uda.data.collate import collate
 from depthaware_uda.data.folder import SegmentationFolder
 from depthaware_uda.data.minicity import MiniCity
 from depthaware_uda.data.statistics import class_pixels, class_weights
-from depthaware_uda.data.transforms import flip_and_crop, resize, strong_augmentation
+from depthaware_uda.data.transforms import RandomView, flip_and_crop, resize, strong_augmentation
 from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabelled, sample_names
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "CamVid",
     "InMemory",
     "MiniCity",
+    "RandomView",
     "SegmentationFolder",
     "Selected",
     "Unlabelled",

@@ -1,0 +1,86 @@
+"""The example scripts, run as a user runs them but for their size."""
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthaware_uda import TargetSplit, load_pretrained
+from depthaware_uda.labels import get_label_space
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+SMALL = ["--steps", "0.02", "--images", "0.02", "--size", "48", "64", "--batch-size", "2", "--device", "cpu"]
+STAGES = ["source", "control", "adabn", "daf", "isl", "ida"]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def camvid_tree(root: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for folder in ("images", "labels"):
+            (root / split / folder).mkdir(parents=True)
+        for index in range(count):
+            Image.fromarray(rng.integers(0, 256, (72, 96, 3), np.uint8)).save(root / split / "images" / f"{index}.jpg")
+            Image.fromarray(rng.integers(0, 12, (72, 96), np.uint8)).save(root / split / "labels" / f"{index}.png")
+
+
+def test_the_quickstart_runs_all_stages_and_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quickstart = load("quickstart")
+    results = quickstart.main([*SMALL, "--output", str(tmp_path / "run")])
+    assert list(results) == STAGES
+    printed = capsys.readouterr().out
+    assert f"DAF + ISL + IDA {100 * results['ida'].miou:>7.1f}" in printed
+    for picture in ("panel.png", "miou.png", "losses.png"):
+        with Image.open(tmp_path / "run" / picture) as image:
+            assert min(image.size) > 100
+    record = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert record["results"]["ida"]["miou"] == results["ida"].miou
+    split = TargetSplit.load(tmp_path / "run" / "split")
+    assert len(split.easy) == int(0.66 * 6)
+    assert len(split.easy) + len(split.hard) == 6
+    assert load_pretrained(tmp_path / "run" / "model").label_space == get_label_space("common7")
+
+    again = quickstart.main([*SMALL, "--output", str(tmp_path / "run")])
+    assert {name: result.confusion for name, result in again.items()} == {
+        name: result.confusion for name, result in results.items()
+    }
+
+
+def test_the_quickstart_takes_photographs_as_target(tmp_path: Path) -> None:
+    camvid_tree(tmp_path / "camvid", 5)
+    arguments = ["--target", "camvid", "--target-root", str(tmp_path / "camvid"), "--output", str(tmp_path / "run")]
+    results = load("quickstart").main([*SMALL, *arguments])
+    assert list(results) == STAGES
+    assert results["ida"].images == 5
+    assert results["ida"].depth is None
+
+
+def test_the_quickstart_asks_for_the_photographs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        load("quickstart").main(["--target", "camvid"])
+    assert "needs --target-root" in capsys.readouterr().err
+
+
+def test_the_sheet_of_minicity_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "sheet.png"
+    monkeypatch.setattr(
+        "sys.argv", ["minicity_sheet.py", "--indices", "0", "--size", "32", "48", "--output", str(output)]
+    )
+    load("minicity_sheet").main()
+    with Image.open(output) as sheet:
+        assert sheet.height >= 32
+        assert sheet.width >= 6 * 48
