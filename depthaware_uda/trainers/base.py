@@ -9,7 +9,6 @@ import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,7 +24,7 @@ from depthaware_uda.inference import evaluating
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
-from depthaware_uda.trainers.batch_norm import freeze_statistics, keep_statistics
+from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
@@ -77,6 +76,8 @@ class Trainer(ABC, Generic[ConfigT]):
         ValueError: Data and model do not fit each other, or a data set is empty.
     """
 
+    target: SampleDataset
+    """The target's images, as the trainer was given them."""
     domains: tuple[str, ...]
     """Names of the domains that a step needs."""
 
@@ -139,11 +140,6 @@ class Trainer(ABC, Generic[ConfigT]):
             output: SegDepthOutput = self.model(image)
         return resize_output(output, image.shape[-2:])
 
-    def predict_source(self, batch: Batch) -> SegDepthOutput:
-        """`predict` of a source batch: with ``batch_norm="target"`` it leaves the running statistics alone."""
-        with keep_statistics(self.model) if self.config.batch_norm == "target" else nullcontext():
-            return self.predict(batch)
-
     def supervised(self, output: SegDepthOutput, batch: Batch, losses: Losses) -> Tensor:
         """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
         losses["segmentation"] = cross_entropy(output.logits, batch["label"], class_weight=self._class_weight)
@@ -152,6 +148,13 @@ class Trainer(ABC, Generic[ConfigT]):
             losses["depth"] = berhu(output.inverse_depth, to_inverse_depth(batch["depth"]))
             total = total + self.config.depth_weight * losses["depth"]
         return total
+
+    def predictor(self) -> nn.Module:
+        """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants."""
+        model = self.model if self.average is None else self.average.module
+        if self.config.batch_norm == "target":
+            reestimate_statistics(model, self.target, batch_size=self.config.batch_size)
+        return model
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of a loss, scaled for accumulation and for half precision."""
@@ -229,8 +232,7 @@ class Trainer(ABC, Generic[ConfigT]):
         finally:
             bar.close()
             log.close()
-        if self.average is not None:
-            self.model.load_state_dict(self.average.module.state_dict())
+        self.model.load_state_dict(self.predictor().state_dict())
         self.model.train()
         self._export(self.model, "model")
         best_miou, best_step = self._best or (None, None)
@@ -263,7 +265,7 @@ class Trainer(ABC, Generic[ConfigT]):
     def _validate(self, log: RunLog) -> None:
         if self.val is None:
             return
-        model = self.model if self.average is None else self.average.module
+        model = self.predictor()
         result = evaluate(model, self.val)
         self._final = result
         values: dict[str, Any] = {"val/miou": result.miou, "val/pixel_accuracy": result.pixel_accuracy}

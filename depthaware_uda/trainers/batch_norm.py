@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from torch import nn
 
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.types import SampleDataset
 
-__all__ = ["freeze_statistics", "keep_statistics", "reestimate_statistics"]
+__all__ = ["freeze_statistics", "reestimate_statistics"]
 
 
 def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -21,19 +18,6 @@ def freeze_statistics(model: nn.Module) -> None:
     """Normalise with the running statistics, which stay as they are, until the model's mode is set again."""
     for norm in _norms(model):
         norm.eval()
-
-
-@contextmanager
-def keep_statistics(model: nn.Module) -> Iterator[None]:
-    """Normalise with the batch's statistics, as in training, but leave the running ones as they are."""
-    momenta = {norm: norm.momentum for norm in _norms(model)}
-    for norm in momenta:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
 
 
 def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8) -> None:

@@ -63,8 +63,9 @@ class TrainerConfig:
     precision: Precision = "auto"
     """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
     batch_norm: BatchNormMode = "joint"
-    """Whose running statistics batch norm keeps: "joint" those of all domains (published), "target" those of the target
-    alone, which is what the network is for, "frozen" those it came with, and normalises with them in training too."""
+    """The statistics that the network predicts with: "joint" as they ran over all domains in training (published),
+    "target" taken anew from the target's images, without augmentation, whenever it predicts (AdaBN; Li et al., 2017),
+    "frozen" those it came with, used in training too."""
     ema_decay: float = 0.0
     """Above 0, average the weights exponentially; validation looks at the average, and `fit` ends with it."""
     depth_weight: float = 1e-3
@@ -157,11 +158,6 @@ class DAFConfig(AdversarialConfig):
 
     entropy_weight: float = 0.0
     """Factor of the entropy of target predictions (MinEnt)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.batch_norm == "target" and not (self.adversarial_weight or self.entropy_weight):
-            raise ValueError("batch_norm='target' needs target images, which this configuration does not look at")
 
     @classmethod
     def reference(cls, **overrides: Any) -> DAFConfig:

@@ -84,7 +84,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         config = self.config
         losses: Losses = {}
 
-        output = self.predict_source(source)
+        output = self.predict(source)
         self.backward(self.supervised(output, source, losses))
         if not (config.adversarial_weight or config.entropy_weight):
             return losses

@@ -66,6 +66,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             device=device,
             progress=progress,
         )
+        self.target = target
         self.easy = Selected(target, split.easy)
         self.hard = Selected(target, split.hard)
         self.source = source
@@ -92,7 +93,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         if self.step_count:
             return PseudoLabels(folder)
         return write_pseudo_labels(
-            self.model, self.easy, folder, threshold=self.config.threshold, progress=self.progress
+            self.predictor(), self.easy, folder, threshold=self.config.threshold, progress=self.progress
         )
 
     def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
@@ -102,7 +103,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         pseudo = cross_entropy(output.logits, easy["label"])
         self.backward(pseudo)
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict_source(source), source, losses))
+            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
             losses = {f"source_{name}": loss for name, loss in losses.items()}
         losses["segmentation"] = pseudo
         if self.config.adversarial_weight:

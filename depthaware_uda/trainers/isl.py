@@ -87,9 +87,8 @@ class ISLTrainer(Trainer[ISLConfig]):
         folder = root / "pseudo_labels" / f"{generation:03d}"
         if age:
             return PseudoLabels(folder)
-        teacher = self.model if self.average is None else self.average.module
         return write_pseudo_labels(
-            teacher,
+            self.predictor(),
             self.target,
             folder,
             threshold=self.config.threshold,
@@ -103,6 +102,6 @@ class ISLTrainer(Trainer[ISLConfig]):
         pseudo = cross_entropy(self.predict(target).logits, target["label"])
         self.backward(pseudo)
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict_source(source), source, losses))
+            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
             losses = {f"source_{name}": loss for name, loss in losses.items()}
         return {"segmentation": pseudo, **losses}

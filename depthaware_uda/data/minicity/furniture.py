@@ -47,12 +47,12 @@ def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
     pose = _facing(pose)
     builder.place(pose)
     builder.footprint(0.4, 0.4)
-    height = size * rng.uniform(4.5, 14)
+    height = size * rng.uniform(4.5, 15)
     kind = rng.random()
     if kind < style.bare_trees:
         if rng.random() < 0.7:
             # So many twigs that the crown looks solid from afar: light ones where the sky shines through.
-            twig = vary(rng, choose(rng, ((0.42, 0.37, 0.3), (0.5, 0.46, 0.42), (0.33, 0.28, 0.22))), 0.15)
+            twig = vary(rng, choose(rng, ((0.62, 0.52, 0.4), (0.5, 0.46, 0.42), (0.4, 0.33, 0.25))), 0.15)
             twigs = builder.palette(twig, bark, bark)
             _add_clumps(builder, twigs, height, rng.uniform(1.5, 3), rng)
         for turn in (0.0, 1.2):

@@ -1,0 +1,72 @@
+"""Whose statistics batch norm keeps between two domains."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
+from depthaware_uda.trainers import reestimate_statistics
+from depthaware_uda.types import Sample
+from tests.tiny import Scenes, tiny_model
+
+QUICK: dict[str, Any] = {"max_steps": 2, "batch_size": 2, "discriminator_channels": 4}
+
+
+class Normed(nn.Module):
+    """Batch norm of the image alone; its other output is logits of two classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3, momentum=0.3)
+
+    def forward(self, image: torch.Tensor) -> SegDepthOutput:
+        return SegDepthOutput(self.norm(image)[:, :2], None)
+
+
+def brighten(sample: Sample) -> Sample:
+    return {**sample, "image": sample["image"] + 1}
+
+
+def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.named_buffers() if "running" in name}
+
+
+def test_reestimated_statistics_are_the_mean_over_the_batches_of_the_data() -> None:
+    model, scenes = Normed().eval(), Scenes(4, (8, 8))
+    model.norm.running_mean.fill_(7.0)
+    reestimate_statistics(model, scenes, batch_size=2)
+    images = torch.stack([scenes[i]["image"] for i in range(4)]).unflatten(0, (2, 2))
+    assert torch.allclose(model.norm.running_mean, images.mean(dim=(0, 1, 3, 4)), atol=1e-6)
+    variances = images.transpose(1, 2).flatten(2).var(dim=2).mean(0)
+    assert torch.allclose(model.norm.running_var, variances, atol=1e-6)
+    assert model.norm.momentum == 0.3
+    assert not model.norm.training
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9])
+def test_with_target_statistics_training_ends_with_those_of_the_target_as_it_is(ema_decay: float) -> None:
+    source, target = Scenes(4, seed=1), Scenes(4, seed=2)
+
+    def trained(mode: Any) -> nn.Module:
+        config = DAFConfig(**QUICK, batch_norm=mode, ema_decay=ema_decay, learning_rate=1e-3)
+        trainer = DAFTrainer(tiny_model(), source, target, config, augment=brighten, device="cpu", progress=False)
+        trainer.fit()
+        return trainer.model
+
+    target_only, joint = trained("target"), trained("joint")
+    expected = copy.deepcopy(joint)
+    reestimate_statistics(expected, target, batch_size=2)
+    values = statistics(target_only)
+    assert all(torch.equal(values[name], value) for name, value in statistics(expected).items())
+    assert not any(torch.equal(values[name], value) for name, value in statistics(joint).items())
+    # Statistics are all that differs: training normalises every batch by itself.
+    weights = dict(joint.named_parameters())
+    assert all(torch.equal(value, weights[name]) for name, value in target_only.named_parameters())
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(ValueError, match="batch_norm must be one of"):
+        DAFConfig(batch_norm="source")  # type: ignore[arg-type]
