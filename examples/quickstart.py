@@ -49,7 +49,7 @@ from depthaware_uda.types import SampleDataset
 from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 LABELS, CLASSES = "common7", 7
-STEPS = {"source": 800, "daf": 150, "isl": 150, "ida": 150}
+STEPS = {"source": 600, "daf": 140, "isl": 140, "ida": 140}
 STAGES = {
     "source": "source only",
     "control": "control",  # source only for as many steps as all stages together
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     shared: dict[str, Any] = {
         **{"optimizer": "adamw", "weight_decay": 0.01, "head_lr_multiplier": 1.0, "batch_size": args.batch_size},
         **{"depth_weight": 5e-3, "class_weights": class_weights(source, CLASSES), "ema_decay": 0.98},
-        **{"seed": args.seed, "log_every": 10, "validate_every": 150, "checkpoint_every": 150},
+        **{"seed": args.seed, "log_every": 10, "validate_every": 100, "checkpoint_every": 100},
     }
-    later = {**shared, "learning_rate": 1e-3, "warmup_steps": 20}
+    later = {**shared, "learning_rate": 5e-4, "warmup_steps": 20, "validate_every": 70}
     adapting = {**later, "batch_norm": "target"}
     adversary = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
     trainer: dict[str, Any] = {"val": val, "augment": augmentation(args), "device": args.device}
@@ -109,7 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     stage("daf", DAFTrainer(model, source, target, daf, out / "daf", **trainer))
 
     isl = ISLConfig(
-        **adapting, max_steps=steps["isl"], schedule_steps=None, threshold=0.8, proportion=0.5, refresh_every=75
+        **adapting,
+        max_steps=steps["isl"],
+        schedule_steps=None,
+        threshold=0.8,
+        proportion=0.5,
+        refresh_every=max(1, steps["isl"] // 2),
     )
     stage("isl", ISLTrainer(model, target, isl, out / "isl", source=source, **trainer))
 
@@ -117,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     ranking.save(out / "ranking.json")
     split = ranking.split()
     split.save(out / "split")
-    ida = IDAConfig(**adapting, **adversary, max_steps=steps["ida"], schedule_steps=None, threshold=0.5)
+    ida = IDAConfig(**adapting, **adversary, max_steps=steps["ida"], schedule_steps=None)
     stage("ida", IDATrainer(model, target, split, ida, out / "ida", source=source, **trainer))
 
     model.save_pretrained(out / "model")
