@@ -156,6 +156,8 @@ def write_pseudo_labels(
     for argument, value in (("threshold", threshold), ("proportion", proportion)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
+    if len(dataset) == 0:
+        raise ValueError("the data set is empty: there is nothing to label")
     folder = Path(folder)
     loading: dict[str, Any] = {
         "batch_size": batch_size,

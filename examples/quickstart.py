@@ -38,6 +38,7 @@ from depthaware_uda.data import (
     RandomView,
     Selected,
     class_weights,
+    flip_and_crop,
     strong_augmentation,
 )
 from depthaware_uda.depth import to_metres
@@ -70,9 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     shared: dict[str, Any] = {
         **{"optimizer": "adamw", "weight_decay": 0.01, "head_lr_multiplier": 1.0, "batch_size": args.batch_size},
         **{"depth_weight": 5e-3, "class_weights": class_weights(source, CLASSES), "ema_decay": 0.98},
-        **{"seed": args.seed, "log_every": 10, "validate_every": 100, "checkpoint_every": 100},
+        **{"seed": args.seed, "log_every": 10, "validate_every": 200, "checkpoint_every": 100},
     }
-    later = {**shared, "learning_rate": 5e-4, "warmup_steps": 20, "validate_every": 70}
+    later = {**shared, "learning_rate": 5e-4, "warmup_steps": 20, "validate_every": 140}
     adapting = {**later, "batch_norm": "target"}
     adversary = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
     trainer: dict[str, Any] = {"val": val, "augment": augmentation(args), "device": args.device}
@@ -143,14 +144,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument(
         "--augmentation",
-        choices=("geometric", "strong"),
-        help="of every training image: zoom and flip, or colour, blur and noise too; default: strong for CamVid",
+        choices=("flip", "zoom", "strong"),
+        help="of every training image: flip, zoom too, or colour, blur and noise too; default: flip, for CamVid strong",
     )
     parser.add_argument("--device", help="default: CUDA if there is any")
     args = parser.parse_args(arguments)
     if args.target == "camvid" and args.target_root is None:
         parser.error("--target camvid needs --target-root, the folder that holds CamVid's train/ and val/")
-    args.augmentation = args.augmentation or ("geometric" if args.target == "minicity" else "strong")
+    args.augmentation = args.augmentation or ("flip" if args.target == "minicity" else "strong")
     args.output = args.output or Path("runs") / f"quickstart-{args.target}-{args.seed}"
     args.size = tuple(args.size or ((96, 160) if args.target == "minicity" else (120, 160)))
     return args
@@ -160,7 +161,9 @@ def augmentation(args: argparse.Namespace) -> Augmentation:
     """The same for every stage, the control included."""
     if args.augmentation == "strong":
         return strong_augmentation(args.size)
-    return RandomView(args.size, zoom=(0.8, 1.7), aspect=(3 / 4, 4 / 3), flip=0.5)
+    if args.augmentation == "zoom":
+        return RandomView(args.size, zoom=(0.8, 1.7), aspect=(3 / 4, 4 / 3), flip=0.5)
+    return flip_and_crop(args.size)
 
 
 def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:

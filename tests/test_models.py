@@ -460,6 +460,7 @@ def test_the_label_space_is_kept() -> None:
         ("timm/resnet10t", {"label_space": "cityscapes17"}, "unknown label space 'cityscapes17'"),
         ("timm/resnet10t", {"depth_head": "attentive"}, r"depth_head must be one of .* or None, got 'attentive'"),
         ("deeplabv2_resnet101", {"pretrained_backbone": True}, "takes neither pretrained_backbone"),
+        ("deeplabv2_resnet101", {"output_stride": 16}, "deeplabv2_resnet101 has output_stride 8"),
         ("deeplabv2_resnet101", {"backbone_arguments": {"depth": 5}}, "takes neither .* nor backbone_arguments"),
     ],
 )

@@ -269,9 +269,11 @@ def test_arguments_out_of_range_are_refused_before_anything_is_written(
     assert PseudoLabels(folder).record == kept.record
 
 
-def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
+def test_an_empty_data_set_is_refused_and_costs_no_labels(tmp_path: Path) -> None:
+    before = write_pseudo_labels(four_pixels()[1], four_pixels()[0], tmp_path)
     with pytest.raises(ValueError, match="data set is empty"):
         write_pseudo_labels(tiny_model(), Scenes(0), tmp_path)
+    assert PseudoLabels(tmp_path).record == before.record
 
 
 def test_a_sample_that_has_no_label_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run that was cut off and begun again ends bit by bit where it would have ended, and no run overwrites another."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from depthaware_uda import (
     DAFConfig,
     DAFTrainer,
+    EvaluationResult,
     IDAConfig,
     IDATrainer,
     ISLConfig,
@@ -20,6 +22,7 @@ from depthaware_uda import (
     TrainResult,
     load_pretrained,
 )
+from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.trainers import Trainer, checkpoint, read_log
 from depthaware_uda.types import Batch, Sample
@@ -283,6 +286,18 @@ def test_best_and_last_weights_can_be_loaded(tmp_path: Path, stage: str) -> None
     assert result.best_step is not None
     assert_same_weights(weights(load_pretrained(tmp_path / "run" / "best")), moments[result.best_step])
     assert_same_weights(weights(load_pretrained(tmp_path / "run" / "model")), moments[6])
+
+
+def test_a_validation_without_a_score_is_never_the_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([float("nan"), 0.2, 0.1])
+
+    def scripted(*_: object, **__: object) -> EvaluationResult:
+        nothing = EvaluationResult.from_confusion(torch.zeros(7, 7), get_label_space("common7").classes)
+        return dataclasses.replace(nothing, miou=next(scores))
+
+    monkeypatch.setattr("depthaware_uda.trainers.base.evaluate", scripted)
+    result = build("daf", tmp_path / "run", validate_every=2).fit()
+    assert (result.best_miou, result.best_step) == (0.2, 4)
 
 
 def test_the_best_weights_outlive_a_resume(tmp_path: Path) -> None:

@@ -200,10 +200,10 @@ def create_model(
             torch.default_generator.manual_seed(seed)
         backbone: CaffeResNet101 | TimmBackbone
         if name == "deeplabv2_resnet101":
-            if pretrained_backbone or backbone_arguments:
+            if pretrained_backbone or backbone_arguments or output_stride != 8:
                 raise ValueError(
-                    "deeplabv2_resnet101 takes neither pretrained_backbone nor backbone_arguments: its weights come "
-                    "from a converted checkpoint"
+                    "deeplabv2_resnet101 has output_stride 8 and takes neither pretrained_backbone nor "
+                    "backbone_arguments: its weights come from a converted checkpoint"
                 )
             backbone = CaffeResNet101()
             for module in backbone.modules():

@@ -270,7 +270,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self._final = result
         values: dict[str, Any] = {"val/miou": result.miou, "val/pixel_accuracy": result.pixel_accuracy}
         log.write(self.step_count, {**values, "val/iou": result.to_dict()["iou"]})
-        if self._best is None or result.miou > self._best[0]:
+        if result.miou > (-1.0 if self._best is None else self._best[0]):  # never with NaN: labels without a class
             self._best = (result.miou, self.step_count)
             self._export(model, "best")
 
