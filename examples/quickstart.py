@@ -127,7 +127,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     stage("ida", IDATrainer(model, target, split, ida, out / "ida", source=source, **trainer))
 
     model.save_pretrained(out / "model")
-    draw(out, val, models, steps)
+    draw_panel(out, val, models)
+    draw_curves(out, steps, results)
     report(out, args, steps, results, time.perf_counter() - began)
     return results
 
@@ -184,8 +185,8 @@ def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:
     return InMemory(source, workers=2), InMemory(target, workers=2), InMemory(val, workers=2)
 
 
-def draw(out: Path, val: InMemory, models: dict[str, nn.Module], steps: dict[str, int]) -> None:
-    """A panel of held-out images, and the curves of losses and mIoU over all stages."""
+def draw_panel(out: Path, val: InMemory, models: dict[str, nn.Module]) -> None:
+    """Held-out images: truth, what the control and two stages see, and depth."""
     shown = Selected(val, val.names[:: max(1, len(val) // 5)][:5])
     rows = []
     for index, sample in enumerate(shown[i] for i in range(len(shown))):
@@ -198,16 +199,22 @@ def draw(out: Path, val: InMemory, models: dict[str, nn.Module], steps: dict[str
                 row["depth"] = colorize_depth(to_metres(output.inverse_depth[0]))
     panel(rows, out / "panel.png", legend=LABELS)
 
-    start = {"source": 0, "control": steps["source"], "daf": steps["source"]}
-    start["isl"] = start["daf"] + steps["daf"]
-    start["ida"] = start["isl"] + steps["isl"]
-    logs = {name: read_log(out / name) for name in start}
-    for key, label, file in (("val/miou", "mIoU", "miou.png"), ("segmentation", "cross-entropy", "losses.png")):
-        series = {
-            STAGES[name]: [(start[name] + record["step"], record[key]) for record in log if key in record]
-            for name, log in logs.items()
-        }
-        curves(series, out / file, ylabel=label)
+
+def draw_curves(out: Path, steps: dict[str, int], results: dict[str, EvaluationResult]) -> None:
+    """Losses and mIoU over all stages, each of which goes on from another one."""
+    before = {"control": "source", "daf": "source", "isl": "daf", "ida": "isl"}
+    end = {"source": steps["source"]}
+    losses, mious = {}, {}
+    for name in ("source", "control", "daf", "isl", "ida"):
+        start = end[before[name]] if name in before else 0
+        end[name] = start + steps.get(name, 0)
+        log = read_log(out / name)
+        losses[STAGES[name]] = [(start + r["step"], r["segmentation"]) for r in log if "segmentation" in r]
+        mious[STAGES[name]] = [(start + r["step"], r["val/miou"]) for r in log if "val/miou" in r]
+        if name in before:
+            mious[STAGES[name]].insert(0, (start, results[before[name]].miou))
+    curves(losses, out / "losses.png", ylabel="cross-entropy")
+    curves(mious, out / "miou.png", ylabel="mIoU on held-out target images")
 
 
 def report(
