@@ -1,4 +1,4 @@
-"""Draws a contact sheet of MiniCity: rows of scenes, each as image, label and depth.
+"""Draws a contact sheet of MiniCity: rows of scenes, each as image, label and depth (unknown depth is grey).
 
 python examples/minicity_sheet.py --output minicity.png
 """

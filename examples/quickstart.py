@@ -139,7 +139,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target-root", type=Path, help="folder of CamVid, with train/ and val/")
     parser.add_argument("--output", type=Path, help="default: runs/quickstart-TARGET-SEED")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=float, default=1.0, help="factor on the steps of every stage")
+    parser.add_argument("--steps", type=float, default=0.5, help="factor on the steps of every stage; default: 0.5")
     parser.add_argument("--images", type=float, default=1.0, help="factor on the number of rendered images")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="default: 96 160, for CamVid 120 160")
     parser.add_argument("--batch-size", type=int, default=4)
