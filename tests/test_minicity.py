@@ -18,7 +18,7 @@ from depthaware_uda.data.minicity import MiniCity, Rendering, render
 from depthaware_uda.data.minicity.camera import Camera, Sensor, develop
 from depthaware_uda.data.minicity.mesh import Material, MeshBuilder, Pose
 from depthaware_uda.data.minicity.raycast import SKY, Hits, cast, perspective, sun_view
-from depthaware_uda.data.minicity.render import make_scene, render_scene
+from depthaware_uda.data.minicity.render import make_scene, mirror, render_scene
 from depthaware_uda.data.minicity.style import STYLES, StyleName
 from depthaware_uda.data.minicity.textures import part_textures
 from depthaware_uda.labels import get_label_space
@@ -240,6 +240,52 @@ def test_an_ideal_sensor_applies_only_the_tone_curve() -> None:
     light = np.full((4, 4, 3), 0.25, np.float32)
     image = develop(light, Sensor(gamma=0.5), np.random.default_rng(0))
     assert (image == 128).all()
+
+
+def test_metering_exposes_any_light_alike() -> None:
+    for level in (0.05, 0.8, 3.0):
+        light = np.full((4, 4, 3), level, np.float32)
+        image = develop(light, Sensor(gamma=1.0, metering=0.5), np.random.default_rng(0))
+        assert (image == 128).all()
+
+
+def test_glare_brightens_the_dark_beside_the_bright() -> None:
+    light = np.zeros((40, 40, 3), np.float32)
+    light[:20] = 0.8
+    plain = develop(light, Sensor(gamma=1.0), np.random.default_rng(0))
+    scattered = develop(light, Sensor(gamma=1.0, glare=0.25), np.random.default_rng(0))
+    assert (plain[20:] == 0).all()
+    assert (scattered[20] > 10).all()  # below 0.8 * 0.25 / 2 * 255 = 26, half of the scattered light
+    assert (scattered[17:20] < plain[17:20]).all()
+    assert (scattered[-5:] == 0).all()
+    even = np.full((40, 40, 3), 0.5, np.float32)
+    assert (develop(even, Sensor(gamma=1.0, glare=0.25), np.random.default_rng(0)) == 128).all()
+
+
+def test_a_wet_road_reflects_what_stands_above_it() -> None:
+    # Rows of rays that rise 0.45, 0.35 ... -0.45 per metre ahead; red above the horizon, a grey road below it.
+    rise = 0.45 - 0.1 * np.arange(10, dtype=np.float32)
+    directions = np.zeros((10, 3, 3), np.float32)
+    directions[..., 1], directions[..., 2] = rise[:, None], 1
+    light = np.zeros((10, 3, 3), np.float32)
+    light[:5, :, 0] = 1
+    light[5:] = 0.4
+    road = np.zeros((10, 3), bool)
+    road[5:, 1] = True
+    mirror(light, road, directions, np.random.default_rng(0))
+    np.testing.assert_array_equal(light[5:, [0, 2]], np.float32(0.4))  # only the road
+    cosine = 0.45 / np.sqrt(1 + 0.45**2)
+    share = 0.02 + 0.7 * (1 - cosine) ** 5
+    np.testing.assert_allclose(
+        light[9, 1], [share + (1 - share) * 0.2, (1 - share) * 0.2, (1 - share) * 0.2], rtol=1e-5
+    )
+    assert (np.diff(light[5:, 1, 0]) < 0).all()  # the flatter the ray, the more
+
+
+def test_rain_falls_in_the_real_world_alone() -> None:
+    wet = {style: [make_scene(3, index, style=style).light.wet for index in range(60)] for style in STYLE_NAMES}
+    assert not any(wet["synthetic"])
+    assert 5 < sum(wet["real"]) < 25
 
 
 def test_sample_leaves() -> None:

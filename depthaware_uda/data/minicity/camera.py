@@ -64,6 +64,8 @@ class Sensor(NamedTuple):
         gamma: Exponent of the tone curve (0.45 is neutral).
         contrast: Strength of an S-shaped curve, 0 for none.
         saturation: 1 is neutral.
+        metering: Mean to which a frame, sky and all, is exposed before `exposure` applies; 0 for none.
+        glare: Share of the light that the lens scatters around bright parts.
         blur: Standard deviation of the lens blur, in fractions of the image height.
         vignette: Loss of light in the corners, 0..1.
         noise: Read and shot noise, standard deviation in 0..1 of mid grey.
@@ -75,6 +77,8 @@ class Sensor(NamedTuple):
     gamma: float = 0.45
     contrast: float = 0.0
     saturation: float = 1.0
+    metering: float = 0.0
+    glare: float = 0.0
     blur: float = 0.0
     vignette: float = 0.0
     noise: float = 0.0
@@ -99,10 +103,26 @@ def _blur(image: Float, sigma: float) -> Float:
     return image
 
 
+def _glow(image: Float) -> Float:
+    """The image as a lens scatters it: blurred over a tenth of its height."""
+    height, width = image.shape[:2]
+    scattered = []
+    for channel in range(3):
+        plane = Image.fromarray(np.minimum(image[..., channel], 4))
+        small = plane.resize((max(2, width * 10 // height), 10), Image.Resampling.BOX)
+        scattered.append(np.asarray(small.resize((width, height), Image.Resampling.BILINEAR), np.float32))
+    return np.stack(scattered, 2)
+
+
 def develop(light: Float, sensor: Sensor, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Turns linear light (H, W, 3) into an 8-bit image as the sensor would."""
     height, width = light.shape[:2]
-    image = light * (np.float32(sensor.exposure) * np.array(sensor.white_balance, np.float32))
+    exposure = sensor.exposure
+    if sensor.metering:
+        exposure *= sensor.metering / max(float(np.minimum(light, 4).mean()), 1e-6)
+    image = light * (np.float32(exposure) * np.array(sensor.white_balance, np.float32))
+    if sensor.glare:
+        image += np.float32(sensor.glare) * (_glow(image) - image)
     if sensor.blur * height > 0.15:
         image = _blur(image, sensor.blur * height)
     if sensor.vignette:

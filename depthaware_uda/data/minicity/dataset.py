@@ -29,7 +29,8 @@ class MiniCity(Dataset[Sample]):
     """Street scenes with exact labels and depth, rendered on the fly: nothing is stored or downloaded.
 
     There are two worlds. ``"synthetic"`` is a clean, game-like one to train on. ``"real"`` stands in for
-    photographs: other streets, materials and things in them, and a camera with haze, blur, noise and compression.
+    photographs: other streets, materials and things in them, low sun and rain, and a camera with automatic exposure,
+    glare, haze, blur, noise and compression.
     The same arguments always give the same samples; data sets of different seeds share no scene.
 
     Args:

@@ -19,7 +19,7 @@ from .street import KERB
 from .style import STYLES, StyleName
 from .surface import ground_colour
 
-__all__ = ["Rendering", "make_scene", "render", "render_scene"]
+__all__ = ["Rendering", "make_scene", "mirror", "render", "render_scene"]
 
 Float = NDArray[np.float32]
 _FAR = 400.0
@@ -92,17 +92,40 @@ def render_scene(scene: Scene, size: tuple[int, int], rng: np.random.Generator) 
     _cast_ground(scene, rays, hits)
     cast(scene.faces, perspective(scene.faces, eye, matrix, shape), hits)
     light, label = _shade(scene, rays.reshape(-1, 3), eye, hits)
-    light = light.reshape(*shape, 3)
+    light, label = light.reshape(*shape, 3), label.reshape(shape)
+    if scene.light.wet:
+        mirror(light, label == ROAD, rays, rng)
     # A tent over 3 x 3 samples centred on the pixel; label and depth are those of its centre.
     pixels = np.empty((height, width, 3), np.float32)
     for channel in range(3):
         fine = light[..., channel]
         fine = 0.25 * (fine[:-1:2] + fine[2::2]) + 0.5 * fine[1::2]
         pixels[..., channel] = 0.25 * (fine[:, :-1:2] + fine[:, 2::2]) + 0.5 * fine[:, 1::2]
-    label = label.reshape(shape)[1::2, 1::2].copy()
+    label = label[1::2, 1::2].copy()
     depth = np.reciprocal(hits.nearness[1::2, 1::2])
     depth[label == SKY_CLASS] = np.nan
     return Rendering(develop(pixels, scene.sensor, rng), label, depth)
+
+
+def mirror(light: Float, road: NDArray[np.bool_], rays: Float, rng: np.random.Generator) -> None:
+    """Lets a wet road reflect what stands as high above the horizon as the road lies below it, in place.
+
+    How much follows Schlick (1994), dimmed; rough asphalt smears it upwards.
+
+    Args:
+        light: (H, W, 3), linear.
+        road: (H, W), where the road is.
+        rays: (H, W, 3), directions of the samples; one row lies at one height.
+        rng: Draws how far a sample's reflection is smeared.
+    """
+    rise = rays[:, 0, 1]
+    horizon = int(np.argmax(rise < 0))
+    cosine = -rise / np.sqrt((rays[:, rays.shape[1] // 2] ** 2).sum(1))
+    share = (0.02 + 0.7 * (1 - np.clip(cosine, 0, 1)) ** 5).astype(np.float32)[:, None]
+    row, column = np.nonzero(road)
+    smear = 1 + 0.6 * rng.random(len(row), dtype=np.float32)
+    above = np.clip(horizon - 1 - (row - horizon) * smear, 0, None).astype(np.int64)
+    light[row, column] = (1 - share[row]) * 0.5 * light[row, column] + share[row] * light[above, column]
 
 
 def _shadow(scene: Scene, points: Float) -> Float:

@@ -28,6 +28,7 @@ class Light(NamedTuple):
         cloud: Share of the sky that clouds cover, 0..1.
         haze: Extinction in 1 / metre.
         cloud_shift: Where in the noise the clouds are taken.
+        wet: Whether rain stands on the road, so that it mirrors what is above.
     """
 
     to_sun: tuple[float, float, float]
@@ -38,21 +39,22 @@ class Light(NamedTuple):
     cloud: float
     haze: float
     cloud_shift: tuple[float, float]
+    wet: bool
 
 
 def random_light(rng: np.random.Generator, style: Style) -> Light:
     """A random time and weather."""
     sunny = rng.random() < style.sunny
-    azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.3, 1.1)
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(*style.sun_height)
     to_sun = (
         float(np.cos(elevation) * np.sin(azimuth)),
         float(np.sin(elevation)),
         float(np.cos(elevation) * np.cos(azimuth)),
     )
     warmth = rng.uniform(0, 0.25) * (1.2 - elevation)
-    strength = rng.uniform(0.7, 1.5) if sunny else 0.0
+    strength = rng.uniform(*style.sun_strength) if sunny else 0.0
     sun = (strength * (1 + warmth), strength, strength * (1 - warmth))
-    level = rng.uniform(0.45, 0.75) if sunny else rng.uniform(0.6, 1.1)
+    level = rng.uniform(*style.shade) if sunny else rng.uniform(0.6, 1.1)
     ambient = (level * (0.94 if sunny else 1.0), level * 0.98, level * (1.08 if sunny else 1.02))
     if sunny:
         blue = rng.uniform(0.2, 0.75)
@@ -67,9 +69,13 @@ def random_light(rng: np.random.Generator, style: Style) -> Light:
         pale = grey * rng.uniform(0.95, 1.3)
         horizon = (pale, pale, pale)
         cloud = rng.uniform(0.4, 1.0)
+    glow = rng.uniform(*style.sky_brightness)
+    zenith = (zenith[0] * glow, zenith[1] * glow, zenith[2] * glow)
+    horizon = (horizon[0] * glow, horizon[1] * glow, horizon[2] * glow)
+    wet = rng.random() < style.wet
     haze = rng.uniform(*style.haze)
     shift = (rng.uniform(0, 512), rng.uniform(0, 512))
-    return Light(to_sun, sun, ambient, zenith, horizon, cloud, haze, shift)
+    return Light(to_sun, sun, ambient, zenith, horizon, cloud, haze, shift, wet)
 
 
 def random_sensor(rng: np.random.Generator, style: Style) -> Sensor:
@@ -86,6 +92,8 @@ def random_sensor(rng: np.random.Generator, style: Style) -> Sensor:
         gamma=rng.uniform(0.4, 0.52),
         contrast=rng.uniform(0.1, 0.7),
         saturation=rng.uniform(0.65, 1.0),
+        metering=rng.uniform(0.2, 0.5),
+        glare=rng.uniform(0.02, 0.12),
         blur=rng.uniform(0.001, 0.0035),
         vignette=rng.uniform(0.1, 0.5),
         noise=rng.uniform(0.008, 0.035),

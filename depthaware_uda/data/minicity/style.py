@@ -77,6 +77,11 @@ class Style:
     clothes: tuple[Colour, ...]
     trousers: tuple[Colour, ...]
     sunny: float
+    sun_height: Range
+    sun_strength: Range
+    shade: Range
+    sky_brightness: Range
+    wet: float
     haze: Range
     underexposed: float
 
@@ -136,6 +141,11 @@ _SYNTHETIC = Style(
     ),
     trousers=((0.08, 0.08, 0.1), (0.15, 0.2, 0.32), (0.3, 0.28, 0.26), (0.5, 0.45, 0.36), (0.2, 0.2, 0.22)),
     sunny=0.5,
+    sun_height=(0.3, 1.1),
+    sun_strength=(0.7, 1.5),
+    shade=(0.45, 0.75),
+    sky_brightness=(1.0, 1.0),
+    wet=0.0,
     haze=(0.0, 0.004),
     underexposed=0.14,
 )
@@ -184,8 +194,13 @@ _REAL = Style(
         *((0.2, 0.28, 0.42), (0.3, 0.32, 0.24), (0.48, 0.4, 0.3), (0.11, 0.11, 0.11)),
     ),
     trousers=((0.07, 0.07, 0.08), (0.14, 0.17, 0.25), (0.24, 0.23, 0.22), (0.42, 0.38, 0.32)),
-    sunny=0.6,
-    haze=(0.001, 0.006),
+    sunny=0.55,
+    sun_height=(0.12, 0.7),
+    sun_strength=(1.2, 2.8),
+    shade=(0.3, 0.6),
+    sky_brightness=(1.0, 2.5),
+    wet=0.25,
+    haze=(0.0005, 0.004),
     underexposed=0.1,
 )
 STYLES: dict[str, Style] = {"synthetic": _SYNTHETIC, "real": _REAL}
