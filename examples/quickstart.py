@@ -109,14 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     daf = DAFConfig(**adapting, **adversary, max_steps=steps["daf"])
     stage("daf", DAFTrainer(model, source, target, daf, out / "daf", **trainer))
 
-    isl = ISLConfig(
-        **adapting,
-        max_steps=steps["isl"],
-        schedule_steps=None,
-        threshold=0.8,
-        proportion=0.5,
-        refresh_every=max(1, steps["isl"] // 2),
-    )
+    refresh = max(1, steps["isl"] // 2)
+    isl = ISLConfig(**adapting, max_steps=steps["isl"], schedule_steps=None, refresh_every=refresh)
     stage("isl", ISLTrainer(model, target, isl, out / "isl", source=source, **trainer))
 
     ranking = EntropyRanker(model, fraction=0.66).rank(target)
