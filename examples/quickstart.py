@@ -51,6 +51,10 @@ from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 LABELS, CLASSES = "common7", 7
 STEPS = {"source": 600, "daf": 140, "isl": 140, "ida": 140}
+PSEUDO_LABELS: dict[str, dict[str, float]] = {
+    "minicity": {"threshold": 0.9},
+    "camvid": {"threshold": 0.8, "proportion": 0.5},  # few pixels of some classes are confident across a wide gap
+}
 STAGES = {
     "source": "source only",
     "control": "control",  # source only for as many steps as all stages together
@@ -110,7 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     stage("daf", DAFTrainer(model, source, target, daf, out / "daf", **trainer))
 
     refresh = max(1, steps["isl"] // 2)
-    isl = ISLConfig(**adapting, max_steps=steps["isl"], schedule_steps=None, refresh_every=refresh)
+    pseudo = PSEUDO_LABELS[args.target]
+    isl = ISLConfig(**adapting, **pseudo, max_steps=steps["isl"], schedule_steps=None, refresh_every=refresh)
     stage("isl", ISLTrainer(model, target, isl, out / "isl", source=source, **trainer))
 
     ranking = EntropyRanker(model, fraction=0.66).rank(target)

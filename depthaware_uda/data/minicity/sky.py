@@ -69,10 +69,11 @@ def random_light(rng: np.random.Generator, style: Style) -> Light:
         pale = grey * rng.uniform(0.95, 1.3)
         horizon = (pale, pale, pale)
         cloud = rng.uniform(0.4, 1.0)
-    glow = rng.uniform(*style.sky_brightness)
+    # Worlds that have neither draw nothing for it: their scenes stay as they were.
+    glow = rng.uniform(*style.sky_brightness) if style.sky_brightness[0] < style.sky_brightness[1] else 1.0
     zenith = (zenith[0] * glow, zenith[1] * glow, zenith[2] * glow)
     horizon = (horizon[0] * glow, horizon[1] * glow, horizon[2] * glow)
-    wet = rng.random() < style.wet
+    wet = style.wet > 0 and rng.random() < style.wet
     haze = rng.uniform(*style.haze)
     shift = (rng.uniform(0, 512), rng.uniform(0, 512))
     return Light(to_sun, sun, ambient, zenith, horizon, cloud, haze, shift, wet)
