@@ -23,7 +23,7 @@ ALLOWED = {
     "viz": BASE,
 }
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
-SHARED = {"data": {"collate", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
+SHARED = {"data": {"collate", "masks", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
 ABSTRACT = {"inference", *STAGES, "trainers"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

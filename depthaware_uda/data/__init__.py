@@ -3,6 +3,7 @@
 from depthaware_uda.data.camvid import CamVid
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.folder import SegmentationFolder
+from depthaware_uda.data.masks import DepthMask, LabelMask, as_tv_tensors
 from depthaware_uda.data.minicity import MiniCity
 from depthaware_uda.data.statistics import class_pixels, class_weights
 from depthaware_uda.data.transforms import RandomView, flip_and_crop, resize, strong_augmentation
@@ -11,12 +12,15 @@ from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabell
 __all__ = [
     "Augmented",
     "CamVid",
+    "DepthMask",
     "InMemory",
+    "LabelMask",
     "MiniCity",
     "RandomView",
     "SegmentationFolder",
     "Selected",
     "Unlabelled",
+    "as_tv_tensors",
     "class_pixels",
     "class_weights",
     "collate",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torchvision import tv_tensors
 
+from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.depth import centimetres_to_metres
 from depthaware_uda.labels import remap
 from depthaware_uda.types import Sample
@@ -170,10 +171,10 @@ def read_sample(
     sample = Sample(name=name)
     if label is not None:
         ids = fitted(read_ids(label), label)
-        sample["label"] = tv_tensors.Mask(torch.from_numpy(remap(ids, label_map or {}, name=str(label))))
+        sample["label"] = LabelMask(torch.from_numpy(remap(ids, label_map or {}, name=str(label))))
     if depth is not None:
         metres = centimetres_to_metres(fitted(read_depth_centimetres(depth), depth))
-        sample["depth"] = tv_tensors.Mask(torch.from_numpy(metres)[None])
+        sample["depth"] = DepthMask(torch.from_numpy(metres)[None])
     if size is not None and size != (height, width):
         pixels = np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BILINEAR))
     sample["image"] = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous().float() / 255)

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from tqdm import tqdm
 
+from depthaware_uda.data.masks import DepthMask, LabelMask, as_tv_tensors
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -74,7 +75,7 @@ class Augmented(_Wrapper):
 
     Args:
         dataset: Any data set of samples.
-        transform: Called with every sample.
+        transform: Called with every sample, its tensors being an `Image`, a `LabelMask` and a `DepthMask`.
     """
 
     def __init__(self, dataset: SampleDataset, transform: Callable[[Sample], Sample]) -> None:
@@ -82,7 +83,7 @@ class Augmented(_Wrapper):
         self.transform = transform
 
     def __getitem__(self, index: int) -> Sample:
-        return self.transform(self.dataset[index])
+        return self.transform(as_tv_tensors(self.dataset[index]))
 
 
 class Unlabelled(_Wrapper):
@@ -217,9 +218,9 @@ def _pack(sample: Sample) -> _Packed:
 def _unpack(packed: _Packed) -> Sample:
     sample = Sample(image=tv_tensors.Image(torch.from_numpy(packed.image).float() / 255))
     if packed.label is not None:
-        sample["label"] = tv_tensors.Mask(torch.from_numpy(packed.label).long())
+        sample["label"] = LabelMask(torch.from_numpy(packed.label).long())
     if packed.depth is not None:
-        sample["depth"] = tv_tensors.Mask(torch.from_numpy(packed.depth).clone())
+        sample["depth"] = DepthMask(torch.from_numpy(packed.depth).clone())
     if packed.name is not None:
         sample["name"] = packed.name
     return sample

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.labels import LabelSpace, get_label_space, id_map, remap
 from depthaware_uda.types import Sample
 
@@ -104,7 +105,7 @@ class MiniCity(Dataset[Sample]):
         name = self._name(number)
         pixels = torch.from_numpy(rendering.image).permute(2, 0, 1).contiguous()
         label = torch.from_numpy(remap(rendering.label, self._table, name=name))
-        sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=tv_tensors.Mask(label), name=name)
+        sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=LabelMask(label), name=name)
         if self._depth:
-            sample["depth"] = tv_tensors.Mask(torch.from_numpy(rendering.depth)[None])
+            sample["depth"] = DepthMask(torch.from_numpy(rendering.depth)[None])
         return sample if self._transform is None else self._transform(sample)
