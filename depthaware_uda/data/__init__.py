@@ -1,5 +1,6 @@
 """Data sets, wrappers around them, transforms and collation. Everything yields `depthaware_uda.types.Sample`."""
 
+from depthaware_uda.data.cache import CachedDataset, cache_layout, cached
 from depthaware_uda.data.camvid import CamVid
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.folder import SegmentationFolder
@@ -11,6 +12,7 @@ from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabell
 
 __all__ = [
     "Augmented",
+    "CachedDataset",
     "CamVid",
     "DepthMask",
     "InMemory",
@@ -21,6 +23,8 @@ __all__ = [
     "Selected",
     "Unlabelled",
     "as_tv_tensors",
+    "cache_layout",
+    "cached",
     "class_pixels",
     "class_weights",
     "collate",

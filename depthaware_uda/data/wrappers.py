@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
-from torchvision import tv_tensors
 from tqdm import tqdm
 
-from depthaware_uda.data.masks import DepthMask, LabelMask, as_tv_tensors
+from depthaware_uda.data.masks import as_tv_tensors
+from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -135,24 +133,15 @@ class Selected(_Wrapper):
         return self.dataset[self._indices[index]]
 
 
-class _Packed(NamedTuple):
-    """A sample in a quarter of the memory. NumPy arrays, since tensors of worker processes each hold a file open."""
-
-    image: NDArray[np.uint8]
-    label: NDArray[np.uint8] | None
-    depth: NDArray[np.float32] | None
-    name: str | None
-
-
-class _Packing(Dataset[_Packed]):
+class _Packing(Dataset[PackedSample]):
     def __init__(self, dataset: SampleDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> _Packed:
-        return _pack(self.dataset[index])
+    def __getitem__(self, index: int) -> PackedSample:
+        return pack(self.dataset[index])
 
 
 class InMemory:
@@ -187,10 +176,10 @@ class InMemory:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Sample:
-        return _unpack(self._samples[index])
+        return unpack(self._samples[index])
 
 
-def _packed(dataset: SampleDataset, workers: int) -> Iterator[_Packed]:
+def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
     packing = _Packing(dataset)
     if workers == 0:
         return (packing[index] for index in range(len(packing)))
@@ -203,24 +192,3 @@ def _packed(dataset: SampleDataset, workers: int) -> Iterator[_Packed]:
 
 def _unchanged(packed: Any) -> Any:
     return packed
-
-
-def _pack(sample: Sample) -> _Packed:
-    image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
-    return _Packed(
-        image=(image * 255).round().clamp(0, 255).to(torch.uint8).numpy(),
-        label=None if label is None else label.to(torch.uint8).numpy(),
-        depth=None if depth is None else depth.float().numpy(),
-        name=sample.get("name"),
-    )
-
-
-def _unpack(packed: _Packed) -> Sample:
-    sample = Sample(image=tv_tensors.Image(torch.from_numpy(packed.image).float() / 255))
-    if packed.label is not None:
-        sample["label"] = LabelMask(torch.from_numpy(packed.label).long())
-    if packed.depth is not None:
-        sample["depth"] = DepthMask(torch.from_numpy(packed.depth).clone())
-    if packed.name is not None:
-        sample["name"] = packed.name
-    return sample
