@@ -14,6 +14,7 @@ ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {
     **dict.fromkeys(BASE, frozenset()),
+    "labels": {"files"},
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},

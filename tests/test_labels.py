@@ -10,7 +10,7 @@ TWO = LabelSpace("two", ("left", "right"), ((1, 2, 3), (4, 5, 6)), subsets={"one
 
 
 def test_the_published_spaces() -> None:
-    assert list_label_spaces() == ["cityscapes16", "common7"]
+    assert list_label_spaces() == ["camvid11", "cityscapes16", "cityscapes19", "common7"]
     sixteen = get_label_space("cityscapes16")
     assert (len(sixteen), len(get_label_space("common7"))) == (16, 7)
     # mIoU* leaves out wall, fence and pole.
@@ -28,7 +28,7 @@ def test_a_space_can_be_copied_and_sent_to_other_processes() -> None:
 
 
 def test_an_unknown_space_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown label space 'pets'; known: \['cityscapes16', 'common7'\]"):
+    with pytest.raises(ValueError, match=r"unknown label space 'pets'; known: \['camvid11', 'cityscapes16'"):
         get_label_space("pets")
 
 
@@ -77,7 +77,7 @@ def test_minicity_keeps_the_sixteen_and_groups_them_into_seven() -> None:
 
 
 def test_an_unknown_map_lists_where_the_data_set_can_go() -> None:
-    with pytest.raises(ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['common7'\]"):
+    with pytest.raises(ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['camvid11', 'common7'\]"):
         id_map("camvid", "cityscapes16")
 
 
