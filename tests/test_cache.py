@@ -208,8 +208,10 @@ def test_a_file_that_was_cut_short_is_filled_again(tmp_path: Path) -> None:
 class Followed(CamVid):
     """A data set that tells which files its samples come from."""
 
-    def files(self, index: int) -> tuple[Path, ...]:
-        return self.root / self.names[index], self._label(self._images[index])
+    @property
+    def files(self) -> list[tuple[str, Path, Path]]:
+        """As a data set may tell it: names beside paths are nobody's files."""
+        return [(name, self.root / name, self.root / name.replace("images", "labels")) for name in self.names]
 
 
 def test_a_source_file_that_changed_is_decoded_anew(

@@ -7,7 +7,6 @@ import hashlib
 import json
 import shutil
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,11 +20,11 @@ from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.data.readers import check_size
 from depthaware_uda.data.transforms import resize
-from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.data.wrappers import sample_names, source_files
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["CachedDataset", "cache_layout", "cached", "sample_files"]
+__all__ = ["CachedDataset", "cache_layout", "cached"]
 
 _VERSION = 1
 
@@ -95,20 +94,20 @@ class CachedDataset:
     """Samples served from the files that `cached` wrote. Can be sent to worker processes.
 
     Args:
-        files: The files.
+        storage: The files.
         names: Names of the samples, in order.
         label_space: Label space of the samples, if they have one.
     """
 
-    def __init__(self, files: CacheFiles, names: list[str], label_space: LabelSpace | None) -> None:
-        self.files, self.names = files, names
+    def __init__(self, storage: CacheFiles, names: list[str], label_space: LabelSpace | None) -> None:
+        self.storage, self.names = storage, names
         if label_space is not None:
             self.label_space = label_space
 
     @property
     def folder(self) -> Path:
         """Where the files lie; removing it frees their bytes."""
-        return self.files.folder
+        return self.storage.folder
 
     def __len__(self) -> int:
         return len(self.names)
@@ -117,7 +116,7 @@ class CachedDataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} cached samples")
         index %= len(self)
-        return unpack(self.files.read(index, self.names[index]))
+        return unpack(self.storage.read(index, self.names[index]))
 
 
 class _Source(Dataset[PackedSample]):
@@ -216,17 +215,10 @@ def _check_room(files: CacheFiles) -> None:
         )
 
 
-def sample_files(dataset: SampleDataset, index: int) -> list[Path]:
-    """Files that a sample is read from, where the data set has a method ``files(index)`` to tell; else none."""
-    files = getattr(dataset, "files", None)
-    found: Iterable[Path] = files(index) if callable(files) else ()
-    return list(found)
-
-
 def _states(dataset: SampleDataset) -> list[tuple[str, int, int]]:
     """Name, size and time of every file of a data set that tells its files."""
-    paths = (path for index in range(len(dataset)) for path in sample_files(dataset, index))
-    return [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    states = ((path.name, path.stat()) for paths in source_files(dataset) for path in paths)
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def _digest(value: Any) -> str:

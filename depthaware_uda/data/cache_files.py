@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from depthaware_uda.data.packing import PackedSample
-from depthaware_uda.depth import metres_to_centimetres
+from depthaware_uda.depth import centimetres_to_metres, metres_to_centimetres
 from depthaware_uda.files import read_json, write_json
 
 __all__ = ["CacheFiles", "CacheLayout", "DepthFormat"]
@@ -143,7 +142,7 @@ class CacheFiles:
         return PackedSample(
             image=self._maps["image"][index],
             label=self._maps["label"][index] if "label" in self._maps else None,
-            depth=_metres(depth) if depth is not None and self.layout.depth_format == "centimetres" else depth,
+            depth=centimetres_to_metres(depth) if depth is not None and self.layout.depth_format == "centimetres" else depth,
             name=name,
         )
 
@@ -178,13 +177,6 @@ def _checksum(arrays: list[NDArray[Any]]) -> int:
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value or 1
-
-
-def _metres(centimetres: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """As `centimetres_to_metres`, by way of PyTorch, which is quicker."""
-    encoded = torch.from_numpy(centimetres.view(np.int16)).to(torch.int32) & 0xFFFF
-    metres: NDArray[np.float32] = encoded.float().div_(100).masked_fill_(encoded == 0, torch.nan).numpy()
-    return metres
 
 
 def read_records(directory: Path) -> dict[str, dict[str, Any]]:

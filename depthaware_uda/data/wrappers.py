@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names"]
+__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names", "source_files"]
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -35,6 +36,15 @@ def sample_names(dataset: SampleDataset) -> list[str]:
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         raise ValueError(f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}")
     return list(names)
+
+
+def source_files(dataset: SampleDataset) -> list[list[Path]]:
+    """Files that each sample is read from, its image first; empty if the data set does not tell.
+
+    It tells by an attribute ``files`` with an entry a sample: any tuple, of which the paths are the files.
+    """
+    files: Iterable[Iterable[object]] = getattr(dataset, "files", ())
+    return [[part for part in parts if isinstance(part, Path)] for parts in files]
 
 
 def _name_of(sample: Sample, index: int) -> str:
@@ -63,6 +73,12 @@ class _Wrapper:
     def label_space(self) -> LabelSpace:
         """Label space of the wrapped data set."""
         return _label_space(self.dataset)
+
+    @property
+    def files(self) -> Sequence[Iterable[object]]:
+        """Files of the samples, in order, where the wrapped data set tells them."""
+        files: Sequence[Iterable[object]] = self.dataset.files  # type: ignore[attr-defined]
+        return files
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -125,6 +141,12 @@ class Selected(_Wrapper):
             )
         self.names = wanted
         self._indices = [positions[name] for name in wanted]
+
+    @property
+    def files(self) -> Sequence[Iterable[object]]:
+        """Files of the chosen samples, in their order, where the wrapped data set tells them."""
+        files = super().files
+        return [files[index] for index in self._indices]
 
     def __len__(self) -> int:
         return len(self._indices)

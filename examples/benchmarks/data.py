@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
         for case in (scaled(case, args.scale) for case in CASES):
             rows.append(row := measure(case, Path(folder), args.images, args.seconds))
             ratios = f"{row['plain'] / row['pillow']:>14.2f}{row['cached'] / row['pillow']:>15.1f}"
-            print(f"{row['name']:<40}{row['pillow']:>9.1f}{row['plain']:>9.1f}{row['cached']:>9.1f}{ratios}", flush=True)
+            print(
+                f"{row['name']:<40}{row['pillow']:>9.1f}{row['plain']:>9.1f}{row['cached']:>9.1f}{ratios}", flush=True
+            )
     if args.output is not None:
         machine = {"machine": platform.machine(), "processors": os.cpu_count(), "torch": torch.__version__}
         write_json(args.output, {**machine, "rows": rows})
@@ -130,13 +132,18 @@ def generate(case: Case, root: Path, count: int) -> None:
         save(root / "images" / f"{index:06d}.png", np.clip(image, 0, 255).astype(np.uint8))
         save(root / "labels" / f"{index:06d}.png", label)
         if case.depth:
-            save(root / "depth" / f"{index:06d}.png", (soft(rng, (height, width), 1)[..., 0] * 250 + 100).astype(np.uint16))
+            save(
+                root / "depth" / f"{index:06d}.png",
+                (soft(rng, (height, width), 1)[..., 0] * 250 + 100).astype(np.uint16),
+            )
 
 
 def soft(rng: np.random.Generator, size: tuple[int, int], channels: int) -> NDArray[np.float32]:
     """Random shapes (H, W, channels), 0..255."""
     coarse = rng.integers(0, 256, (size[0] // 40 + 1, size[1] // 40 + 1, channels), np.uint8)
-    planes = [Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC) for plane in coarse.transpose(2, 0, 1)]
+    planes = [
+        Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC) for plane in coarse.transpose(2, 0, 1)
+    ]
     return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
 
 
