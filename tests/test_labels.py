@@ -77,7 +77,9 @@ def test_minicity_keeps_the_sixteen_and_groups_them_into_seven() -> None:
 
 
 def test_an_unknown_map_lists_where_the_data_set_can_go() -> None:
-    with pytest.raises(ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['camvid11', 'common7'\]"):
+    with pytest.raises(
+        ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['camvid11', 'common7'\]"
+    ):
         id_map("camvid", "cityscapes16")
 
 
