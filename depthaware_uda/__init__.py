@@ -3,6 +3,7 @@
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.hub import load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
+from depthaware_uda.protocols import AdaptationProtocol, get_protocol, list_protocols
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
 from depthaware_uda.trainers import (
@@ -15,10 +16,10 @@ from depthaware_uda.trainers import (
     TrainResult,
 )
 from depthaware_uda.types import SegDepthOutput
-
-__version__ = "0.1.0"
+from depthaware_uda.version import __version__
 
 __all__ = [
+    "AdaptationProtocol",
     "DAFConfig",
     "DAFTrainer",
     "DepthAttentionHead",
@@ -34,8 +35,11 @@ __all__ = [
     "SegDepthOutput",
     "TargetSplit",
     "TrainResult",
+    "__version__",
     "create_model",
     "evaluate",
+    "get_protocol",
+    "list_protocols",
     "load_pretrained",
     "write_pseudo_labels",
 ]

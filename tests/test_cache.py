@@ -205,24 +205,15 @@ def test_a_file_that_was_cut_short_is_filled_again(tmp_path: Path) -> None:
         assert_same(again[index], Drawings(tmp_path)[index])
 
 
-class Followed(CamVid):
-    """A data set that tells which files its samples come from."""
-
-    @property
-    def files(self) -> list[tuple[str, Path, Path]]:
-        """As a data set may tell it: names beside paths are nobody's files."""
-        return [(name, self.root / name, self.root / name.replace("images", "labels")) for name in self.names]
-
-
 def test_a_source_file_that_changed_is_decoded_anew(
     camvid_copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(3, 5):
         for folder in ("images", "labels"):
             shutil.copy(camvid_copy / f"train/{folder}/000.png", camvid_copy / f"train/{folder}/{number:03d}.png")
-    first = cached(Followed(camvid_copy), tmp_path / "cache", progress=False)
+    first = cached(CamVid(camvid_copy), tmp_path / "cache", progress=False)
     save(camvid_copy / "train" / "images" / "001.png", np.full((4, 6, 3), 99, np.uint8))  # none of the three probes
-    second = cached(Followed(camvid_copy), tmp_path / "cache")
+    second = cached(CamVid(camvid_copy), tmp_path / "cache")
     assert second.folder != first.folder
     assert (second[1]["image"] * 255).round().unique().tolist() == [99]
     message = capsys.readouterr().out

@@ -94,5 +94,5 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label_map", [{0: 2}, {-1: 0}, {70_000: 0}])
 def test_a_wrong_label_map(root: Path, label_map: dict[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"label_map: expected ids 0\.\.65535 to class indices 0\.\.1 or 255"):
+    with pytest.raises(ValueError, match=r"label_map: expected ids 0\.\.65535 to class indices 0\.\.1 of 'two' or 255"):
         SegmentationFolder(root / "images", label_space=SPACE, label_map=label_map)

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
 
-BASE = {"types", "labels", "depth", "files"}
+BASE = {"types", "labels", "depth", "files", "tables", "version"}
 ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {
@@ -18,7 +18,9 @@ ALLOWED = {
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
+    "protocols": BASE | {"data"},
     **dict.fromkeys(STAGES, BASE | ROOMS),
+    "evaluation": BASE | ROOMS | {"protocols"},
     "trainers": BASE | ROOMS | STAGES,
     "hub": BASE | {"models"},
     "viz": BASE,

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.cache_files import CacheFiles, CacheLayout, DepthFormat, format_bytes, read_records
+from depthaware_uda.data.geometry import check_size
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack, unpack
-from depthaware_uda.data.readers import check_size
 from depthaware_uda.data.transforms import resize
 from depthaware_uda.data.wrappers import sample_names, source_files
 from depthaware_uda.labels import LabelSpace

@@ -142,7 +142,9 @@ class CacheFiles:
         return PackedSample(
             image=self._maps["image"][index],
             label=self._maps["label"][index] if "label" in self._maps else None,
-            depth=centimetres_to_metres(depth) if depth is not None and self.layout.depth_format == "centimetres" else depth,
+            depth=centimetres_to_metres(depth)
+            if depth is not None and self.layout.depth_format == "centimetres"
+            else depth,
             name=name,
         )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from os.path import commonprefix
 from pathlib import Path
 
 from PIL import Image
@@ -58,7 +57,7 @@ def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
     for paths in files:
         for path in paths[1:]:
             # What the names of an image and its partner share: all of it, or "aachen_000000_000019_" in Cityscapes.
-            known.setdefault(path.parent, set()).add(commonprefix([paths[0].stem, path.stem]))
+            known.setdefault(path.parent, set()).add(_shared_start(paths[0].stem, path.stem))
     alone = [
         str(path)
         for folder, stems in sorted(known.items())
@@ -70,6 +69,11 @@ def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
         message = "these files have no image"
         remedy = "copy the missing images, or remove the files; the data set does without them"
         yield sample_finding("warning", "partners without an image", alone, message, remedy)
+
+
+def _shared_start(one: str, other: str) -> str:
+    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return one[:length]
 
 
 def _synthia(names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
@@ -84,7 +88,9 @@ def _synthia(names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
         yield Finding("error", "wrong SYNTHIA package", f"the images have the size of {_SIZES[size]}", _REMEDY)
     elif size != _SYNTHIA_SIZE:
         message = f"the first image has {size[1]} x {size[0]} pixels, SYNTHIA-RAND-CITYSCAPES has 1280 x 760"
-        yield Finding("warning", "resized SYNTHIA", message, "train from the original files: labels suffer when resized")
+        yield Finding(
+            "warning", "resized SYNTHIA", message, "train from the original files: labels suffer when resized"
+        )
     elif len(images) < _SYNTHIA_IMAGES:
         message = f"{len(images):,} images, SYNTHIA-RAND-CITYSCAPES has {_SYNTHIA_IMAGES:,}"
         yield Finding("note", "part of SYNTHIA", message, "published results are of all images: unpack the rest")

@@ -42,7 +42,7 @@ def check_label_map(label_map: Mapping[int, int], space: LabelSpace) -> dict[int
 
 
 def _is_id(key: object) -> bool:
-    return isinstance(key, (int, np.integer)) and 0 <= key <= 65535
+    return isinstance(key, (int, np.integer)) and 0 <= int(key) <= 65535
 
 
 def remap(

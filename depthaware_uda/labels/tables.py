@@ -6,9 +6,13 @@ edition of 11 classes) publish with their files, and the id maps of the publishe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
 
 __all__ = ["GROUPS", "ID_NAMES", "SPACES"]
+
+_Groups = Mapping[str, tuple[int, ...]]
 
 _COLOURS = {
     "road": (128, 64, 128),
@@ -110,17 +114,19 @@ ID_NAMES: dict[str, dict[int, str]] = {
 }
 """Every id that the label files of a data set may hold, with its name."""
 
-_CITYSCAPES_IDS = {name: (i,) for i, name in ID_NAMES["cityscapes"].items() if name in _NINETEEN} | {
+_CITYSCAPES_IDS: _Groups = {
+    **{name: (i,) for i, name in ID_NAMES["cityscapes"].items() if name in _NINETEEN},
     "light": (19,),
     "sign": (20,),
 }
-_SYNTHIA_IDS = {name: (i,) for i, name in ID_NAMES["synthia"].items() if name in _NINETEEN} | {
+_SYNTHIA_IDS: _Groups = {
+    **{name: (i,) for i, name in ID_NAMES["synthia"].items() if name in _NINETEEN},
     "light": (15,),
     "sign": (9,),
     "person": (10,),
 }
 
-GROUPS: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {
+GROUPS: dict[tuple[str, str], _Groups] = {
     ("minicity", "cityscapes16"): {name: (i,) for i, name in enumerate(_SIXTEEN)},
     ("minicity", "cityscapes19"): {name: (i,) for i, name in enumerate(_SIXTEEN)},
     ("minicity", "common7"): {

@@ -99,7 +99,7 @@ class AdaptationProtocol:
             return Cityscapes(root, split, labels=labels, size=size, full_size_labels=full_size_labels)
         if self.target == "mapillary":
             return MapillaryVistas(root, split, labels=labels, size=size, full_size_labels=full_size_labels)
-        return CamVid(root, split, labels=labels, size=size)
+        return CamVid(root, split, labels=labels, size=size, full_size_labels=full_size_labels)
 
     def _root(self, name: str, roots: Mapping[str, str | Path] | None) -> Path:
         if roots is None or name not in roots:

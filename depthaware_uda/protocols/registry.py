@@ -41,6 +41,7 @@ _EP2_LOW = AdaptationProtocol(
     label_space="common7",
     source_size=(320, 640),
     target_size=(320, 640),
+    full_size_labels=False,
     published=(
         seven("AdvEnt", 59.4),
         seven("DADA", 63.4),
@@ -73,6 +74,7 @@ _EP3_LOW = AdaptationProtocol(
     label_space="common7",
     source_size=(320, 640),
     target_size=(320, 640),
+    full_size_labels=False,
     published=(
         seven("AdvEnt", 54.0),
         seven("DADA", 55.8),
