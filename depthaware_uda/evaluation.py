@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from torch import Tensor, nn
 
 from depthaware_uda.depth import to_metres
 from depthaware_uda.files import read_json, write_json
-from depthaware_uda.inference import predict_batches
+from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthErrors, DepthMeter, confusion_matrix, iou_per_class, pixel_accuracy
 from depthaware_uda.models.resize import resize
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.protocols import AdaptationProtocol, PublishedResult, get_protocol, list_protocols
+from depthaware_uda.tables import percent_table
+from depthaware_uda.types import SampleDataset, SegDepthOutput
+from depthaware_uda.version import __version__
 
 __all__ = ["EvaluationResult", "evaluate"]
 
@@ -37,6 +41,14 @@ class EvaluationResult:
     depth: DepthErrors | None = None
     """Depth errors, or None where the data or the model has no depth."""
     images: int = 0
+    protocol: str | None = None
+    """Name of the protocol that was followed, or None."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) of the images that the network saw; None if there were several."""
+    label_size: tuple[int, int] | None = None
+    """(height, width) at which predictions and labels were compared; None if there were several."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of what it was measured with."""
 
     @property
     def absent(self) -> list[str]:
@@ -44,12 +56,18 @@ class EvaluationResult:
         return [name for name, value in self.iou.items() if value != value]
 
     def table(self) -> str:
-        """The result as text: one line a class, then the means, in percent."""
-        width = max(map(len, (*self.iou, "pixel accuracy")))
-        lines = [f"{name:<{width}}  {100 * value:5.1f}" for name, value in self.iou.items() if value == value]
-        lines.append(f"{'mIoU':<{width}}  {100 * self.miou:5.1f}")
-        lines += [f"{f'mIoU ({name})':<{width}}  {100 * value:5.1f}" for name, value in self.subsets.items()]
-        lines.append(f"{'pixel accuracy':<{width}}  {100 * self.pixel_accuracy:5.1f}")
+        """The result as text: one line a class, then the means, in percent; of a protocol, beside the published rows.
+
+        A class that no label shows is left out, and named at the end.
+        """
+        known = self.protocol in list_protocols()
+        published = get_protocol(self.protocol).published if self.protocol is not None and known else ()
+        if published:
+            columns = {"this": _rows_of(self), **{row.method: _rows_of_published(row) for row in published}}
+            lines = [self._heading(), *percent_table(list(columns["this"]), columns)]
+        else:
+            shown = {name: value for name, value in _rows_of(self).items() if value == value}
+            lines = percent_table(list(shown), {"": shown})[1:]
         if self.depth is not None:
             lines.append(
                 f"depth: AbsRel {self.depth.abs_rel:.3f}, RMSE {self.depth.rmse:.2f} m, "
@@ -57,6 +75,33 @@ class EvaluationResult:
             )
         if self.absent:
             lines.append(f"not in the labels, left out: {', '.join(self.absent)}")
+        return "\n".join(lines)
+
+    def _heading(self) -> str:
+        title = "" if self.protocol is None else get_protocol(self.protocol).title
+        return f"{title}; {self.images:,} images of {_size(self.image_size)}, compared at {_size(self.label_size)}"
+
+    def compare(self, other: EvaluationResult, *, name: str = "this", other_name: str = "other") -> str:
+        """Both results and their difference, class by class, as text; says where they were not measured alike.
+
+        Args:
+            other: The result to compare with.
+            name: Heading of this result.
+            other_name: Heading of the other one.
+
+        Raises:
+            ValueError: The classes are not the same.
+        """
+        if list(self.iou) != list(other.iou):
+            raise ValueError(f"results of different classes cannot be compared: {list(self.iou)} and {list(other.iou)}")
+        mine, theirs = _rows_of(self), _rows_of(other)
+        difference = {row: mine[row] - theirs[row] for row in mine if row in theirs}
+        columns = {name: mine, other_name: theirs, "difference": difference}
+        lines = percent_table(list(mine), columns, signed=frozenset({"difference"}))
+        for what in ("protocol", "image_size", "label_size", "images"):
+            ours, others = getattr(self, what), getattr(other, what)
+            if ours != others:
+                lines.append(f"not measured alike: {what.replace('_', ' ')} is {ours} here and {others} there")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,6 +118,10 @@ class EvaluationResult:
             "confusion": self.confusion,
             "depth": None if self.depth is None else self.depth.to_dict(),
             "images": self.images,
+            "protocol": self.protocol,
+            "image_size": self.image_size,
+            "label_size": self.label_size,
+            "versions": self.versions,
         }
 
     def save(self, path: str | Path) -> None:
@@ -99,6 +148,11 @@ class EvaluationResult:
             confusion=record["confusion"],
             depth=None if record["depth"] is None else DepthErrors(**record["depth"]),
             images=record["images"],
+            # Results of version 0.1 have none of these.
+            protocol=record.get("protocol"),
+            image_size=_as_size(record.get("image_size")),
+            label_size=_as_size(record.get("label_size")),
+            versions=record.get("versions", {}),
         )
 
     @classmethod
@@ -130,51 +184,104 @@ class EvaluationResult:
 
 def evaluate(
     model: nn.Module,
-    dataset: SampleDataset,
+    dataset: SampleDataset | None = None,
     *,
+    protocol: str | AdaptationProtocol | None = None,
+    roots: Mapping[str, str | Path] | None = None,
     label_space: str | LabelSpace | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
     progress: bool = False,
 ) -> EvaluationResult:
-    """Compare a model with the labels (and the depth, where known) of a data set.
+    """Compare a model with the labels (and the depth, where known) of a data set, or as a protocol has it.
 
-    Logits are resized to the label's size before the argmax. The model's training mode is as before afterwards.
+    ``evaluate(model, val)`` takes any data set; ``evaluate(model, protocol="ep1", roots={"cityscapes": FOLDER})`` the
+    validation data of a protocol, and prints beside the published results. Logits are resized once, to the label's
+    size, before the argmax, on the model's device, and one confusion matrix counts all images there. The model's
+    training mode is as before afterwards.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`.
-        dataset: Samples with labels.
+        dataset: Samples with labels; by default the protocol's validation data.
+        protocol: Name of a protocol (`list_protocols`), or an `AdaptationProtocol`. With `dataset`, that data set is
+            taken for the protocol's, for instance a cached one.
+        roots: Folder of each data set that the protocol reads, by name.
         label_space: Names of the classes; by default that of the data set, or of the model, or class indices.
-        batch_size: Images at once; more than 1 needs images of one size.
+        batch_size: Images at once; more than 1 needs images, and labels, of one size.
         num_workers: Processes that read samples.
         progress: Show a progress bar.
 
     Raises:
-        ValueError: The data set is empty, a sample has no label, or data and model differ in their classes.
+        TypeError: Neither a data set nor a protocol was given.
+        ValueError: The data set is empty, a sample has no label, data and model differ in their classes, or the
+            protocol is not known or lacks a root.
     """
+    chosen = None if protocol is None else get_protocol(protocol)
+    if dataset is None:
+        if chosen is None:
+            raise TypeError("evaluate needs a data set, or the name of a protocol and the roots of its data")
+        dataset = chosen.validation_data(roots)
     known = label_space or getattr(dataset, "label_space", None) or getattr(model, "label_space", None)
     space = None if known is None else get_label_space(known)
+    if chosen is not None and space is not None and space.classes != chosen.classes.classes:
+        raise ValueError(
+            f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
+        )
     confusion: Tensor | None = None
     depth = DepthMeter()
-    for batch, output in predict_batches(
+    image_sizes: set[tuple[int, int]] = set()
+    label_sizes: set[tuple[int, int]] = set()
+    batches = image_batches(
         model, dataset, batch_size=batch_size, num_workers=num_workers, progress="evaluate" if progress else None
-    ):
-        if "label" not in batch:
-            raise ValueError(f"{batch['name'][0]}: the sample has no label, evaluation needs one")
-        classes = output.logits.shape[1]
-        if space is not None and len(space) != classes:
-            raise ValueError(
-                f"the model predicts {classes} classes, but label space {space.name!r} of the data has {len(space)}"
-            )
-        label = batch["label"].to(output.logits.device, non_blocking=True)
-        counts = confusion_matrix(resize(output.logits, label.shape[-2:]).argmax(1), label, classes)
-        confusion = counts if confusion is None else confusion + counts
-        if output.inverse_depth is not None and "depth" in batch:
-            metres = batch["depth"].to(label.device, non_blocking=True)
-            depth.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
-    assert confusion is not None  # an empty data set has raised
-    names = tuple(map(str, range(len(confusion)))) if space is None else space.classes
-    subsets = None if space is None else space.subsets
-    return EvaluationResult.from_confusion(
-        confusion.cpu(), names, subsets=subsets, depth=depth.compute(), images=len(dataset)
     )
+    with evaluating(model):
+        for batch, image in batches:
+            if "label" not in batch:
+                raise ValueError(f"{batch['name'][0]}: the sample has no label, evaluation needs one")
+            output: SegDepthOutput = model(image)
+            classes = output.logits.shape[1]
+            if space is not None and len(space) != classes:
+                raise ValueError(
+                    f"the model predicts {classes} classes, but label space {space.name!r} of the data has {len(space)}"
+                )
+            label = batch["label"].to(output.logits.device, non_blocking=True)
+            image_sizes.add((image.shape[-2], image.shape[-1]))
+            label_sizes.add((label.shape[-2], label.shape[-1]))
+            counts = confusion_matrix(resize(output.logits, label.shape[-2:]).argmax(1), label, classes)
+            confusion = counts if confusion is None else confusion + counts
+            if output.inverse_depth is not None and "depth" in batch:
+                metres = batch["depth"].to(label.device, non_blocking=True)
+                depth.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
+    assert confusion is not None  # an empty data set has raised
+    result = EvaluationResult.from_confusion(
+        confusion.cpu(),
+        tuple(map(str, range(len(confusion)))) if space is None else space.classes,
+        subsets=None if space is None else space.subsets,
+        depth=depth.compute(),
+        images=len(dataset),
+    )
+    return replace(
+        result,
+        protocol=None if chosen is None else chosen.name,
+        image_size=image_sizes.pop() if len(image_sizes) == 1 else None,
+        label_size=label_sizes.pop() if len(label_sizes) == 1 else None,
+        versions={"depthaware_uda": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+
+
+def _rows_of(result: EvaluationResult) -> dict[str, float]:
+    """Every fraction of a result by the name of its row, in the order of tables."""
+    subsets = {f"mIoU ({name})": value for name, value in result.subsets.items()}
+    return {**result.iou, "mIoU": result.miou, **subsets, "pixel accuracy": result.pixel_accuracy}
+
+
+def _rows_of_published(row: PublishedResult) -> dict[str, float]:
+    return {**row.iou, "mIoU": row.miou, **{f"mIoU ({name})": value for name, value in row.subsets.items()}}
+
+
+def _size(size: tuple[int, int] | None) -> str:
+    return "several sizes" if size is None else f"{size[0]} x {size[1]}"
+
+
+def _as_size(size: Any) -> tuple[int, int] | None:
+    return None if size is None else (size[0], size[1])
