@@ -3,6 +3,7 @@
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.hub import load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
+from depthaware_uda.pipeline import run_protocol
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol, list_protocols
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
@@ -41,5 +42,6 @@ __all__ = [
     "get_protocol",
     "list_protocols",
     "load_pretrained",
+    "run_protocol",
     "write_pseudo_labels",
 ]

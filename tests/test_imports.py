@@ -22,6 +22,7 @@ ALLOWED = {
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "evaluation": BASE | ROOMS | {"protocols"},
     "trainers": BASE | ROOMS | STAGES,
+    "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},
     "viz": BASE,
 }
