@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +38,7 @@ def run(
     if args.smoke:
         protocol, roots = miniature(protocol, args.output / "data")
         settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
+        args.workers = 0
     args.output.mkdir(parents=True, exist_ok=True)
     results = run_protocol(
         network(args, protocol),
@@ -71,7 +73,7 @@ def parse(
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
     parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
-    parser.add_argument("--workers", type=int, default=4, help="processes that read each domain")
+    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="default: CUDA if there is any")
     parser.add_argument("--smoke", action="store_true", help="all stages on generated miniature data, to see it work")
