@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.files import read_json
-from depthaware_uda.labels import LabelSpace, id_map
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["Cityscapes"]
@@ -37,8 +37,10 @@ class Cityscapes(FileDataset):
     Args:
         root: Folder that holds ``leftImg8bit``, ``gtFine`` and so on, or their ``*_trainvaltest`` folders.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"`` or ``"common7"``.
+        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
+            any other.
         depth: Whether to read disparities and cameras, and give depth.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not of Cityscapes, ``"ignore"`` makes it 255.
         size: (height, width) to resize to while reading; the files' own size if None.
         full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
@@ -56,6 +58,7 @@ class Cityscapes(FileDataset):
         *,
         labels: str | LabelSpace = "cityscapes16",
         depth: bool = False,
+        label_map: Mapping[int, int] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         full_size_labels: bool = False,
@@ -78,8 +81,7 @@ class Cityscapes(FileDataset):
         rows = zip(images.values(), label_files, disparities, strict=True)
         super().__init__(
             [SampleFiles(f"{prefix}/{image}", folder / image, label, depth) for image, label, depth in rows],
-            label_space=labels,
-            label_map=id_map("cityscapes", labels),
+            labels=choose_label_map(labels, label_map, dataset="cityscapes"),
             unknown=unknown,
             geometry=Geometry(size, full_size_labels=full_size_labels),
             transform=transform,
