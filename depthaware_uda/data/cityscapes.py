@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -66,21 +66,8 @@ class Cityscapes(FileDataset):
     ) -> None:
         check_choice("split", split, ("train", "val", "test"))
         self.root, self.split = Path(root), split
-        folder = _folder(self.root, split, "leftImg8bit")
-        images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
-        if not images:
-            raise no_images(folder, ("_leftImg8bit.png",))
-        stems = list(images)
-        without: list[Path | None] = [None] * len(stems)
-        labelled = split == "val" or (split == "train" and _archive(self.root, "gtFine") is not None)
-        label_files = _partners(self.root, split, "gtFine", stems, "_gtFine_labelIds.png") if labelled else without
-        disparities = _partners(self.root, split, "disparity", stems, "_disparity.png") if depth else without
-        cameras = _partners(self.root, split, "camera", stems, "_camera.json") if depth else without
-        self._cameras = dict(zip(disparities, cameras, strict=True))
-        prefix = folder.relative_to(self.root).as_posix()
-        rows = zip(images.values(), label_files, disparities, strict=True)
         super().__init__(
-            [SampleFiles(f"{prefix}/{image}", folder / image, label, depth) for image, label, depth in rows],
+            _find(self.root, split, depth),
             labels=choose_label_map(labels, label_map, dataset="cityscapes"),
             unknown=unknown,
             geometry=Geometry(size, full_size_labels=full_size_labels),
@@ -89,15 +76,38 @@ class Cityscapes(FileDataset):
 
     def depth_encoding_of(self, files: SampleFiles) -> DepthEncoding:
         """Cityscapes' disparity, with the camera of one image."""
-        camera = self._cameras[files.depth]
-        assert camera is not None  # every disparity has a camera
-        record = read_json(camera)
+        assert files.camera is not None  # every disparity has one
+        record = read_json(files.camera)
         try:
             return DepthEncoding.cityscapes(record["extrinsic"]["baseline"], record["intrinsic"]["fx"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{camera}: expected a camera with extrinsic baseline (metres) and intrinsic fx (pixels), got {error!r}"
+                f"{files.camera}: expected a camera with extrinsic baseline (metres) and intrinsic fx (pixels), "
+                f"got {error!r}"
             ) from None
+
+
+def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
+    folder = _folder(root, split, "leftImg8bit")
+    images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
+    if not images:
+        raise no_images(folder, ("_leftImg8bit.png",))
+
+    def matched(wanted: bool, kind: str, ending: str, suffix: str) -> Sequence[Path | None]:
+        if not wanted:
+            return [None] * len(images)
+        return partners(kind, _folder(root, split, kind), list(images), (suffix,), ending=ending)
+
+    labelled = split == "val" or (split == "train" and _archive(root, "gtFine") is not None)
+    rows = zip(
+        images.values(),
+        matched(labelled, "gtFine", "_gtFine_labelIds", ".png"),
+        matched(depth, "disparity", "_disparity", ".png"),
+        matched(depth, "camera", "_camera", ".json"),
+        strict=True,
+    )
+    prefix = folder.relative_to(root).as_posix()
+    return [SampleFiles(f"{prefix}/{image}", folder / image, *found) for image, *found in rows]
 
 
 def _archive(root: Path, kind: str) -> Path | None:
@@ -112,8 +122,3 @@ def _folder(root: Path, split: str, kind: str) -> Path:
     if not folder.is_dir():
         raise missing_folder(folder, archive or root, f"  {root}/{_EXPECTED}")
     return folder
-
-
-def _partners(root: Path, split: str, kind: str, stems: list[str], ending: str) -> list[Path | None]:
-    stem_ending, dot, suffix = ending.rpartition(".")
-    return [*partners(kind, _folder(root, split, kind), stems, (dot + suffix,), ending=stem_ending)]

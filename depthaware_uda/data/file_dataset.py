@@ -31,6 +31,8 @@ class SampleFiles(NamedTuple):
     image: Path
     label: Path | None = None
     depth: Path | None = None
+    camera: Path | None = None
+    """What tells how a disparity becomes depth, where that differs from image to image."""
 
 
 class FileDataset:
