@@ -73,7 +73,9 @@ def parse(
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
     parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
-    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="default: CUDA if there is any")
     parser.add_argument("--smoke", action="store_true", help="all stages on generated miniature data, to see it work")

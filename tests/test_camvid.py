@@ -201,6 +201,17 @@ def test_depth_of_8_bits_is_refused(tmp_path: Path) -> None:
         DepthEncoding.centimetres().decode(read_depth_values(tmp_path / "a.png"))
 
 
+def test_the_real_camvid_in_eleven_and_seven_classes(camvid_root: Path) -> None:
+    eleven = CamVid(camvid_root, "val", labels="camvid11")
+    seven = CamVid(camvid_root, "val", labels="common7")
+    names, groups = eleven.label_space.classes, seven.label_space.classes
+    fine, coarse = eleven[0]["label"], seven[0]["label"]
+    pairs = {(names[a], groups[b]) for a, b in zip(*(x[x != 255].tolist() for x in (fine, coarse)), strict=True)}
+    assert {("sky", "sky"), ("road", "flat"), ("pavement", "flat"), ("car", "vehicle")} <= pairs
+    assert len(pairs) == len({name for name, _ in pairs})  # every fine class has one coarse one
+    assert (fine == 255).equal(coarse == 255)
+
+
 def test_the_real_camvid(camvid_root: Path) -> None:
     train, val = CamVid(camvid_root, "train"), CamVid(camvid_root, "val", size=(96, 160))
     assert (len(train), len(val)) == (367, 101)

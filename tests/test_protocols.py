@@ -95,9 +95,7 @@ def test_camvid_is_read_by_its_protocol(camvid_copy: Path) -> None:
 
 
 def test_missing_roots_and_wrong_names_are_told() -> None:
-    with pytest.raises(
-        ValueError, match=r"'ep1' needs roots=\{'synthia': FOLDER, 'cityscapes': FOLDER\}, got"
-    ):
+    with pytest.raises(ValueError, match=r"'ep1' needs roots=\{'synthia': FOLDER, 'cityscapes': FOLDER\}, got"):
         get_protocol("ep1").validation_data({"synthia": "x"})
     with pytest.raises(ValueError, match="source and target must be one of"):
         replace(get_protocol("ep1"), target="kitti")  # type: ignore[arg-type]
@@ -139,9 +137,7 @@ def test_a_data_set_may_stand_for_the_protocols() -> None:
     images = Scenes(2)
     result = evaluate(tiny_model(), images, protocol="ep2")
     assert (result.protocol, result.images) == ("ep2", 2)
-    with pytest.raises(
-        ValueError, match="'ep1' has the classes of 'cityscapes16', the data those of 'common7'"
-    ):
+    with pytest.raises(ValueError, match="'ep1' has the classes of 'cityscapes16', the data those of 'common7'"):
         evaluate(tiny_model(), images, protocol="ep1")
     with pytest.raises(TypeError, match="needs a data set, or the name of a protocol"):
         evaluate(tiny_model())

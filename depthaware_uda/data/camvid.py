@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.listing import IMAGE_SUFFIXES, by_stem, check_choice, missing_folder, no_images, partners
-from depthaware_uda.labels import LabelSpace, id_map
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["CamVid"]
@@ -25,7 +25,8 @@ class CamVid(FileDataset):
     Args:
         root: Folder that holds ``train`` and ``val``.
         split: ``"train"`` or ``"val"``.
-        labels: Label space to map to, ``"common7"`` or ``"camvid11"``.
+        labels: Label space to map to, ``"common7"``, ``"camvid11"``, or, with `label_map`, any other.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not CamVid's, ``"ignore"`` makes it 255.
         size: (height, width) to resize to while reading; the files' own size if None.
         full_size_labels: Leave labels at the size of their files, for evaluation at full resolution.
@@ -42,6 +43,7 @@ class CamVid(FileDataset):
         split: Literal["train", "val"] = "train",
         *,
         labels: str | LabelSpace = "common7",
+        label_map: Mapping[int, int] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         full_size_labels: bool = False,
@@ -51,8 +53,7 @@ class CamVid(FileDataset):
         self.root, self.split = Path(root), split
         super().__init__(
             _find(self.root, split),
-            label_space=labels,
-            label_map=id_map("camvid", labels),
+            labels=choose_label_map(labels, label_map, dataset="camvid"),
             unknown=unknown,
             geometry=Geometry(size, full_size_labels=full_size_labels),
             transform=transform,

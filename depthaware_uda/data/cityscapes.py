@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +11,7 @@ from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.files import read_json
-from depthaware_uda.labels import LabelSpace, id_map
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["Cityscapes"]
@@ -37,8 +37,10 @@ class Cityscapes(FileDataset):
     Args:
         root: Folder that holds ``leftImg8bit``, ``gtFine`` and so on, or their ``*_trainvaltest`` folders.
         split: ``"train"``, ``"val"`` or ``"test"``.
-        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"`` or ``"common7"``.
+        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
+            any other.
         depth: Whether to read disparities and cameras, and give depth.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not of Cityscapes, ``"ignore"`` makes it 255.
         size: (height, width) to resize to while reading; the files' own size if None.
         full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
@@ -56,6 +58,7 @@ class Cityscapes(FileDataset):
         *,
         labels: str | LabelSpace = "cityscapes16",
         depth: bool = False,
+        label_map: Mapping[int, int] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         full_size_labels: bool = False,
@@ -63,23 +66,9 @@ class Cityscapes(FileDataset):
     ) -> None:
         check_choice("split", split, ("train", "val", "test"))
         self.root, self.split = Path(root), split
-        folder = _folder(self.root, split, "leftImg8bit")
-        images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
-        if not images:
-            raise no_images(folder, ("_leftImg8bit.png",))
-        stems = list(images)
-        without: list[Path | None] = [None] * len(stems)
-        labelled = split == "val" or (split == "train" and _archive(self.root, "gtFine") is not None)
-        label_files = _partners(self.root, split, "gtFine", stems, "_gtFine_labelIds.png") if labelled else without
-        disparities = _partners(self.root, split, "disparity", stems, "_disparity.png") if depth else without
-        cameras = _partners(self.root, split, "camera", stems, "_camera.json") if depth else without
-        self._cameras = dict(zip(disparities, cameras, strict=True))
-        prefix = folder.relative_to(self.root).as_posix()
-        rows = zip(images.values(), label_files, disparities, strict=True)
         super().__init__(
-            [SampleFiles(f"{prefix}/{image}", folder / image, label, depth) for image, label, depth in rows],
-            label_space=labels,
-            label_map=id_map("cityscapes", labels),
+            _find(self.root, split, depth),
+            labels=choose_label_map(labels, label_map, dataset="cityscapes"),
             unknown=unknown,
             geometry=Geometry(size, full_size_labels=full_size_labels),
             transform=transform,
@@ -87,15 +76,38 @@ class Cityscapes(FileDataset):
 
     def depth_encoding_of(self, files: SampleFiles) -> DepthEncoding:
         """Cityscapes' disparity, with the camera of one image."""
-        camera = self._cameras[files.depth]
-        assert camera is not None  # every disparity has a camera
-        record = read_json(camera)
+        assert files.camera is not None  # every disparity has one
+        record = read_json(files.camera)
         try:
             return DepthEncoding.cityscapes(record["extrinsic"]["baseline"], record["intrinsic"]["fx"])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{camera}: expected a camera with extrinsic baseline (metres) and intrinsic fx (pixels), got {error!r}"
+                f"{files.camera}: expected a camera with extrinsic baseline (metres) and intrinsic fx (pixels), "
+                f"got {error!r}"
             ) from None
+
+
+def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
+    folder = _folder(root, split, "leftImg8bit")
+    images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
+    if not images:
+        raise no_images(folder, ("_leftImg8bit.png",))
+
+    def matched(wanted: bool, kind: str, ending: str, suffix: str) -> Sequence[Path | None]:
+        if not wanted:
+            return [None] * len(images)
+        return partners(kind, _folder(root, split, kind), list(images), (suffix,), ending=ending)
+
+    labelled = split == "val" or (split == "train" and _archive(root, "gtFine") is not None)
+    rows = zip(
+        images.values(),
+        matched(labelled, "gtFine", "_gtFine_labelIds", ".png"),
+        matched(depth, "disparity", "_disparity", ".png"),
+        matched(depth, "camera", "_camera", ".json"),
+        strict=True,
+    )
+    prefix = folder.relative_to(root).as_posix()
+    return [SampleFiles(f"{prefix}/{image}", folder / image, *found) for image, *found in rows]
 
 
 def _archive(root: Path, kind: str) -> Path | None:
@@ -110,8 +122,3 @@ def _folder(root: Path, split: str, kind: str) -> Path:
     if not folder.is_dir():
         raise missing_folder(folder, archive or root, f"  {root}/{_EXPECTED}")
     return folder
-
-
-def _partners(root: Path, split: str, kind: str, stems: list[str], ending: str) -> list[Path | None]:
-    stem_ending, dot, suffix = ending.rpartition(".")
-    return [*partners(kind, _folder(root, split, kind), stems, (dot + suffix,), ending=stem_ending)]

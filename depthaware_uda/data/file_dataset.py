@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +13,10 @@ from torchvision import tv_tensors
 
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.images import read_depth_values, read_ids, read_image
+from depthaware_uda.data.listing import check_choice
 from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.depth import DepthEncoding, get_depth_encoding
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, check_label_map, get_label_space, remap
+from depthaware_uda.labels import IGNORE_INDEX, LabelMap, remap
 from depthaware_uda.types import Sample
 
 __all__ = ["FileDataset", "SampleFiles"]
@@ -31,6 +32,8 @@ class SampleFiles(NamedTuple):
     image: Path
     label: Path | None = None
     depth: Path | None = None
+    camera: Path | None = None
+    """What tells how a disparity becomes depth, where that differs from image to image."""
 
 
 class FileDataset:
@@ -41,34 +44,30 @@ class FileDataset:
 
     Args:
         files: The files of every sample.
-        label_space: Name of a label space, or a `LabelSpace`.
-        label_map: Id in the label files to class index; 255 is ignored.
-        unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` makes it 255.
+        labels: The classes, and what the ids in the label files mean.
+        unknown: ``"error"`` raises on an id that is not in the map, ``"ignore"`` makes it 255.
         depth_encoding: What the numbers in the depth files mean.
         geometry: Size of the samples.
         transform: Called with every sample that was read.
 
     Raises:
-        ValueError: An argument is not one of its choices, or a class index is not in the label space.
+        ValueError: An argument is not one of its choices.
     """
 
     def __init__(
         self,
         files: Sequence[SampleFiles],
         *,
-        label_space: str | LabelSpace,
-        label_map: Mapping[int, int],
+        labels: LabelMap,
         unknown: str = "error",
         depth_encoding: str | DepthEncoding = "centimetres",
         geometry: Geometry = _SIZE_OF_THE_FILES,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        if unknown not in ("error", "ignore"):
-            raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
+        check_choice("unknown", unknown, ("error", "ignore"))
         self.files = list(files)
         self.names = [sample.name for sample in self.files]
-        self.label_space = get_label_space(label_space)
-        self.label_map = check_label_map(label_map, self.label_space)
+        self.label_map, self.label_space = labels
         self.unknown = unknown
         self.depth_encoding = get_depth_encoding(depth_encoding)
         self.geometry = geometry

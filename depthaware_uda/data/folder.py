@@ -10,7 +10,7 @@ from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.listing import DEPTH_SUFFIXES, IMAGE_SUFFIXES, by_stem, missing_folder, no_images, partners
 from depthaware_uda.depth import DepthEncoding
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space, load_label_map
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["SegmentationFolder"]
@@ -60,11 +60,9 @@ class SegmentationFolder(FileDataset):
         full_size_labels: bool = False,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        space, ids = _space_and_map(label_space, label_map)
         super().__init__(
             _find(Path(images), labels, depth),
-            label_space=space,
-            label_map=ids,
+            labels=choose_label_map(label_space, label_map),
             unknown=unknown,
             depth_encoding=depth_encoding,
             geometry=Geometry(size, pad, full_size_labels),
@@ -93,17 +91,3 @@ def _existing(folder: Path, suffixes: tuple[str, ...]) -> Path:
         expected = f"  {folder}/\n    *{', *'.join(suffixes)} (also in subfolders)"
         raise missing_folder(folder, folder.parent, expected)
     return folder
-
-
-def _space_and_map(
-    label_space: str | LabelSpace | None, label_map: Mapping[int, int] | str | Path | None
-) -> tuple[LabelSpace, Mapping[int, int]]:
-    given = None if label_space is None else get_label_space(label_space)
-    if isinstance(label_map, (str, Path)):
-        ids, space = load_label_map(label_map)
-        if given is not None and given != space:
-            raise ValueError(f"label_space: {label_map} maps to {space.name!r}, but {given.name!r} was asked for")
-        return space, ids
-    if given is None:
-        raise ValueError("label_space: name the classes, such as label_space='common7' or a LabelSpace of your own")
-    return given, label_map or {index: index for index in (*range(len(given)), IGNORE_INDEX)}

@@ -103,7 +103,9 @@ def read_first_channel(path: str | Path) -> NDArray[np.uint16]:
 
 
 def read_depth_values(path: str | Path) -> NDArray[Any]:
-    """Read the numbers of a depth file: PNG or TIFF with one channel, or three equal ones, or NPY.
+    """Read the numbers of a depth file.
+
+    PNG and TIFF may have one channel or three equal ones, NPY the shape (H, W) or (1, H, W).
 
     Returns:
         Array of shape (H, W), of the file's own type (uint8, uint16, int32, or floats).
@@ -136,7 +138,8 @@ def _read_array(path: Path) -> NDArray[Any]:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as a NumPy array of numbers; is it cut short? ({error})") from None
-    values = values.squeeze(tuple(axis for axis in (0, -1) if values.ndim == 3 and values.shape[axis] == 1))
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
     if values.ndim != 2 or values.dtype.kind not in "uif":
         raise ValueError(f"{path}: expected an array of numbers (H, W), got {values.dtype} of shape {values.shape}")
     return values
@@ -160,7 +163,7 @@ def _rgb_of_16_bits(path: Path) -> NDArray[np.uint16]:
 
 def _decode_as(path: Path, raw_mode: str) -> NDArray[np.uint8]:
     with _opened(path) as image:
-        image.tile = [tile._replace(args=raw_mode) for tile in image.tile]  # type: ignore[attr-defined]
+        image.tile = [(*tile[:3], raw_mode) for tile in image.tile]  # type: ignore[attr-defined]
         return np.array(image)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,9 +25,18 @@ DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-    return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden.
+
+    Links to folders are followed: data sets are often linked together from several disks.
+    """
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(parent).relative_to(folder)
+        found += [
+            (prefix / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return sorted(found)
 
 
 def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: str = "") -> dict[str, str]:

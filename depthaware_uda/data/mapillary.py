@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.listing import IMAGE_SUFFIXES, by_stem, check_choice, missing_folder, no_images, partners
-from depthaware_uda.labels import LabelSpace, id_map
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["MapillaryVistas"]
@@ -37,8 +37,9 @@ class MapillaryVistas(FileDataset):
     Args:
         root: Folder that holds ``training`` and ``validation``.
         split: ``"training"``, ``"validation"`` or ``"testing"``; ``"train"``, ``"val"`` and ``"test"`` are the same.
-        labels: Label space to map to, ``"common7"``.
+        labels: Label space to map to: ``"common7"``, or, with `label_map`, any other.
         version: Of the labels: ``"1.2"``. The labels of version 2.0 are others and are not read.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not of version 1.2, ``"ignore"`` makes it 255.
         size: (height, width) to resize to while reading; the files' own size if None.
         pad: Keep the aspect with `size`, as above; False stretches the photographs.
@@ -57,6 +58,7 @@ class MapillaryVistas(FileDataset):
         *,
         labels: str | LabelSpace = "common7",
         version: Literal["1.2"] = "1.2",
+        label_map: Mapping[int, int] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         pad: bool = True,
@@ -72,8 +74,7 @@ class MapillaryVistas(FileDataset):
         self.root, self.split, self.version = Path(root), _SPLITS.get(split, split), version
         super().__init__(
             _find(self.root, self.split),
-            label_space=labels,
-            label_map=id_map("mapillary", labels),
+            labels=choose_label_map(labels, label_map, dataset="mapillary"),
             unknown=unknown,
             geometry=Geometry(size, pad, full_size_labels),
             transform=transform,

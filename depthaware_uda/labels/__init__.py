@@ -5,7 +5,14 @@ The spaces are those of the published protocols (SYNTHIA -> Cityscapes with 16 c
 CamVid. Class 255 is ignored everywhere.
 """
 
-from depthaware_uda.labels.maps import LabelMap, check_label_map, load_label_map, remap, save_label_map
+from depthaware_uda.labels.maps import (
+    LabelMap,
+    check_label_map,
+    choose_label_map,
+    load_label_map,
+    remap,
+    save_label_map,
+)
 from depthaware_uda.labels.registry import get_label_space, id_map, id_names, list_label_spaces
 from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
 
@@ -14,6 +21,7 @@ __all__ = [
     "LabelMap",
     "LabelSpace",
     "check_label_map",
+    "choose_label_map",
     "get_label_space",
     "id_map",
     "id_names",

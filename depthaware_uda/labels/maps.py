@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthaware_uda.files import read_json, write_json
-from depthaware_uda.labels.registry import get_label_space
+from depthaware_uda.labels.registry import get_label_space, id_map
 from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.tables import SPACES
 
-__all__ = ["LabelMap", "check_label_map", "load_label_map", "remap", "save_label_map"]
+__all__ = ["LabelMap", "check_label_map", "choose_label_map", "load_label_map", "remap", "save_label_map"]
 
 _IGNORE = "ignore"
 
@@ -61,11 +61,12 @@ def remap(
     """
     if unknown not in ("error", "ignore"):
         raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
-    lookup = np.full(1 << 16, -1, np.int64)
+    # Narrow numbers until the end: a photograph's label has millions of them.
+    lookup = np.full(1 << 16, -1, np.int16)
     lookup[list(table)] = list(table.values())
-    classes: NDArray[np.int64] = lookup[label]
-    missing = classes < 0
-    if missing.any():
+    classes: NDArray[np.int16] = np.take(lookup, label)
+    if classes.size and classes.min() < 0:
+        missing = classes < 0
         if unknown == "error":
             ids = np.unique(np.asarray(label)[missing]).tolist()
             raise ValueError(
@@ -73,7 +74,7 @@ def remap(
                 "or pass unknown='ignore'"
             )
         classes[missing] = IGNORE_INDEX
-    return classes
+    return classes.astype(np.int64)
 
 
 def save_label_map(path: str | Path, label_map: Mapping[int, int], label_space: str | LabelSpace) -> None:
@@ -125,6 +126,41 @@ def load_label_map(path: str | Path) -> LabelMap:
         return LabelMap(check_label_map(ids, space), space)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def choose_label_map(
+    label_space: str | LabelSpace | None,
+    label_map: Mapping[int, int] | str | Path | None,
+    *,
+    dataset: str | None = None,
+) -> LabelMap:
+    """Find out what a user means by a label space, a label map (or the file of one), or both.
+
+    Args:
+        label_space: The classes; may be None where the file of a map names them.
+        label_map: Id to class index, or the file of a map; None takes that of the data set, or else the ids as they
+            are.
+        dataset: Data set of which `id_map` knows the ids.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: There is no map, the map does not fit the space, or no space is given.
+    """
+    space = None if label_space is None else get_label_space(label_space)
+    if isinstance(label_map, (str, Path)):
+        loaded = load_label_map(label_map)
+        if space is not None and space != loaded.label_space:
+            raise ValueError(
+                f"{label_map}: maps to label space {loaded.label_space.name!r}, but {space.name!r} was asked for"
+            )
+        return loaded
+    if space is None:
+        raise ValueError("label_space: name the classes, such as label_space='common7' or a LabelSpace of your own")
+    if label_map is not None:
+        return LabelMap(check_label_map(label_map, space), space)
+    if dataset is not None:
+        return LabelMap(id_map(dataset, space), space)
+    return LabelMap({index: index for index in (*range(len(space)), IGNORE_INDEX)}, space)
 
 
 def _read_table(path: Path) -> Any:

@@ -38,7 +38,7 @@ class MiniCity(Dataset[Sample]):
         style: The world.
         size: Height and width in pixels; another size shows the same scenes.
         seed: Which streets of the world; use different seeds for different splits.
-        labels: Label space, ``"cityscapes16"`` or ``"common7"``.
+        labels: Label space: ``"cityscapes16"``, ``"cityscapes19"`` or ``"common7"``.
         depth: Whether samples have a depth.
         transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
 
