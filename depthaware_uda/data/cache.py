@@ -116,7 +116,7 @@ class CachedDataset:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} cached samples")
         index %= len(self)
-        return unpack(self.storage.read(index, self.names[index]))
+        return unpack(self.storage.read(index, self.names[index]), share_depth=True)
 
 
 class _Source(Dataset[PackedSample]):

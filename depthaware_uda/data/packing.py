@@ -38,15 +38,16 @@ def pack(sample: Sample) -> PackedSample:
     )
 
 
-def unpack(packed: PackedSample) -> Sample:
-    """Unpack a sample into tensors of its own."""
+def unpack(packed: PackedSample, *, share_depth: bool = False) -> Sample:
+    """Unpack a sample into tensors of its own; with `share_depth`, its depth is the packed array itself."""
     # One pass of NumPy, a quarter quicker than two of PyTorch, with the same result.
     pixels = np.divide(packed.image, np.float32(255), dtype=np.float32)
     sample = Sample(image=tv_tensors.Image(torch.from_numpy(pixels)))
     if packed.label is not None:
         sample["label"] = LabelMask(torch.from_numpy(packed.label).long())
     if packed.depth is not None:
-        sample["depth"] = DepthMask(torch.from_numpy(packed.depth).clone())
+        depth = torch.from_numpy(packed.depth)
+        sample["depth"] = DepthMask(depth if share_depth else depth.clone())
     if packed.name is not None:
         sample["name"] = packed.name
     return sample
