@@ -3,6 +3,8 @@
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.hub import load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
+from depthaware_uda.pipeline import run_protocol
+from depthaware_uda.protocols import AdaptationProtocol, get_protocol, list_protocols
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
 from depthaware_uda.trainers import (
@@ -15,10 +17,10 @@ from depthaware_uda.trainers import (
     TrainResult,
 )
 from depthaware_uda.types import SegDepthOutput
-
-__version__ = "0.1.0"
+from depthaware_uda.version import __version__
 
 __all__ = [
+    "AdaptationProtocol",
     "DAFConfig",
     "DAFTrainer",
     "DepthAttentionHead",
@@ -34,8 +36,12 @@ __all__ = [
     "SegDepthOutput",
     "TargetSplit",
     "TrainResult",
+    "__version__",
     "create_model",
     "evaluate",
+    "get_protocol",
+    "list_protocols",
     "load_pretrained",
+    "run_protocol",
     "write_pseudo_labels",
 ]

@@ -1,4 +1,4 @@
-"""Depth and inverse depth: the one place where metres become the unit that networks predict.
+"""Depth and inverse depth: the one place where files become metres, and metres the unit that networks predict.
 
 The published method trains on inverse depth 65536 / (d + 1) of a depth d in centimetres, which is
 655.36 / (metres + 0.01); berHu compares that, and depth-aware maps are multiplied by it.
@@ -6,12 +6,25 @@ The published method trains on inverse depth 65536 / (d + 1) of a depth d in cen
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["MAX_METRES", "centimetres_to_metres", "metres_to_centimetres", "to_inverse_depth", "to_metres"]
+__all__ = [
+    "DEPTH_ENCODINGS",
+    "MAX_METRES",
+    "DepthEncoding",
+    "centimetres_to_metres",
+    "get_depth_encoding",
+    "metres_to_centimetres",
+    "to_inverse_depth",
+    "to_metres",
+]
 
 _NUMERATOR = 655.36
 _OFFSET = 0.01
@@ -35,8 +48,7 @@ def to_metres(inverse_depth: Tensor, *, max_metres: float = MAX_METRES) -> Tenso
 
 def centimetres_to_metres(encoded: NDArray[np.integer]) -> NDArray[np.float32]:
     """Metres of a 16-bit depth image in centimetres; 0 is unknown and becomes NaN. Any shape."""
-    metres = np.asarray(encoded, np.float32) / np.float32(100)
-    return np.where(np.asarray(encoded) == 0, np.float32(np.nan), metres)
+    return DEPTH_ENCODINGS["centimetres"].decode(np.asarray(encoded))
 
 
 def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.uint16]:
@@ -46,3 +58,151 @@ def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.u
     )
     centimetres = np.clip(np.round(values * 100), 1, 65535)
     return np.where(np.isnan(values), 0, centimetres).astype(np.uint16)
+
+
+@dataclass(frozen=True)
+class DepthEncoding:
+    """What the numbers in a depth file mean. Make one with a named constructor, or by a name of `DEPTH_ENCODINGS`.
+
+    Args:
+        kind: Whether the file holds distances, disparities of a stereo camera, or relative inverse depth.
+        unit: What 1 in the file is worth: metres for distances, pixels for disparities.
+        offset: What is taken off a disparity in the file before it is multiplied by `unit`.
+        baseline: Distance of the stereo cameras, in metres; for disparities.
+        focal_length: Horizontal focal length, in pixels; for disparities.
+        median_metres: The depth that half of an image's pixels are given to exceed; for relative inverse depth.
+        numbers: The numbers that a file must hold: integers of 16 bits, floats, or any. A file of the other kind was
+            written with another encoding in mind.
+
+    Raises:
+        ValueError: A number is not above 0 where it must be.
+    """
+
+    kind: Literal["distance", "disparity", "relative"]
+    unit: float = 1.0
+    offset: float = 0.0
+    baseline: float = 1.0
+    focal_length: float = 1.0
+    median_metres: float = 10.0
+    numbers: Literal["integer", "float", "any"] = "any"
+
+    def __post_init__(self) -> None:
+        for name in ("unit", "baseline", "focal_length", "median_metres"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} of a depth encoding must be a number above 0, got {value}")
+
+    @classmethod
+    def centimetres(cls) -> DepthEncoding:
+        """Integers of 16 bits in centimetres, 0 = unknown, as SYNTHIA has them."""
+        return cls("distance", unit=0.01, numbers="integer")
+
+    @classmethod
+    def millimetres(cls) -> DepthEncoding:
+        """Integers of 16 bits in millimetres, 0 = unknown, as most depth cameras write them."""
+        return cls("distance", unit=0.001, numbers="integer")
+
+    @classmethod
+    def metres(cls) -> DepthEncoding:
+        """Floats in metres; NaN, infinity, and 0 and below are unknown."""
+        return cls("distance", numbers="float")
+
+    @classmethod
+    def scaled(cls, metres_per_unit: float) -> DepthEncoding:
+        """Any numbers times `metres_per_unit`, such as 1 / 256 for KITTI; 0 and below are unknown."""
+        return cls("distance", unit=metres_per_unit)
+
+    @classmethod
+    def disparity(
+        cls, baseline: float, focal_length: float, *, pixels_per_unit: float = 1.0, offset: float = 0.0
+    ) -> DepthEncoding:
+        """Disparity of a stereo camera: depth = baseline x focal length / ((value - offset) x pixels per unit).
+
+        Args:
+            baseline: Distance of the two cameras, in metres.
+            focal_length: Horizontal focal length, in pixels of the disparity image.
+            pixels_per_unit: Pixels that 1 in the file stands for.
+            offset: The value in the file that stands for a disparity of 0. A value of 0, and any that is not above
+                `offset`, is unknown.
+        """
+        return cls("disparity", unit=pixels_per_unit, offset=offset, baseline=baseline, focal_length=focal_length)
+
+    @classmethod
+    def cityscapes(cls, baseline: float, focal_length: float) -> DepthEncoding:
+        """The disparity of Cityscapes: (value - 1) / 256 pixels in integers of 16 bits, 0 = unknown."""
+        return cls("disparity", unit=1 / 256, offset=1, baseline=baseline, focal_length=focal_length, numbers="integer")
+
+    @classmethod
+    def relative_inverse_depth(cls, *, median_metres: float = 10.0) -> DepthEncoding:
+        """Inverse depth of unknown scale, larger = nearer, as monocular depth networks give it.
+
+        There is no metre in such a file. Each image's values are multiplied by a number of its own, so that half of
+        its pixels are farther than `median_metres`; `to_inverse_depth` of the result is then proportional to the
+        file's values. It serves to guide attention and alignment, where the scale does not matter. Errors in metres
+        against it mean nothing. 0 and below is as far as can be (`MAX_METRES`); NaN is unknown.
+        """
+        return cls("relative", median_metres=median_metres)
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether the metres that come out are metres, and not known up to a factor only."""
+        return self.kind != "relative"
+
+    def decode(self, values: NDArray[np.integer | np.floating]) -> NDArray[np.float32]:
+        """Metres of the numbers in a file, NaN where unknown. Any shape; relative inverse depth: one image at a time.
+
+        Raises:
+            ValueError: The file holds integers where the encoding has floats, or the other way round.
+        """
+        self._check_numbers(values)
+        raw = np.asarray(values, np.float32)
+        if self.kind == "relative":
+            return self._relative_to_metres(raw)
+        # 0 is "no measurement" everywhere, also where disparities begin above it.
+        known = np.isfinite(raw) & (raw > max(self.offset, 0.0))
+        scaled = np.where(known, raw - np.float32(self.offset), np.float32(1))
+        if self.kind == "disparity":
+            metres = np.float32(self.baseline * self.focal_length / self.unit) / scaled
+        else:
+            # Dividing by 100 rounds better than multiplying by 0.01, which binary fractions do not hold.
+            metres = scaled / np.float32(1 / self.unit)
+        return np.where(known, metres, np.float32(np.nan))
+
+    def _check_numbers(self, values: NDArray[np.integer | np.floating]) -> None:
+        found = "float" if np.issubdtype(values.dtype, np.floating) else "integer"
+        if self.numbers not in ("any", found) or (found == "integer" and values.itemsize < 2 and self.is_metric):
+            wanted = {"integer": "integers of 16 bits", "float": "floats", "any": "integers of 16 bits, or floats"}
+            raise ValueError(
+                f"expected {wanted[self.numbers]} for this depth encoding, got {values.dtype}; name the encoding of "
+                f"the files, one of {sorted(DEPTH_ENCODINGS)} or a DepthEncoding"
+            )
+
+    def _relative_to_metres(self, relative: NDArray[np.float32]) -> NDArray[np.float32]:
+        positive = relative[np.isfinite(relative) & (relative > 0)]
+        if not positive.size:
+            return np.where(np.isnan(relative), np.float32(np.nan), np.float32(MAX_METRES))
+        middle = _NUMERATOR / (self.median_metres + _OFFSET)
+        inverse = torch.from_numpy(relative * np.float32(middle / float(np.median(positive))))
+        metres: NDArray[np.float32] = to_metres(inverse).numpy()
+        return metres
+
+
+DEPTH_ENCODINGS = {
+    "centimetres": DepthEncoding.centimetres(),
+    "metres": DepthEncoding.metres(),
+    "millimetres": DepthEncoding.millimetres(),
+    "relative_inverse_depth": DepthEncoding.relative_inverse_depth(),
+}
+"""The depth encodings that a name says all about. A disparity needs its camera: `DepthEncoding.disparity`."""
+
+
+def get_depth_encoding(encoding: str | DepthEncoding) -> DepthEncoding:
+    """The depth encoding of a name in `DEPTH_ENCODINGS`; a `DepthEncoding` is returned as it is."""
+    if isinstance(encoding, DepthEncoding):
+        return encoding
+    if encoding not in DEPTH_ENCODINGS:
+        raise ValueError(
+            f"unknown depth encoding {encoding!r}; known: {sorted(DEPTH_ENCODINGS)}, or pass a DepthEncoding, "
+            "such as DepthEncoding.disparity(baseline, focal_length)"
+        )
+    return DEPTH_ENCODINGS[encoding]

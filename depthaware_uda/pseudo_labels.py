@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision import tv_tensors
 
+from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.files import atomic_path, read_json, safe_join, write_json
 from depthaware_uda.inference import predict_batches
@@ -114,7 +114,7 @@ class PseudoLabelled:
                 f"pseudo-label of {sample['name']!r} has size {tuple(label.shape)}, "
                 f"its image {tuple(sample['image'].shape[-2:])}"
             )
-        return {"image": sample["image"], "label": tv_tensors.Mask(label), "name": sample["name"]}
+        return {"image": sample["image"], "label": LabelMask(label), "name": sample["name"]}
 
 
 def _label_path(folder: Path, name: str) -> Path:

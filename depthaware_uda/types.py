@@ -12,7 +12,7 @@ __all__ = ["Batch", "Sample", "SampleDataset", "SegDepthOutput"]
 class Sample(TypedDict, total=False):
     """One image with what is known about it. A key that is not known is absent, never None.
 
-    Inside data sets the tensors are torchvision ``tv_tensors`` (``Image`` and ``Mask``), so every
+    Inside data sets the tensors are torchvision ``tv_tensors`` (an ``Image`` and two kinds of ``Mask``), so every
     ``torchvision.transforms.v2`` pipeline moves them together.
     """
 

@@ -8,7 +8,8 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from depthaware_uda.data import CamVid
-from depthaware_uda.data.readers import read_depth_centimetres, read_ids, read_image
+from depthaware_uda.data.images import read_depth_values, read_ids, read_image
+from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import get_label_space
 
 from .conftest import save
@@ -81,7 +82,7 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 
 def test_a_missing_label_is_named(camvid_copy: Path) -> None:
     (camvid_copy / "train" / "labels" / "001.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"1 of 3 images have no label.*001\.png"):
+    with pytest.raises(FileNotFoundError, match=r"labels: 1 of 3 images have no partner.*001\.png"):
         CamVid(camvid_copy)
 
 
@@ -117,7 +118,7 @@ def test_a_truncated_image_is_named(camvid_copy: Path) -> None:
 
 def test_what_is_no_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<html>")
-    for read in (read_image, read_ids, read_depth_centimetres):
+    for read in (read_image, read_ids, read_depth_values):
         with pytest.raises(ValueError, match=r"page\.png: cannot be read as an image"):
             read(tmp_path / "page.png")
         with pytest.raises(FileNotFoundError, match=r"gone\.png: no such file"):
@@ -196,8 +197,19 @@ def test_ids_beyond_16_bits_are_refused(tmp_path: Path) -> None:
 
 def test_depth_of_8_bits_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((1, 1), np.uint8))
-    with pytest.raises(ValueError, match="one channel of 16 bits in centimetres, got mode L"):
-        read_depth_centimetres(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="expected integers of 16 bits for this depth encoding, got uint8"):
+        DepthEncoding.centimetres().decode(read_depth_values(tmp_path / "a.png"))
+
+
+def test_the_real_camvid_in_eleven_and_seven_classes(camvid_root: Path) -> None:
+    eleven = CamVid(camvid_root, "val", labels="camvid11")
+    seven = CamVid(camvid_root, "val", labels="common7")
+    names, groups = eleven.label_space.classes, seven.label_space.classes
+    fine, coarse = eleven[0]["label"], seven[0]["label"]
+    pairs = {(names[a], groups[b]) for a, b in zip(*(x[x != 255].tolist() for x in (fine, coarse)), strict=True)}
+    assert {("sky", "sky"), ("road", "flat"), ("pavement", "flat"), ("car", "vehicle")} <= pairs
+    assert len(pairs) == len({name for name, _ in pairs})  # every fine class has one coarse one
+    assert (fine == 255).equal(coarse == 255)
 
 
 def test_the_real_camvid(camvid_root: Path) -> None:

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from depthaware_uda.depth import (
     MAX_METRES,
+    DepthEncoding,
     centimetres_to_metres,
+    get_depth_encoding,
     metres_to_centimetres,
     to_inverse_depth,
     to_metres,
@@ -58,3 +60,71 @@ def test_written_centimetres_clip_what_the_file_cannot_hold() -> None:
 def test_the_dtype_stays(dtype: torch.dtype) -> None:
     value = torch.ones(2, dtype=dtype)
     assert to_inverse_depth(value).dtype == to_metres(value).dtype == dtype
+
+
+def decode(encoding: str | DepthEncoding, values: list[float], dtype: type = np.uint16) -> np.ndarray:
+    metres = get_depth_encoding(encoding).decode(np.array([values], dtype))
+    assert metres.dtype == np.float32
+    return metres[0]
+
+
+def test_encodings_of_distances_by_hand() -> None:
+    np.testing.assert_allclose(decode("centimetres", [0, 1, 250, 65_535]), [np.nan, 0.01, 2.5, 655.35], rtol=1e-7)
+    np.testing.assert_allclose(decode("millimetres", [0, 1, 2500]), [np.nan, 0.001, 2.5], rtol=1e-7)
+    floats = [2.5, 0, -1, np.nan, np.inf]
+    np.testing.assert_array_equal(decode("metres", floats, np.float32), [2.5, np.nan, np.nan, np.nan, np.nan])
+    # KITTI: 256 to the metre.
+    np.testing.assert_array_equal(decode(DepthEncoding.scaled(1 / 256), [0, 128, 25_600]), [np.nan, 0.5, 100])
+
+
+def test_disparity_by_hand() -> None:
+    # 0.5 m x 800 pixels = 400 metres at one pixel.
+    floats = decode(DepthEncoding.disparity(0.5, 800), [0, 1, 8, -1, np.nan], np.float32)
+    np.testing.assert_array_equal(floats, [np.nan, 400, 50, np.nan, np.nan])
+    # Cityscapes: (p - 1) / 256 pixels; no measurement at 0, and no depth at a disparity of zero.
+    cityscapes = decode(DepthEncoding.cityscapes(0.5, 800), [0, 1, 257, 2049])
+    np.testing.assert_array_equal(cityscapes, [np.nan, np.nan, 400, 50])
+    same = DepthEncoding.disparity(0.5, 800, pixels_per_unit=1 / 256, offset=1)
+    np.testing.assert_array_equal(decode(same, [0, 1, 257, 2049]), cityscapes)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("scale", [1, 3])
+def test_relative_inverse_depth_keeps_its_proportions_at_any_scale(dtype: type, scale: int) -> None:
+    relative = np.array([[1, 2, 4, 8, 80]], dtype) * dtype(scale)
+    encoding = DepthEncoding.relative_inverse_depth(median_metres=20)
+    metres = encoding.decode(relative)
+    assert metres[0, 2] == pytest.approx(20)  # 4 is the median
+    inverse = to_inverse_depth(torch.from_numpy(metres)).numpy()
+    np.testing.assert_allclose(inverse / inverse[0, 0], relative / relative[0, 0], rtol=1e-4)
+    assert not encoding.is_metric
+    assert DepthEncoding.centimetres().is_metric
+
+
+def test_relative_inverse_depth_of_zero_is_far_and_nan_unknown() -> None:
+    metres = decode("relative_inverse_depth", [0, -1, np.nan, 5, 5], np.float32)
+    np.testing.assert_allclose(metres, [MAX_METRES, MAX_METRES, np.nan, 10, 10], rtol=1e-6)
+    np.testing.assert_allclose(decode("relative_inverse_depth", [0, np.nan], np.float32), [MAX_METRES, np.nan])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "dtype", "message"),
+    [
+        ("centimetres", np.float32, "expected integers of 16 bits .* got float32"),
+        ("centimetres", np.uint8, "expected integers of 16 bits .* got uint8"),
+        ("metres", np.uint16, "expected floats .* got uint16; name the encoding of the files, one of"),
+        (DepthEncoding.disparity(1, 1), np.uint8, "integers of 16 bits, or floats .* got uint8"),
+    ],
+)
+def test_files_of_another_encoding_are_refused(encoding: str, dtype: type, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decode(encoding, [1], dtype)
+
+
+def test_wrong_encodings() -> None:
+    with pytest.raises(ValueError, match=r"unknown depth encoding 'feet'; known: \['centimetres', 'metres',"):
+        get_depth_encoding("feet")
+    with pytest.raises(ValueError, match=r"baseline of a depth encoding must be a number above 0, got -0\.2"):
+        DepthEncoding.disparity(-0.2, 100)
+    with pytest.raises(ValueError, match=r"median_metres .* got nan"):
+        DepthEncoding.relative_inverse_depth(median_metres=float("nan"))

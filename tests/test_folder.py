@@ -4,9 +4,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from depthaware_uda.data import SegmentationFolder
-from depthaware_uda.labels import LabelSpace
+from depthaware_uda.data.images import read_depth_values
+from depthaware_uda.depth import DepthEncoding
+from depthaware_uda.labels import LabelSpace, save_label_map
 
 from .conftest import save
 
@@ -94,5 +97,97 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("label_map", [{0: 2}, {-1: 0}, {70_000: 0}])
 def test_a_wrong_label_map(root: Path, label_map: dict[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"label_map: expected ids 0\.\.65535 to class indices 0\.\.1 or 255"):
+    with pytest.raises(ValueError, match=r"label_map: expected ids 0\.\.65535 to class indices 0\.\.1 of 'two' or 255"):
         SegmentationFolder(root / "images", label_space=SPACE, label_map=label_map)
+
+
+def test_a_label_map_from_a_file_brings_its_classes(root: Path) -> None:
+    save_label_map(root / "map.json", {0: 1, 1: 0, 255: 255}, SPACE)
+    dataset = SegmentationFolder(root / "images", root / "labels", label_map=root / "map.json")
+    assert dataset.label_space == SPACE
+    assert dataset[0]["label"].tolist() == [[1, 0, 255]]
+
+
+def test_a_foreign_id_can_be_ignored(root: Path) -> None:
+    save(root / "labels" / "b.png", np.array([[0, 1, 2]], np.uint8))
+    dataset = SegmentationFolder(root / "images", root / "labels", label_space=SPACE, unknown="ignore")
+    assert dataset[0]["label"].tolist() == [[0, 1, 255]]
+
+
+def test_unicode_and_spaces_in_names(root: Path) -> None:
+    for folder, pixels in (("images", np.zeros((1, 3, 3), np.uint8)), ("labels", np.array([[1, 1, 0]], np.uint8))):
+        save(root / folder / "Straße 7" / "日本 1.v2.png", pixels)
+    dataset = SegmentationFolder(root / "images", root / "labels", label_space=SPACE)
+    assert dataset.names == ["Straße 7/日本 1.v2.png", "b.jpg", "town/a.jpg"]
+    assert dataset[0]["label"].tolist() == [[1, 1, 0]]
+
+
+def test_linked_folders_are_followed(root: Path) -> None:
+    (root / "images" / "linked").symlink_to(root / "images" / "town", target_is_directory=True)
+    assert SegmentationFolder(root / "images", label_space=SPACE).names == ["b.jpg", "linked/a.jpg", "town/a.jpg"]
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".tif", ".tiff"])
+def test_depth_in_metres(root: Path, suffix: str) -> None:
+    metres = np.array([[np.nan, 1.25, 80]], np.float32)
+    for name in ("b", "town/a"):
+        path = (root / "depth" / name).with_suffix(suffix)
+        np.save(path, metres) if suffix == ".npy" else Image.fromarray(metres).save(path)
+        (root / "depth" / f"{name}.png").unlink()
+    dataset = SegmentationFolder(root / "images", depth=root / "depth", label_space=SPACE, depth_encoding="metres")
+    np.testing.assert_array_equal(dataset[0]["depth"][0], metres)
+    wrong = SegmentationFolder(root / "images", depth=root / "depth", label_space=SPACE)
+    with pytest.raises(ValueError, match=rf"b\{suffix}: expected integers of 16 bits .* got float32"):
+        wrong[0]
+
+
+def test_depth_in_millimetres_and_disparity(root: Path) -> None:
+    def depth(encoding: str | DepthEncoding) -> list[float]:
+        dataset = SegmentationFolder(root / "images", depth=root / "depth", label_space=SPACE, depth_encoding=encoding)
+        return dataset[0]["depth"].flatten()[1:].tolist()
+
+    assert depth("millimetres") == pytest.approx([0.1, 0.25])
+    assert depth(DepthEncoding.disparity(0.5, 1000, pixels_per_unit=0.1)) == pytest.approx([50, 20])
+    # Relative: 2.5 times as near; the median of 100 and 250 is given 10 metres.
+    near, far = sorted(depth("relative_inverse_depth"))
+    assert (far + 0.01) / (near + 0.01) == pytest.approx(2.5)
+
+
+def test_metres_at_the_size_of_the_file(root: Path) -> None:
+    dataset = SegmentationFolder(root / "images", depth=root / "depth", label_space=SPACE, size=(2, 2))
+    np.testing.assert_allclose(dataset.read_metres(1), [[np.nan, 1, 2.5]])
+    with pytest.raises(ValueError, match=r"'b\.jpg' has no depth"):
+        SegmentationFolder(root / "images", label_space=SPACE).read_metres(0)
+
+
+def test_padding_fills_up_with_what_is_unknown(root: Path) -> None:
+    dataset = SegmentationFolder(
+        root / "images", root / "labels", root / "depth", label_space=SPACE, size=(2, 3), pad=True
+    )
+    sample = dataset[0]
+    assert sample["label"].tolist() == [[0, 1, 255], [255] * 3]
+    np.testing.assert_allclose(sample["depth"][0], [[np.nan, 1, 2.5], [np.nan] * 3])
+    assert sample["image"][:, 1].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((2, 3, 2), np.float32), r"expected an array of numbers \(H, W\), got float32 of shape \(2, 3, 2\)"),
+        (np.array([["a", "b"]]), "expected an array of numbers"),
+        (np.array([[None]], object), "cannot be read as a NumPy array of numbers"),
+    ],
+)
+def test_arrays_that_are_no_depth(tmp_path: Path, content: np.ndarray, message: str) -> None:
+    np.save(tmp_path / "a.npy", content)
+    with pytest.raises(ValueError, match=rf"a\.npy: .*{message}"):
+        read_depth_values(tmp_path / "a.npy")
+
+
+def test_a_truncated_array_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.zeros((1, 4, 5), np.float32))
+    assert read_depth_values(path).shape == (4, 5)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(ValueError, match=r"a\.npy: cannot be read as a NumPy array of numbers; is it cut short\?"):
+        read_depth_values(path)

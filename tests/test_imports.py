@@ -9,21 +9,26 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
 
-BASE = {"types", "labels", "depth", "files"}
+BASE = {"types", "labels", "depth", "files", "tables", "version"}
 ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {
     **dict.fromkeys(BASE, frozenset()),
+    "labels": {"files"},
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
+    "protocols": BASE | {"data"},
     **dict.fromkeys(STAGES, BASE | ROOMS),
+    "results": BASE | {"metrics", "protocols"},
+    "evaluation": BASE | ROOMS | {"protocols", "results"},
     "trainers": BASE | ROOMS | STAGES,
+    "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},
     "viz": BASE,
 }
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
-SHARED = {"data": {"collate", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
+SHARED = {"data": {"collate", "masks", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
 ABSTRACT = {"inference", *STAGES, "trainers"}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

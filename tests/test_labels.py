@@ -1,16 +1,30 @@
 import copy
+import json
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space, id_map, list_label_spaces, remap
+from depthaware_uda.labels import (
+    IGNORE_INDEX,
+    LabelSpace,
+    choose_label_map,
+    get_label_space,
+    id_map,
+    id_names,
+    list_label_spaces,
+    load_label_map,
+    remap,
+    save_label_map,
+)
 
 TWO = LabelSpace("two", ("left", "right"), ((1, 2, 3), (4, 5, 6)), subsets={"one": ("right",)})
 
 
 def test_the_published_spaces() -> None:
-    assert list_label_spaces() == ["cityscapes16", "common7"]
+    assert list_label_spaces() == ["camvid11", "cityscapes16", "cityscapes19", "common7"]
     sixteen = get_label_space("cityscapes16")
     assert (len(sixteen), len(get_label_space("common7"))) == (16, 7)
     # mIoU* leaves out wall, fence and pole.
@@ -28,7 +42,7 @@ def test_a_space_can_be_copied_and_sent_to_other_processes() -> None:
 
 
 def test_an_unknown_space_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown label space 'pets'; known: \['cityscapes16', 'common7'\]"):
+    with pytest.raises(ValueError, match=r"unknown label space 'pets'; known: \['camvid11', 'cityscapes16'"):
         get_label_space("pets")
 
 
@@ -77,7 +91,9 @@ def test_minicity_keeps_the_sixteen_and_groups_them_into_seven() -> None:
 
 
 def test_an_unknown_map_lists_where_the_data_set_can_go() -> None:
-    with pytest.raises(ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['common7'\]"):
+    with pytest.raises(
+        ValueError, match=r"no id map from 'camvid' to label space 'cityscapes16'.*\['camvid11', 'common7'\]"
+    ):
         id_map("camvid", "cityscapes16")
 
 
@@ -96,3 +112,129 @@ def test_remap_can_ignore_unknown_ids() -> None:
     assert remap(np.array([0, 9]), {0: 3}, unknown="ignore").tolist() == [3, IGNORE_INDEX]
     with pytest.raises(ValueError, match="'error' or 'ignore', got 'drop'"):
         remap(np.array([0]), {0: 0}, unknown="drop")
+
+
+def test_the_nineteen_hold_the_sixteen_and_the_thirteen() -> None:
+    nineteen, sixteen = get_label_space("cityscapes19"), get_label_space("cityscapes16")
+    assert set(nineteen.classes) - set(sixteen.classes) == {"terrain", "truck", "train"}
+    assert nineteen.subsets["16"] == sixteen.classes
+    assert nineteen.subsets["13"] == sixteen.subsets["13"]
+    assert len(nineteen.rare) == 11  # the published weighting counts to eleven
+    assert [nineteen.palette[nineteen.index(name)] for name in sixteen.classes] == list(sixteen.palette)
+
+
+# The published maps, in the words of their own page: id to class index.
+PUBLISHED = {
+    ("synthia", "cityscapes16"): (
+        {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 9, 10: 10, 17: 11, 8: 12, 19: 13, 12: 14, 11: 15}
+    ),
+    ("synthia", "common7"): {1: 4, 2: 1, 3: 0, 4: 0, 5: 1, 6: 3, 7: 2, 8: 6, 9: 2, 10: 5, 11: 6, 15: 2, 22: 0},
+    ("cityscapes", "cityscapes16"): (
+        {7: 0, 8: 1, 11: 2, 12: 3, 13: 4, 17: 5, 19: 6, 20: 7, 21: 8, 23: 9, 24: 10, 25: 11, 26: 12, 28: 13}
+        | {32: 14, 33: 15}
+    ),
+    ("cityscapes", "common7"): (
+        {7: 0, 8: 0, 11: 1, 12: 1, 13: 1, 17: 2, 19: 2, 20: 2, 21: 3, 22: 3, 23: 4, 24: 5, 25: 5}
+        | dict.fromkeys(range(26, 34), 6)
+    ),
+    ("mapillary", "common7"): (
+        dict.fromkeys((2, 3, 4, 5, 6, 16, 17, 18), 1)
+        | dict.fromkeys((*range(7, 16), 23, 24, 29), 0)
+        | dict.fromkeys((19, 20, 21, 22), 5)
+        | {27: 4, 30: 3}
+        | dict.fromkeys(range(43, 51), 2)
+        | dict.fromkeys(range(52, 63), 6)
+    ),
+}
+
+
+@pytest.mark.parametrize(("dataset", "space"), PUBLISHED)
+def test_published_maps(dataset: str, space: str) -> None:
+    table = id_map(dataset, space)
+    assert {key: value for key, value in table.items() if value != IGNORE_INDEX} == PUBLISHED[dataset, space]
+    # What the protocol leaves out is known and ignored, not foreign.
+    assert set(table) == set(id_names(dataset))
+
+
+def test_ids_have_names() -> None:
+    synthia, mapillary = id_names("synthia"), id_names("mapillary")
+    assert (len(synthia), synthia[0], synthia[13], synthia[22]) == (23, "void", "parking slot", "lane marking")
+    assert (len(mapillary), mapillary[13], mapillary[55], mapillary[65]) == (66, "road", "car", "unlabeled")
+    assert (id_names("cityscapes")[7], id_names("cityscapes")[33]) == ("road", "bicycle")
+    with pytest.raises(ValueError, match="unknown data set 'kitti'; known:"):
+        id_names("kitti")
+
+
+def test_camvid_keeps_its_eleven() -> None:
+    assert remap(np.arange(12), id_map("camvid", "camvid11")).tolist() == [*range(11), IGNORE_INDEX]
+
+
+def test_a_label_map_is_shared_as_a_file(tmp_path: Path) -> None:
+    path, table = tmp_path / "map.json", {7: 0, 300: 6, 0: IGNORE_INDEX}
+    save_label_map(path, table, "common7")
+    assert json.loads(path.read_text()) == {
+        "label_space": "common7",
+        "ids": {"0": "ignore", "7": "flat", "300": "vehicle"},
+    }
+    loaded = load_label_map(path)
+    assert loaded.ids == table
+    assert loaded.label_space is get_label_space("common7")
+
+
+def test_a_space_of_your_own_is_written_along(tmp_path: Path) -> None:
+    save_label_map(tmp_path / "map.json", {5: 1}, TWO)
+    assert load_label_map(tmp_path / "map.json") == ({5: 1}, TWO)
+
+
+def test_a_label_map_in_toml(tmp_path: Path) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text('label_space = "common7"\n[ids]\n0 = "ignore"\n7 = "flat"\n26 = "vehicle"\n')
+    if sys.version_info < (3, 11):
+        with pytest.raises(ValueError, match=r"map\.toml: reading TOML needs Python 3\.11"):
+            load_label_map(path)
+    else:
+        assert load_label_map(path).ids == {0: 255, 7: 0, 26: 6}
+        path.write_text("ids = [")
+        with pytest.raises(ValueError, match=r"map\.toml: not a TOML file"):
+            load_label_map(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("[1]", "expected a table with 'label_space' and 'ids'"),
+        ('{"ids": {}}', "expected a table with 'label_space' and 'ids'"),
+        ('{"label_space": "pets", "ids": {}}', "unknown label space 'pets'"),
+        ('{"label_space": {"name": "x"}, "ids": {}}', "'classes'"),
+        ('{"label_space": "common7", "ids": {"7": "street"}}', "'common7' has no class 'street'"),
+        ('{"label_space": "common7", "ids": {"-1": "flat"}}', r"whole numbers from 0 to 65535, got '-1'"),
+        ('{"label_space": "common7", "ids": {"7": 0}}', "expected names of classes or 'ignore', got 0"),
+        ('{"label_space": "common7", "ids": {"70000": "flat"}}', r"expected ids 0\.\.65535"),
+    ],
+)
+def test_what_is_wrong_in_a_label_map_is_said(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "map.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"map\.json: .*{message}"):
+        load_label_map(tmp_path / "map.json")
+
+
+def test_label_maps_that_are_no_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such label map file"):
+        load_label_map(tmp_path / "map.json")
+    (tmp_path / "map.yaml").touch()
+    with pytest.raises(ValueError, match=r"expected a label map in a \.json or \.toml file"):
+        load_label_map(tmp_path / "map.yaml")
+    with pytest.raises(ValueError, match=r"written as JSON; choose a name that ends in \.json"):
+        save_label_map(tmp_path / "map.toml", {}, "common7")
+
+
+def test_choosing_a_label_map(tmp_path: Path) -> None:
+    assert choose_label_map("common7", None).ids == {**{index: index for index in range(7)}, 255: 255}
+    assert choose_label_map("common7", None, dataset="camvid").ids == id_map("camvid", "common7")
+    save_label_map(tmp_path / "map.json", {5: 1}, TWO)
+    assert choose_label_map(None, tmp_path / "map.json") == ({5: 1}, TWO)
+    with pytest.raises(ValueError, match=r"map\.json: maps to label space 'two', but 'common7' was asked for"):
+        choose_label_map("common7", str(tmp_path / "map.json"))
+    with pytest.raises(ValueError, match="label_space: name the classes"):
+        choose_label_map(None, {7: 0})

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
-from depthaware_uda.data.readers import IMAGE_SUFFIXES, check_size, list_files, missing_folder, read_sample
-from depthaware_uda.labels import LabelSpace, get_label_space, id_map
+from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
+from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.listing import IMAGE_SUFFIXES, by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["CamVid"]
 
-_SPLITS = ("train", "val")
 
-
-class CamVid:
+class CamVid(FileDataset):
     """CamVid in folders ``root/split/images`` and ``root/split/labels``, matched by file name without suffix.
 
     Label images hold the ids 0..10 in the order sky, building, pole, road, pavement, tree, sign, fence, car,
@@ -24,60 +25,52 @@ class CamVid:
     Args:
         root: Folder that holds ``train`` and ``val``.
         split: ``"train"`` or ``"val"``.
-        labels: Label space to map to, ``"common7"``.
+        labels: Label space to map to, ``"common7"``, ``"camvid11"``, or, with `label_map`, any other.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
+        unknown: ``"error"`` raises on an id that is not CamVid's, ``"ignore"`` makes it 255.
         size: (height, width) to resize to while reading; the files' own size if None.
+        full_size_labels: Leave labels at the size of their files, for evaluation at full resolution.
         transform: Called with every sample that was read.
 
     Raises:
         FileNotFoundError: A folder, or the label of an image, is missing.
-        ValueError: An argument is not one of its choices, or there are no images.
+        ValueError: An argument is not one of its choices, there are no images, or two share a name without suffix.
     """
 
     def __init__(
         self,
         root: str | Path,
-        split: str = "train",
+        split: Literal["train", "val"] = "train",
         *,
         labels: str | LabelSpace = "common7",
+        label_map: Mapping[int, int] | str | Path | None = None,
+        unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
+        full_size_labels: bool = False,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        if split not in _SPLITS:
-            raise ValueError(f"split must be one of {_SPLITS}, got {split!r}")
-        self.root, self.split, self.transform = Path(root), split, transform
-        self.label_space = get_label_space(labels)
-        self._label_map = id_map("camvid", self.label_space)
-        self._size = check_size(size)
-
-        folder = self.root / split / "images"
-        if not folder.is_dir():
-            expected = f"  {root}/\n    {split}/\n      images/  *.jpg or *.png\n      labels/  *.png (may be absent)"
-            raise missing_folder(folder, self.root, expected)
-        self._images = list_files(folder, IMAGE_SUFFIXES)
-        if not self._images:
-            raise ValueError(f"{folder}: expected images (*.jpg or *.png), found none")
-        self._has_labels = (self.root / split / "labels").is_dir()
-        if self._has_labels:
-            missing = [str(self._label(image)) for image in self._images if not self._label(image).is_file()]
-            if missing:
-                raise FileNotFoundError(
-                    f"{len(missing)} of {len(self._images)} images have no label; the first missing: {missing[:5]}"
-                )
-        self.names = [f"{split}/images/{image}" for image in self._images]
-
-    def _label(self, image: str) -> Path:
-        return (self.root / self.split / "labels" / image).with_suffix(".png")
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def __getitem__(self, index: int) -> Sample:
-        image = self._images[index]
-        sample = read_sample(
-            self.names[index],
-            self.root / self.split / "images" / image,
-            label=self._label(image) if self._has_labels else None,
-            label_map=self._label_map,
-            size=self._size,
+        check_choice("split", split, ("train", "val"))
+        self.root, self.split = Path(root), split
+        super().__init__(
+            _find(self.root, split),
+            labels=choose_label_map(labels, label_map, dataset="camvid"),
+            unknown=unknown,
+            geometry=Geometry(size, full_size_labels=full_size_labels),
+            transform=transform,
         )
-        return sample if self.transform is None else self.transform(sample)
+
+
+def _find(root: Path, split: str) -> list[SampleFiles]:
+    folder = root / split / "images"
+    if not folder.is_dir():
+        expected = f"  {root}/\n    {split}/\n      images/  *.jpg or *.png\n      labels/  *.png (may be absent)"
+        raise missing_folder(folder, root, expected)
+    images = by_stem("images", folder, IMAGE_SUFFIXES)
+    if not images:
+        raise no_images(folder, IMAGE_SUFFIXES)
+    labels = root / split / "labels"
+    found = partners("labels", labels, list(images), (".png",)) if labels.is_dir() else [None] * len(images)
+    return [
+        SampleFiles(f"{split}/images/{image}", folder / image, label)
+        for image, label in zip(images.values(), found, strict=True)
+    ]

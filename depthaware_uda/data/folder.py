@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
-from depthaware_uda.data.readers import IMAGE_SUFFIXES, check_size, list_files, missing_folder, read_sample
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
+from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.listing import DEPTH_SUFFIXES, IMAGE_SUFFIXES, by_stem, missing_folder, no_images, partners
+from depthaware_uda.depth import DepthEncoding
+from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["SegmentationFolder"]
 
 
-class SegmentationFolder:
+class SegmentationFolder(FileDataset):
     """Images in a folder, flat or nested, with labels and depth in folders of the same structure.
 
     ``images/town/0001.jpg`` belongs to ``labels/town/0001.png`` and ``depth/town/0001.png``. Every image needs its
@@ -22,14 +26,22 @@ class SegmentationFolder:
     Args:
         images: Folder of photographs (``.jpg``, ``.jpeg``, ``.png``).
         labels: Folder of label images (``.png``): one channel of ids. Samples have no label without it.
-        depth: Folder of depth images (``.png``): 16 bits, centimetres, 0 = unknown. Samples have no depth without it.
-        label_space: Name of a label space, or a `LabelSpace` of your own.
-        label_map: Id in the files to class index (255 to ignore). By default the ids are class indices already.
+        depth: Folder of depth files (``.png``, ``.tif``, ``.tiff``, ``.npy``). Samples have no depth without it.
+        label_space: Name of a label space, or a `LabelSpace` of your own; may be left out where the file `label_map`
+            names one.
+        label_map: Id in the files to class index (255 to ignore), or the file of a map, see
+            `depthaware_uda.labels.load_label_map`. By default the ids are class indices already.
+        unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` makes it 255.
+        depth_encoding: What the numbers in the depth files mean: ``"centimetres"``, ``"millimetres"``, ``"metres"``,
+            ``"relative_inverse_depth"``, or a `DepthEncoding`, such as ``DepthEncoding.disparity(0.2, 2262)``.
         size: (height, width) to resize to while reading; the files' own size if None.
+        pad: Keep the aspect: fit the picture into `size` and fill up at the right or below, instead of stretching it.
+        full_size_labels: Leave labels and depth at the size of their files (filled up to the aspect of `size` with
+            `pad`), for evaluation at full resolution.
         transform: Called with every sample that was read.
 
     Raises:
-        FileNotFoundError: A folder, or the partner of an image, is missing.
+        FileNotFoundError: A folder, the partner of an image, or the file of the label map is missing.
         ValueError: There are no images, two files share a relative path without suffix, or an argument is invalid.
     """
 
@@ -39,75 +51,43 @@ class SegmentationFolder:
         labels: str | Path | None = None,
         depth: str | Path | None = None,
         *,
-        label_space: str | LabelSpace,
-        label_map: Mapping[int, int] | None = None,
+        label_space: str | LabelSpace | None = None,
+        label_map: Mapping[int, int] | str | Path | None = None,
+        unknown: Literal["error", "ignore"] = "error",
+        depth_encoding: str | DepthEncoding = "centimetres",
         size: tuple[int, int] | None = None,
+        pad: bool = False,
+        full_size_labels: bool = False,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        self.label_space = get_label_space(label_space)
-        self.transform = transform
-        self._label_map = _checked_map(label_map, self.label_space)
-        self._size = check_size(size)
-
-        self._root = Path(images)
-        found = _by_stem("images", self._root, IMAGE_SUFFIXES)
-        if not found:
-            raise ValueError(f"{self._root}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none")
-        self.names = sorted(found.values())
-        stems = [_stem(name) for name in self.names]
-        self._labels = None if labels is None else _partners("labels", Path(labels), stems)
-        self._depth = None if depth is None else _partners("depth", Path(depth), stems)
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def __getitem__(self, index: int) -> Sample:
-        name = self.names[index]
-        sample = read_sample(
-            name,
-            self._root / name,
-            label=None if self._labels is None else self._labels[index],
-            label_map=self._label_map,
-            depth=None if self._depth is None else self._depth[index],
-            size=self._size,
+        super().__init__(
+            _find(Path(images), labels, depth),
+            labels=choose_label_map(label_space, label_map),
+            unknown=unknown,
+            depth_encoding=depth_encoding,
+            geometry=Geometry(size, pad, full_size_labels),
+            transform=transform,
         )
-        return sample if self.transform is None else self.transform(sample)
 
 
-def _stem(name: str) -> str:
-    return name.rpartition(".")[0]
+def _find(folder: Path, labels: str | Path | None, depth: str | Path | None) -> list[SampleFiles]:
+    images = by_stem("images", _existing(folder, IMAGE_SUFFIXES), IMAGE_SUFFIXES)
+    if not images:
+        raise no_images(folder, IMAGE_SUFFIXES)
+
+    def matched(argument: str, other: str | Path | None, suffixes: tuple[str, ...]) -> Sequence[Path | None]:
+        if other is None:
+            return [None] * len(images)
+        return partners(argument, _existing(Path(other), suffixes), list(images), suffixes)
+
+    rows = zip(
+        images.values(), matched("labels", labels, (".png",)), matched("depth", depth, DEPTH_SUFFIXES), strict=True
+    )
+    return [SampleFiles(name, folder / name, *found) for name, *found in rows]
 
 
-def _by_stem(argument: str, folder: Path, suffixes: tuple[str, ...]) -> dict[str, str]:
-    """Files below a folder by their relative path without suffix."""
+def _existing(folder: Path, suffixes: tuple[str, ...]) -> Path:
     if not folder.is_dir():
         expected = f"  {folder}/\n    *{', *'.join(suffixes)} (also in subfolders)"
         raise missing_folder(folder, folder.parent, expected)
-    found: dict[str, str] = {}
-    for name in list_files(folder, suffixes):
-        if (other := found.setdefault(_stem(name), name)) != name:
-            raise ValueError(f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one")
-    return found
-
-
-def _partners(argument: str, folder: Path, stems: list[str]) -> list[Path]:
-    found = _by_stem(argument, folder, (".png",))
-    missing = [f"{stem}.png" for stem in stems if stem not in found]
-    if missing:
-        raise FileNotFoundError(
-            f"{argument}: {len(missing)} of {len(stems)} images have no partner in {folder}; "
-            f"the first missing: {missing[:5]}"
-        )
-    return [folder / found[stem] for stem in stems]
-
-
-def _checked_map(label_map: Mapping[int, int] | None, space: LabelSpace) -> dict[int, int]:
-    allowed = {*range(len(space)), IGNORE_INDEX}
-    if label_map is None:
-        return {index: index for index in allowed}
-    wrong = {key: value for key, value in label_map.items() if not 0 <= key <= 65535 or value not in allowed}
-    if wrong:
-        raise ValueError(
-            f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} or {IGNORE_INDEX}, got {wrong}"
-        )
-    return dict(label_map)
+    return folder

@@ -17,7 +17,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from depthaware_uda.data.readers import check_size
+from depthaware_uda.data.geometry import check_size
 from depthaware_uda.labels import IGNORE_INDEX
 
 __all__ = ["PhotometricNoise", "RandomView", "flip_and_crop", "resize", "strong_augmentation"]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
-from torchvision import tv_tensors
 from tqdm import tqdm
 
+from depthaware_uda.data.masks import as_tv_tensors
+from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names"]
+__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names", "source_files"]
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -36,6 +36,15 @@ def sample_names(dataset: SampleDataset) -> list[str]:
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         raise ValueError(f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}")
     return list(names)
+
+
+def source_files(dataset: SampleDataset) -> list[list[Path]]:
+    """Files that each sample is read from, its image first; empty if the data set does not tell.
+
+    It tells by an attribute ``files`` with an entry a sample: any tuple, of which the paths are the files.
+    """
+    files: Iterable[Iterable[object]] = getattr(dataset, "files", ())
+    return [[part for part in parts if isinstance(part, Path)] for parts in files]
 
 
 def _name_of(sample: Sample, index: int) -> str:
@@ -65,6 +74,12 @@ class _Wrapper:
         """Label space of the wrapped data set."""
         return _label_space(self.dataset)
 
+    @property
+    def files(self) -> Sequence[Iterable[object]]:
+        """Files of the samples, in order, where the wrapped data set tells them."""
+        files: Sequence[Iterable[object]] = self.dataset.files  # type: ignore[attr-defined]
+        return files
+
     def __len__(self) -> int:
         return len(self.dataset)
 
@@ -74,7 +89,7 @@ class Augmented(_Wrapper):
 
     Args:
         dataset: Any data set of samples.
-        transform: Called with every sample.
+        transform: Called with every sample, its tensors being an `Image`, a `LabelMask` and a `DepthMask`.
     """
 
     def __init__(self, dataset: SampleDataset, transform: Callable[[Sample], Sample]) -> None:
@@ -82,7 +97,7 @@ class Augmented(_Wrapper):
         self.transform = transform
 
     def __getitem__(self, index: int) -> Sample:
-        return self.transform(self.dataset[index])
+        return self.transform(as_tv_tensors(self.dataset[index]))
 
 
 class Unlabelled(_Wrapper):
@@ -127,6 +142,12 @@ class Selected(_Wrapper):
         self.names = wanted
         self._indices = [positions[name] for name in wanted]
 
+    @property
+    def files(self) -> Sequence[Iterable[object]]:
+        """Files of the chosen samples, in their order, where the wrapped data set tells them."""
+        files = super().files
+        return [files[index] for index in self._indices]
+
     def __len__(self) -> int:
         return len(self._indices)
 
@@ -134,24 +155,15 @@ class Selected(_Wrapper):
         return self.dataset[self._indices[index]]
 
 
-class _Packed(NamedTuple):
-    """A sample in a quarter of the memory. NumPy arrays, since tensors of worker processes each hold a file open."""
-
-    image: NDArray[np.uint8]
-    label: NDArray[np.uint8] | None
-    depth: NDArray[np.float32] | None
-    name: str | None
-
-
-class _Packing(Dataset[_Packed]):
+class _Packing(Dataset[PackedSample]):
     def __init__(self, dataset: SampleDataset) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> _Packed:
-        return _pack(self.dataset[index])
+    def __getitem__(self, index: int) -> PackedSample:
+        return pack(self.dataset[index])
 
 
 class InMemory:
@@ -186,10 +198,10 @@ class InMemory:
         return len(self._samples)
 
     def __getitem__(self, index: int) -> Sample:
-        return _unpack(self._samples[index])
+        return unpack(self._samples[index])
 
 
-def _packed(dataset: SampleDataset, workers: int) -> Iterator[_Packed]:
+def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
     packing = _Packing(dataset)
     if workers == 0:
         return (packing[index] for index in range(len(packing)))
@@ -202,24 +214,3 @@ def _packed(dataset: SampleDataset, workers: int) -> Iterator[_Packed]:
 
 def _unchanged(packed: Any) -> Any:
     return packed
-
-
-def _pack(sample: Sample) -> _Packed:
-    image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
-    return _Packed(
-        image=(image * 255).round().clamp(0, 255).to(torch.uint8).numpy(),
-        label=None if label is None else label.to(torch.uint8).numpy(),
-        depth=None if depth is None else depth.float().numpy(),
-        name=sample.get("name"),
-    )
-
-
-def _unpack(packed: _Packed) -> Sample:
-    sample = Sample(image=tv_tensors.Image(torch.from_numpy(packed.image).float() / 255))
-    if packed.label is not None:
-        sample["label"] = tv_tensors.Mask(torch.from_numpy(packed.label).long())
-    if packed.depth is not None:
-        sample["depth"] = tv_tensors.Mask(torch.from_numpy(packed.depth).clone())
-    if packed.name is not None:
-        sample["name"] = packed.name
-    return sample

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
+from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["Augmentation", "seeded", "stream"]
@@ -74,7 +75,7 @@ class _Seeded(Dataset[Sample]):
         position, index = item
         with seeded(*self.key, position):
             sample = self.dataset[index]
-            return sample if self.augment is None else self.augment(sample)
+            return sample if self.augment is None else self.augment(as_tv_tensors(sample))
 
 
 def stream(

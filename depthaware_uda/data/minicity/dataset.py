@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.labels import LabelSpace, get_label_space, id_map, remap
 from depthaware_uda.types import Sample
 
@@ -38,7 +39,7 @@ class MiniCity(Dataset[Sample]):
         style: The world.
         size: Height and width in pixels; another size shows the same scenes.
         seed: Which streets of the world; use different seeds for different splits.
-        labels: Label space, ``"cityscapes16"`` or ``"common7"``.
+        labels: Label space: ``"cityscapes16"``, ``"cityscapes19"`` or ``"common7"``.
         depth: Whether samples have a depth.
         transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
 
@@ -105,7 +106,7 @@ class MiniCity(Dataset[Sample]):
         name = self._name(number)
         pixels = torch.from_numpy(rendering.image).permute(2, 0, 1).contiguous()
         label = torch.from_numpy(remap(rendering.label, self._table, name=name))
-        sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=tv_tensors.Mask(label), name=name)
+        sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=LabelMask(label), name=name)
         if self._depth:
-            sample["depth"] = tv_tensors.Mask(torch.from_numpy(rendering.depth)[None])
+            sample["depth"] = DepthMask(torch.from_numpy(rendering.depth)[None])
         return sample if self._transform is None else self._transform(sample)

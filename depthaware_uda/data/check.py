@@ -1,0 +1,144 @@
+"""Looking a data set through before days of training: every file read, every finding with its remedy."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from depthaware_uda.data.check_findings import (
+    Facts,
+    class_histogram,
+    count_sizes,
+    depth_range,
+    findings,
+    ignored_share,
+)
+from depthaware_uda.data.check_report import DatasetReport
+from depthaware_uda.data.check_sources import source_findings
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["check_dataset"]
+
+
+def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> DatasetReport:
+    """Read every sample of a data set and report what a training run would stumble over.
+
+    Looked for are files that are missing, damaged, of another size than their image, or without a partner; label ids
+    that the map lacks; labels without a class, classes without a label; depth that is nowhere known or in another
+    unit; samples that break the contract; images that come twice or are of one colour; and another package of SYNTHIA
+    than the published protocols use. Nothing is changed, and an error in one sample does not stop the others.
+
+    Args:
+        dataset: Any data set of samples.
+        workers: Processes to read with; 0 reads in this one.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        The report: ``print(report.table())``, ``report.save("report.json")``, ``report.draw("page.png")``.
+
+    Raises:
+        ValueError: The data set is empty or `workers` is negative.
+    """
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}")
+    if len(dataset) == 0:
+        raise ValueError("dataset: expected at least one sample, got an empty data set")
+    space: LabelSpace | None = getattr(dataset, "label_space", None)
+    metric = getattr(getattr(dataset, "depth_encoding", None), "is_metric", True)
+    loader = DataLoader(
+        _Looking(dataset, len(space) if space is not None else IGNORE_INDEX),
+        batch_size=None,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        generator=torch.Generator(),
+    )
+    bar = tqdm(loader, total=len(dataset), desc="checking", unit="image", disable=not progress)
+    facts: list[Facts] = list(bar)
+    whole = [fact for fact in facts if fact.error is None]
+    return DatasetReport(
+        dataset=type(dataset).__name__,
+        samples=len(dataset),
+        readable=len(whole),
+        sizes=count_sizes(whole),
+        classes=class_histogram(whole, space),
+        ignored=ignored_share(whole),
+        depth=depth_range(whole),
+        findings=(*findings(facts, space, metric=metric), *source_findings(dataset, [fact.name for fact in facts])),
+        source=dataset,
+        whole=tuple(i for i, fact in enumerate(facts) if fact.error is None),
+    )
+
+
+class _Looking(Dataset[Facts]):
+    """Looking as a data set, so that workers of a `DataLoader` do it."""
+
+    def __init__(self, dataset: SampleDataset, classes: int) -> None:
+        self.dataset, self.classes = dataset, classes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Facts:
+        names = getattr(self.dataset, "names", None)
+        name = f"sample {index}" if names is None else str(names[index])
+        try:
+            sample = self.dataset[index]
+        except FileNotFoundError as error:
+            return Facts(name, ("missing file", str(error)))
+        except Exception as error:  # whatever is wrong with one sample is a line of the report
+            kind = "unmapped ids" if "not in the id map" in str(error) else "unreadable"
+            return Facts(name, (kind, str(error) or repr(error)))
+        return _look(sample, sample.get("name", name), self.classes)
+
+
+def _unchanged(facts: Any) -> Any:
+    return facts
+
+
+def _look(sample: Sample, name: str, classes: int) -> Facts:
+    if "image" not in sample:
+        return Facts(name, ("unreadable", f"{name}: the sample has no image"))
+    image = sample["image"].as_subclass(Tensor)
+    breaches = []
+    if image.dtype != torch.float32 or image.ndim != 3 or len(image) != 3:
+        breaches.append(f"image is {image.dtype} {tuple(image.shape)}, expected float32 (3, H, W)")
+    elif not (image.isfinite().all() and image.min() >= 0 and image.max() <= 1):
+        breaches.append(f"image holds values in {image.min():.3g}..{image.max():.3g}, expected 0..1")
+    pixels = depth = None
+    if "label" in sample:
+        label = sample["label"].as_subclass(Tensor)
+        if label.dtype != torch.int64 or label.ndim != 2:
+            breaches.append(f"label is {label.dtype} {tuple(label.shape)}, expected int64 (H, W)")
+        pixels = np.bincount(label.clamp(0, 255).flatten().numpy(), minlength=256)
+        if ((label < 0) | ((label >= classes) & (label != IGNORE_INDEX))).any():
+            breaches.append(f"label holds {int(label.min())}..{int(label.max())}, expected 0..{classes - 1} or 255")
+    if "depth" in sample:
+        metres = sample["depth"].as_subclass(Tensor)
+        if metres.dtype != torch.float32 or metres.ndim != 3 or len(metres) != 1:
+            breaches.append(f"depth is {metres.dtype} {tuple(metres.shape)}, expected float32 (1, H, W)")
+        known = metres[~metres.isnan()]
+        if (known < 0).any():
+            breaches.append(f"depth holds {float(known.min()):.3g} m, expected 0 or more, or NaN")
+        share = known.numel() / max(1, metres.numel())
+        near, middle, far = (float(f(known)) if known.numel() else float("nan") for f in _NEAR_MIDDLE_FAR)
+        depth = (share, near, middle, far)
+    return Facts(
+        name,
+        size=(image.shape[-2], image.shape[-1]),
+        keys=tuple(key for key in ("image", "label", "depth") if key in sample),
+        breaches=tuple(breaches),
+        pixels=pixels,
+        depth=depth,
+        checksum=zlib.crc32(np.ascontiguousarray(image.numpy()).data),
+        flat=bool(image.numel()) and bool(image.min() == image.max()),
+    )
+
+
+_NEAR_MIDDLE_FAR = (torch.min, torch.median, torch.max)

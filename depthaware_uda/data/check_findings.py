@@ -1,0 +1,182 @@
+"""From what was seen of every sample to the findings of a report, each with its remedy."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthaware_uda.data.check_report import ClassPixels, DepthRange, Finding, sample_finding
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
+
+__all__ = ["Facts", "class_histogram", "count_sizes", "depth_range", "findings", "ignored_share"]
+
+# A street's median depth lies well inside of these; outside, the unit is another one.
+_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.5, 300.0
+
+
+class Facts(NamedTuple):
+    """What is kept of a sample that was looked at."""
+
+    name: str
+    error: tuple[str, str] | None = None
+    """Kind of the finding and the message, if the sample could not be read."""
+    size: tuple[int, int] = (0, 0)
+    keys: tuple[str, ...] = ()
+    breaches: tuple[str, ...] = ()
+    """Where the sample breaks the contract."""
+    pixels: NDArray[np.int64] | None = None
+    """Pixels of each label value, (256,)."""
+    depth: tuple[float, float, float, float] | None = None
+    """Share of pixels whose depth is known; nearest, median and farthest metres."""
+    checksum: int = 0
+    flat: bool = False
+
+
+def findings(facts: list[Facts], space: LabelSpace | None, *, metric: bool = True) -> list[Finding]:
+    """Everything that the samples themselves tell; only `metric` depth has a unit to doubt."""
+    whole = [fact for fact in facts if fact.error is None]
+    return [*_broken(facts), *_label_findings(whole, space), *_depth_findings(whole, metric), *_image_findings(whole)]
+
+
+def count_sizes(facts: list[Facts]) -> dict[tuple[int, int], int]:
+    """Number of samples of each (height, width), the most frequent first."""
+    found: dict[tuple[int, int], int] = {}
+    for fact in facts:
+        found[fact.size] = found.get(fact.size, 0) + 1
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def _total(facts: list[Facts]) -> NDArray[np.int64]:
+    return sum((fact.pixels for fact in facts if fact.pixels is not None), np.zeros(256, np.int64))
+
+
+def class_histogram(facts: list[Facts], space: LabelSpace | None) -> tuple[ClassPixels, ...]:
+    """How often the labels show each class of the space, or each index without one."""
+    labelled = [fact.pixels for fact in facts if fact.pixels is not None]
+    if not labelled:
+        return ()
+    total = _total(facts)
+    shown = range(len(space)) if space is not None else np.flatnonzero(total[:IGNORE_INDEX]).tolist()
+    return tuple(
+        ClassPixels(
+            name=space.classes[index] if space is not None else str(index),
+            pixels=int(total[index]),
+            share=int(total[index]) / max(1, int(total[:IGNORE_INDEX].sum())),
+            images=sum(int(pixels[index] > 0) for pixels in labelled),
+        )
+        for index in shown
+    )
+
+
+def ignored_share(facts: list[Facts]) -> float | None:
+    """Share of label pixels that are ignored; None without labels."""
+    total = _total(facts)
+    return float(total[IGNORE_INDEX] / total.sum()) if total.any() else None
+
+
+def depth_range(facts: list[Facts]) -> DepthRange | None:
+    """Where depth lies; None if no sample has any."""
+    found = np.array([fact.depth for fact in facts if fact.depth is not None], np.float64)
+    if not len(found):
+        return None
+    some = found[found[:, 0] > 0]
+    if not len(some):
+        return DepthRange(0.0, None, None, None)
+    return DepthRange(
+        float(found[:, 0].mean()), float(some[:, 1].min()), float(np.median(some[:, 2])), float(some[:, 3].max())
+    )
+
+
+def _broken(facts: list[Facts]) -> list[Finding]:
+    findings = []
+    for kind, remedy in (
+        ("missing file", "copy or unpack the files again, or take the images without partners away"),
+        (
+            "unreadable",
+            "copy or download these files again; labels and depth need the size of their image, and the format that "
+            "the data set's documentation names",
+        ),
+        (
+            "unmapped ids",
+            "add the ids to label_map (255 to ignore them); if there are many, the labels are of another edition of "
+            "the data set, or colours instead of ids; unknown='ignore' makes all of them 255",
+        ),
+    ):
+        found = [(fact.name, fact.error[1]) for fact in facts if fact.error is not None and fact.error[0] == kind]
+        if found:
+            findings.append(sample_finding("error", kind, [name for name, _ in found], found[0][1], remedy))
+    breaches = [(fact.name, breach) for fact in facts for breach in fact.breaches]
+    if breaches:
+        names = list(dict.fromkeys(name for name, _ in breaches))
+        remedy = "bring the samples to the contract of depthaware_uda.types.Sample"
+        findings.append(sample_finding("error", "broken contract", names, breaches[0][1], remedy))
+    return findings
+
+
+def _label_findings(facts: list[Facts], space: LabelSpace | None) -> list[Finding]:
+    findings = []
+    labelled = [fact for fact in facts if fact.pixels is not None]
+    without = [fact.name for fact in facts if fact.pixels is None]
+    if labelled and without:
+        remedy = "give all samples a label, or drop those of all with Unlabelled"
+        findings.append(sample_finding("error", "some without label", without, "others have one", remedy))
+    empty = [fact.name for fact in labelled if fact.pixels is not None and fact.pixels[:IGNORE_INDEX].sum() == 0]
+    if empty:
+        remedy = "look at the label files; wrong ids or a wrong label_map make a class of nothing; else leave them out"
+        findings.append(sample_finding("warning", "all ignored", empty, "no pixel has a class", remedy))
+    ignored = ignored_share(facts)
+    if labelled and not empty and ignored is not None and ignored > 0.5:
+        message = f"{100 * ignored:.0f} % of all pixels are ignored"
+        findings.append(Finding("warning", "mostly ignored", message, "check label_map: are ids missing in it?"))
+    absent = [found.name for found in class_histogram(facts, space) if not found.pixels]
+    if absent and labelled:
+        message = f"no label shows {', '.join(absent)}"
+        remedy = "evaluation leaves them out; if they ought to be there, check label_map and the label space"
+        findings.append(Finding("warning", "classes without a label", message, remedy))
+    return findings
+
+
+def _depth_findings(facts: list[Facts], metric: bool) -> list[Finding]:
+    findings = []
+    known = [(fact.name, fact.depth) for fact in facts if fact.depth is not None]
+    without = [fact.name for fact in facts if fact.depth is None]
+    if known and without:
+        remedy = "give all samples a depth, or none"
+        findings.append(sample_finding("error", "some without depth", without, "others have it", remedy))
+    if nowhere := [name for name, depth in known if depth[0] == 0]:
+        remedy = "look at the depth files; 0 is unknown in encodings of integers"
+        findings.append(sample_finding("warning", "no depth known", nowhere, "every pixel is unknown", remedy))
+    medians = [depth[2] for _, depth in known if depth[0] > 0]
+    if metric and medians and not _NEAREST_MEDIAN <= (median := float(np.median(medians))) <= _FARTHEST_MEDIAN:
+        message = f"the median depth is {median:.3g} m"
+        remedy = (
+            "choose the depth_encoding of the files: centimetres read as millimetres are ten times too near, "
+            "millimetres read as centimetres ten times too far, and relative depth has no metres at all"
+        )
+        findings.append(Finding("warning", "depth of another unit", message, remedy))
+    return findings
+
+
+def _image_findings(facts: list[Facts]) -> list[Finding]:
+    findings = []
+    if flat := [fact.name for fact in facts if fact.flat]:
+        remedy = "look at the files; leave the images out if they show nothing"
+        findings.append(sample_finding("warning", "one colour", flat, "every pixel is alike", remedy))
+    first: dict[tuple[int, tuple[int, int]], str] = {}
+    again = [
+        (fact.name, other)
+        for fact in facts
+        if not fact.flat and (other := first.setdefault((fact.checksum, fact.size), fact.name)) != fact.name
+    ]
+    if again:
+        message = f"the first of them shows what {again[0][1]} shows"
+        remedy = "remove the copies; a copy in the validation split makes results too good"
+        findings.append(sample_finding("warning", "same image twice", [name for name, _ in again], message, remedy))
+    sizes = count_sizes(facts)
+    if len(sizes) > 1:
+        message = f"{len(sizes)} sizes, from {min(sizes)} to {max(sizes)} (height, width)"
+        remedy = "batches of more than one image need the data set's size=, or a cropping transform"
+        findings.append(Finding("note", "several sizes", message, remedy))
+    return findings

@@ -1,0 +1,90 @@
+"""A page of samples drawn with Pillow alone: image, label and depth side by side, with the legend of the classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from depthaware_uda.files import atomic_path
+from depthaware_uda.labels import LabelSpace
+from depthaware_uda.types import Sample
+
+__all__ = ["draw_page"]
+
+_CELL, _GAP, _LINE = 360, 6, 20
+_INK, _PAPER, _UNKNOWN = (34, 34, 34), (255, 255, 255), (120, 30, 40)
+
+
+def draw_page(samples: list[Sample], path: str | Path, *, title: str, space: LabelSpace | None) -> None:
+    """Draw samples as rows: what they have of image, label in the colours of `space`, and depth.
+
+    Depth is grey on a logarithmic scale, white at 1 m and black at 100 m; where it is unknown, dark red.
+    """
+    columns = [key for key in ("image", "label", "depth") if any(key in sample for sample in samples)]
+    rows = [{key: _picture(sample, key, space) for key in columns if key in sample} for sample in samples]
+    heights = [max(picture.height for picture in row.values()) for row in rows]
+    width = _GAP + len(columns) * (_CELL + _GAP)
+    legend = _legend(space, width) if space is not None and "label" in columns else []
+    above = 2 * _LINE + _GAP
+    height = above + sum(rows_height + _LINE + _GAP for rows_height in heights) + _LINE * len(legend) + _GAP
+    page = Image.new("RGB", (width, height), _PAPER)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    pen.text((_GAP, _GAP), title, _INK, ImageFont.load_default(15))
+    for number, key in enumerate(columns):
+        pen.text((_GAP + number * (_CELL + _GAP), _LINE + _GAP), key, _INK, font)
+    top = above
+    for sample, row, row_height in zip(samples, rows, heights, strict=True):
+        for number, key in enumerate(columns):
+            if key in row:
+                page.paste(row[key], (_GAP + number * (_CELL + _GAP), top))
+        pen.text((_GAP, top + row_height + 2), sample.get("name", ""), _INK, font)
+        top += row_height + _LINE + _GAP
+    for line in legend:
+        for left, name, colour in line:
+            pen.rectangle((left, top + 3, left + 12, top + 15), colour, _INK)
+            pen.text((left + 18, top), name, _INK, font)
+        top += _LINE
+    with atomic_path(path) as partial:
+        page.save(partial, "PNG")
+
+
+def _picture(sample: Sample, key: str, space: LabelSpace | None) -> Image.Image:
+    """One cell of the page."""
+    tensor: Tensor = sample[key].as_subclass(Tensor)  # type: ignore[literal-required]
+    if key == "image":
+        pixels = (tensor.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    elif key == "label":
+        values = tensor.clamp(0, 255).numpy()
+        pixels = space.colorize(values) if space is not None else np.repeat(values[..., None] * 37 % 256, 3, -1)
+    else:
+        pixels = _grey(tensor[0].numpy())
+    height = max(1, round(_CELL * pixels.shape[0] / pixels.shape[1]))
+    how = Image.Resampling.BILINEAR if key == "image" else Image.Resampling.NEAREST
+    return Image.fromarray(pixels.astype(np.uint8)).resize((_CELL, height), how)
+
+
+def _grey(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
+    known = ~np.isnan(metres)
+    position = np.log(np.clip(np.where(known, metres, 1), 1, 100)) / np.log(100)
+    painted: NDArray[np.uint8] = np.repeat((255 * (1 - position)).astype(np.uint8)[..., None], 3, -1)
+    painted[~known] = _UNKNOWN
+    return painted
+
+
+def _legend(space: LabelSpace, width: int) -> list[list[tuple[int, str, tuple[int, int, int]]]]:
+    """Left edge, name and colour of every class, in lines."""
+    font = ImageFont.load_default(13)
+    lines: list[list[tuple[int, str, tuple[int, int, int]]]] = [[]]
+    left = _GAP
+    for name, colour in (*zip(space.classes, space.palette, strict=True), ("ignored", (0, 0, 0))):
+        room = 36 + round(font.getlength(name))
+        if lines[-1] and left + room > width:
+            lines.append([])
+            left = _GAP
+        lines[-1].append((left, name, colour))
+        left += room
+    return lines

@@ -1,0 +1,124 @@
+"""Cityscapes: photographs of 50 cities from a car, 2048 x 1024 pixels, with fine labels and stereo disparity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
+from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.depth import DepthEncoding
+from depthaware_uda.files import read_json
+from depthaware_uda.labels import LabelSpace, choose_label_map
+from depthaware_uda.types import Sample
+
+__all__ = ["Cityscapes"]
+
+_EXPECTED = """
+    leftImg8bit/  SPLIT/CITY/*_leftImg8bit.png
+    gtFine/       SPLIT/CITY/*_gtFine_labelIds.png (training and testing do without)
+    disparity/    SPLIT/CITY/*_disparity.png       (with depth=True)
+    camera/       SPLIT/CITY/*_camera.json         (with depth=True)
+    each also within the folder of its archive, such as leftImg8bit_trainvaltest/leftImg8bit/"""
+
+
+class Cityscapes(FileDataset):
+    """Cityscapes, its archives unpacked side by side or each into a ``*_trainvaltest`` folder of its own.
+
+    The files ``*_gtFine_labelIds.png`` are read; no preparation of labels is needed. Without ``gtFine`` the training
+    split has no labels, as a target domain; the test split has none in any case. Samples are called by their path
+    below the root, such as ``"leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"``.
+
+    Depth is baseline x focal length / disparity with the numbers of the camera that took the image, and NaN where
+    there is no disparity (0 in the file) or the disparity is zero (1 in the file).
+
+    Args:
+        root: Folder that holds ``leftImg8bit``, ``gtFine`` and so on, or their ``*_trainvaltest`` folders.
+        split: ``"train"``, ``"val"`` or ``"test"``.
+        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
+            any other.
+        depth: Whether to read disparities and cameras, and give depth.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
+        unknown: ``"error"`` raises on an id that is not of Cityscapes, ``"ignore"`` makes it 255.
+        size: (height, width) to resize to while reading; the files' own size if None.
+        full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
+        transform: Called with every sample that was read.
+
+    Raises:
+        FileNotFoundError: A folder, or a file that belongs to an image, is missing.
+        ValueError: An argument is not one of its choices, or there are no images.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "val", "test"] = "train",
+        *,
+        labels: str | LabelSpace = "cityscapes16",
+        depth: bool = False,
+        label_map: Mapping[int, int] | str | Path | None = None,
+        unknown: Literal["error", "ignore"] = "error",
+        size: tuple[int, int] | None = None,
+        full_size_labels: bool = False,
+        transform: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        check_choice("split", split, ("train", "val", "test"))
+        self.root, self.split = Path(root), split
+        super().__init__(
+            _find(self.root, split, depth),
+            labels=choose_label_map(labels, label_map, dataset="cityscapes"),
+            unknown=unknown,
+            geometry=Geometry(size, full_size_labels=full_size_labels),
+            transform=transform,
+        )
+
+    def depth_encoding_of(self, files: SampleFiles) -> DepthEncoding:
+        """Cityscapes' disparity, with the camera of one image."""
+        assert files.camera is not None  # every disparity has one
+        record = read_json(files.camera)
+        try:
+            return DepthEncoding.cityscapes(record["extrinsic"]["baseline"], record["intrinsic"]["fx"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{files.camera}: expected a camera with extrinsic baseline (metres) and intrinsic fx (pixels), "
+                f"got {error!r}"
+            ) from None
+
+
+def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
+    folder = _folder(root, split, "leftImg8bit")
+    images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
+    if not images:
+        raise no_images(folder, ("_leftImg8bit.png",))
+
+    def matched(wanted: bool, kind: str, ending: str, suffix: str) -> Sequence[Path | None]:
+        if not wanted:
+            return [None] * len(images)
+        return partners(kind, _folder(root, split, kind), list(images), (suffix,), ending=ending)
+
+    labelled = split == "val" or (split == "train" and _archive(root, "gtFine") is not None)
+    rows = zip(
+        images.values(),
+        matched(labelled, "gtFine", "_gtFine_labelIds", ".png"),
+        matched(depth, "disparity", "_disparity", ".png"),
+        matched(depth, "camera", "_camera", ".json"),
+        strict=True,
+    )
+    prefix = folder.relative_to(root).as_posix()
+    return [SampleFiles(f"{prefix}/{image}", folder / image, *found) for image, *found in rows]
+
+
+def _archive(root: Path, kind: str) -> Path | None:
+    """Folder of one archive of Cityscapes, or None."""
+    candidates = (root / kind, root / f"{kind}_trainvaltest" / kind)
+    return next((folder for folder in candidates if folder.is_dir()), None)
+
+
+def _folder(root: Path, split: str, kind: str) -> Path:
+    archive = _archive(root, kind)
+    folder = (archive or root / kind) / split
+    if not folder.is_dir():
+        raise missing_folder(folder, archive or root, f"  {root}/{_EXPECTED}")
+    return folder

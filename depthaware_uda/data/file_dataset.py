@@ -1,0 +1,127 @@
+"""What all data sets on disk share: a list of files, and the way from a file to a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision import tv_tensors
+
+from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.images import read_depth_values, read_ids, read_image
+from depthaware_uda.data.listing import check_choice
+from depthaware_uda.data.masks import DepthMask, LabelMask
+from depthaware_uda.depth import DepthEncoding, get_depth_encoding
+from depthaware_uda.labels import IGNORE_INDEX, LabelMap, remap
+from depthaware_uda.types import Sample
+
+__all__ = ["FileDataset", "SampleFiles"]
+
+_SIZE_OF_THE_FILES = Geometry()
+
+
+class SampleFiles(NamedTuple):
+    """The files of one sample."""
+
+    name: str
+    """The sample's name: the path of its image below the data root."""
+    image: Path
+    label: Path | None = None
+    depth: Path | None = None
+    camera: Path | None = None
+    """What tells how a disparity becomes depth, where that differs from image to image."""
+
+
+class FileDataset:
+    """Samples that are read from files when they are asked for. A data set finds the files; this reads them.
+
+    For a data set of your own, list the files and hand them on; override `read_label_ids` or `depth_encoding_of`
+    where the files are unusual.
+
+    Args:
+        files: The files of every sample.
+        labels: The classes, and what the ids in the label files mean.
+        unknown: ``"error"`` raises on an id that is not in the map, ``"ignore"`` makes it 255.
+        depth_encoding: What the numbers in the depth files mean.
+        geometry: Size of the samples.
+        transform: Called with every sample that was read.
+
+    Raises:
+        ValueError: An argument is not one of its choices.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[SampleFiles],
+        *,
+        labels: LabelMap,
+        unknown: str = "error",
+        depth_encoding: str | DepthEncoding = "centimetres",
+        geometry: Geometry = _SIZE_OF_THE_FILES,
+        transform: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        check_choice("unknown", unknown, ("error", "ignore"))
+        self.files = list(files)
+        self.names = [sample.name for sample in self.files]
+        self.label_map, self.label_space = labels
+        self.unknown = unknown
+        self.depth_encoding = get_depth_encoding(depth_encoding)
+        self.geometry = geometry
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Reads a sample.
+
+        Raises:
+            FileNotFoundError: A file has gone.
+            ValueError: A file cannot be read, differs in size from the image, or has a foreign id; it is named.
+        """
+        files = self.files[index]
+        pixels = read_image(files.image)
+        sample = Sample(name=files.name, image=tv_tensors.Image(self.geometry.image(pixels)))
+        if files.label is not None:
+            ids = self.read_label_ids(files.label)
+            _check_shape(ids, files.label, pixels, files.image)
+            label = remap(self.geometry.pixels(ids), self.label_map, name=str(files.label), unknown=self.unknown)
+            sample["label"] = LabelMask(torch.from_numpy(self.geometry.filled(label, IGNORE_INDEX)))
+        if files.depth is not None:
+            values = read_depth_values(files.depth)
+            _check_shape(values, files.depth, pixels, files.image)
+            metres = self._metres(files, self.geometry.pixels(values))
+            sample["depth"] = DepthMask(torch.from_numpy(self.geometry.filled(metres, np.nan))[None])
+        return sample if self.transform is None else self.transform(sample)
+
+    def read_label_ids(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The ids in a label file as they stand there, (H, W)."""
+        return read_ids(path)
+
+    def depth_encoding_of(self, files: SampleFiles) -> DepthEncoding:
+        """What the numbers in one depth file mean."""
+        return self.depth_encoding
+
+    def read_metres(self, index: int) -> NDArray[np.float32]:
+        """The depth of a sample in metres at the size of its file, (H, W); ValueError if it has none."""
+        files = self.files[index]
+        if files.depth is None:
+            raise ValueError(f"{files.name!r} has no depth")
+        return self._metres(files, read_depth_values(files.depth))
+
+    def _metres(self, files: SampleFiles, values: NDArray[Any]) -> NDArray[np.float32]:
+        encoding = self.depth_encoding_of(files)
+        try:
+            return encoding.decode(values)
+        except ValueError as error:
+            raise ValueError(f"{files.depth}: {error}") from None
+
+
+def _check_shape(values: NDArray[Any], path: Path, pixels: NDArray[Any], image: Path) -> None:
+    (height, width), found = pixels.shape[:2], values.shape
+    if found != (height, width):
+        raise ValueError(f"{path}: expected {height} x {width} pixels as in {image}, got {found[0]} x {found[1]}")

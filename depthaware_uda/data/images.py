@@ -1,0 +1,178 @@
+"""Decoding image, label and depth files into NumPy arrays of their own integer or float type.
+
+Whatever is wrong with a file is a ValueError that names it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+__all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image"]
+
+# What Pillow raises on files that are cut short or are something else altogether.
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+
+_RGB_OF_16_BITS = "RGB;16B"
+
+
+class _Rejected(Exception):  # noqa: N818 - never leaves this module
+    """A file that was read, and is not what was asked for."""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An opened image; whatever Pillow finds wrong, now or while decoding, is a ValueError that names the file."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except _Rejected as error:
+        raise ValueError(f"{path}: {error}") from None
+    except _BROKEN as error:
+        raise ValueError(f"{path}: cannot be read as an image; is it cut short? ({error})") from None
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read a photograph as RGB, turned upright by its EXIF orientation.
+
+    Returns:
+        Array of shape (H, W, 3), 0..255.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short, is not an image, or has more than 8 bits a channel.
+    """
+    with _opened(Path(path)) as image:
+        if image.mode.startswith(("I", "F")):
+            raise _Rejected(f"expected an image of 8 bits a channel, got mode {image.mode}; convert it first")
+        ImageOps.exif_transpose(image, in_place=True)
+        return np.array(image.convert("RGB"))
+
+
+def read_ids(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Read a label image: the ids (or palette indices) of one channel of up to 16 bits.
+
+    Returns:
+        Array of shape (H, W), uint8 or uint16, the ids as they stand in the file.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short, is not an image, or is a colour image.
+    """
+    with _opened(Path(path)) as image:
+        if image.mode == "1":
+            return np.array(image).astype(np.uint8)
+        if image.mode in ("L", "P"):
+            stretch = _grey_stretch(image)
+            return np.array(image) // stretch
+        if image.mode.startswith("I"):
+            return _as_uint16(np.array(image))
+        raise _Rejected(
+            f"expected a label image with one channel of class ids, got mode {image.mode}; turn colours into ids first"
+        )
+
+
+def read_first_channel(path: str | Path) -> NDArray[np.uint16]:
+    """Read the first channel of an RGB PNG of 16 bits a channel, in which SYNTHIA stores class ids, with all bits.
+
+    Returns:
+        Array of shape (H, W).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short, is not an image, or is not RGB of 16 bits.
+    """
+    with _opened(Path(path)) as image:
+        if _raw_mode(image) != _RGB_OF_16_BITS:
+            raise _Rejected(
+                f"expected an RGB PNG of 16 bits a channel with class ids in the first, got mode {image.mode} "
+                f"({_raw_mode(image) or image.format}); a file that a picture program saved again has lost its ids: "
+                "take the original"
+            )
+    return _rgb_of_16_bits(Path(path))[..., 0]
+
+
+def read_depth_values(path: str | Path) -> NDArray[Any]:
+    """Read the numbers of a depth file.
+
+    PNG and TIFF may have one channel or three equal ones, NPY the shape (H, W) or (1, H, W).
+
+    Returns:
+        Array of shape (H, W), of the file's own type (uint8, uint16, int32, or floats).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short, is not an image or array, or does not hold one number a pixel.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return _read_array(path)
+    with _opened(path) as image:
+        if _raw_mode(image) == _RGB_OF_16_BITS:
+            values: NDArray[Any] = _rgb_of_16_bits(path)
+        elif image.mode in ("L", "RGB", "F") or image.mode.startswith("I"):
+            values = np.array(image)
+        else:
+            raise _Rejected(f"expected a depth image with one channel, or three equal ones, got mode {image.mode}")
+        if values.ndim == 3:
+            if (values != values[..., :1]).any():
+                raise _Rejected("expected a depth image with one channel, or three equal ones, got a colour image")
+            values = np.ascontiguousarray(values[..., 0])
+        return _as_uint16(values) if image.mode.startswith("I") else values
+
+
+def _read_array(path: Path) -> NDArray[Any]:
+    try:
+        values: NDArray[Any] = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as a NumPy array of numbers; is it cut short? ({error})") from None
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2 or values.dtype.kind not in "uif":
+        raise ValueError(f"{path}: expected an array of numbers (H, W), got {values.dtype} of shape {values.shape}")
+    return values
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """How the pixels of an opened, not yet decoded image are packed in the file, as Pillow calls it."""
+    tiles = getattr(image, "tile", [])
+    return str(tiles[0][3]) if tiles else ""
+
+
+def _rgb_of_16_bits(path: Path) -> NDArray[np.uint16]:
+    """All bits of an RGB PNG of 16 bits: Pillow keeps one byte of each two, so the file is decoded for either.
+
+    PNG puts the high byte first. Read as if the low byte came first, the byte that Pillow keeps is the low one.
+    (The decoder of torchvision keeps 16 bits, but a damaged file ends the process.)
+    """
+    high, low = (_decode_as(path, raw) for raw in (_RGB_OF_16_BITS, "RGB;16L"))
+    return high * np.uint16(256) + low
+
+
+def _decode_as(path: Path, raw_mode: str) -> NDArray[np.uint8]:
+    with _opened(path) as image:
+        image.tile = [(*tile[:3], raw_mode) for tile in image.tile]  # type: ignore[attr-defined]
+        return np.array(image)
+
+
+def _grey_stretch(image: Image.Image) -> int:
+    """Find by how much Pillow will multiply the greys of a PNG of 2 or 4 bits, to span 0..255; only before loading."""
+    return {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1)
+
+
+def _as_uint16(values: NDArray[Any]) -> NDArray[np.uint16]:
+    if values.size and not 0 <= values.min() <= values.max() <= 65535:
+        raise _Rejected(f"expected values in 0..65535, got {values.min()}..{values.max()}")
+    return values.astype(np.uint16)

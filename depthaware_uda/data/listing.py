@@ -1,0 +1,102 @@
+"""Listing the files of a data set on disk and matching them, with errors that show what was expected."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = [
+    "DEPTH_SUFFIXES",
+    "IMAGE_SUFFIXES",
+    "by_stem",
+    "check_choice",
+    "list_files",
+    "missing_folder",
+    "no_images",
+    "partners",
+]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+"""What counts as a photograph, in any case of letters."""
+
+DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
+"""What counts as a depth file, in any case of letters."""
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden.
+
+    Links to folders are followed: data sets are often linked together from several disks.
+    """
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        prefix = Path(parent).relative_to(folder)
+        found += [
+            (prefix / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: str = "") -> dict[str, str]:
+    """Files below a folder by their relative path without suffix, sorted.
+
+    Args:
+        argument: What errors call the folder.
+        folder: Where to look, at any depth.
+        suffixes: Suffixes to look for, in any case of letters.
+        ending: Only files whose name without suffix ends so; it is taken off the stem.
+
+    Raises:
+        ValueError: Two files share a stem.
+    """
+    found: dict[str, str] = {}
+    for name in list_files(folder, suffixes):
+        stem = name.rpartition(".")[0]
+        if not stem.endswith(ending):
+            continue
+        if (other := found.setdefault(stem.removesuffix(ending), name)) != name:
+            raise ValueError(f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one")
+    return found
+
+
+def partners(
+    argument: str, folder: Path, stems: Sequence[str], suffixes: tuple[str, ...], *, ending: str = ""
+) -> list[Path]:
+    """Find the file of every stem below a folder, as `by_stem` matches them.
+
+    Raises:
+        FileNotFoundError: A stem has no file; the first few are named.
+        ValueError: Two files share a stem.
+    """
+    found = by_stem(argument, folder, suffixes, ending=ending)
+    missing = [f"{stem}{ending}{suffixes[0]}" for stem in stems if stem not in found]
+    if missing:
+        raise FileNotFoundError(
+            f"{argument}: {len(missing)} of {len(stems)} images have no partner in {folder}; "
+            f"the first missing: {missing[:5]}"
+        )
+    return [folder / found[stem] for stem in stems]
+
+
+def missing_folder(folder: Path, root: Path, expected: str) -> FileNotFoundError:
+    """Make the error for a missing folder: what was expected below `root`, and what is there."""
+    if root.is_dir():
+        entries = sorted(f"{path.name}/" if path.is_dir() else path.name for path in root.iterdir())
+        found = ", ".join(entries[:10]) + (f" and {len(entries) - 10} more" if len(entries) > 10 else "")
+        found = f"{root} holds: {found or 'nothing'}"
+    else:
+        found = f"{root} does not exist"
+    return FileNotFoundError(f"{folder}: no such folder\nexpected:\n{expected.rstrip()}\nfound:\n  {found}")
+
+
+def no_images(folder: Path, suffixes: tuple[str, ...]) -> ValueError:
+    """Make the error for a folder without images."""
+    return ValueError(f"{folder}: expected images ({', '.join(suffixes)}), found none")
+
+
+def check_choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
+    """Raise ValueError unless a value is one of its choices."""
+    if value not in choices:
+        raise ValueError(f"{argument} must be one of {choices}, got {value!r}")

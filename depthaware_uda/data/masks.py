@@ -1,0 +1,66 @@
+"""The tensors of a sample as torchvision moves them: an image, a mask of classes and a mask of metres.
+
+A transform of torchvision that leaves the picture (a rotation, a crop over the border, padding) fills masks with 0,
+which would read as class 0 or as a depth of nothing. `LabelMask` and `DepthMask` are masks that are filled with 255
+and NaN instead, whatever the transform's own `fill` says, so that every ``torchvision.transforms.v2`` pipeline is
+right for whole samples. Masks take the nearest pixel: classes and metres are never mixed, and neither is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torchvision import tv_tensors
+from torchvision.transforms.v2 import functional
+
+from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.types import Sample
+
+__all__ = ["DepthMask", "LabelMask", "as_tv_tensors"]
+
+MaskT = TypeVar("MaskT", "LabelMask", "DepthMask")
+
+# All of torchvision's operations that can show what lies beyond the border of a mask.
+_SHOW_OUTSIDE = ("affine", "center_crop", "crop", "elastic", "pad", "perspective", "rotate")
+
+
+class LabelMask(tv_tensors.Mask):
+    """Class indices, int64 (H, W); what lies beyond the border is 255."""
+
+
+class DepthMask(tv_tensors.Mask):
+    """Metres, float32 (1, H, W); what lies beyond the border is NaN."""
+
+
+def _filled(name: str, fill: float) -> Callable[..., Any]:
+    """The operation of torchvision with what lies outside marked: a mask of ones tells where that is."""
+    operation = getattr(functional, name)
+
+    def kernel(inpt: MaskT, *args: Any, **kwargs: Any) -> MaskT:
+        values = inpt.as_subclass(Tensor)
+        inside = operation(tv_tensors.Mask(torch.ones_like(values, dtype=torch.uint8)), *args, **kwargs)
+        moved = operation(tv_tensors.Mask(values), *args, **kwargs).as_subclass(Tensor)
+        return tv_tensors.wrap(moved.masked_fill(inside.as_subclass(Tensor) != 1, fill), like=inpt)  # type: ignore[no-any-return]
+
+    return kernel
+
+
+for _name in _SHOW_OUTSIDE:
+    for _mask, _fill in ((LabelMask, float(IGNORE_INDEX)), (DepthMask, math.nan)):
+        functional.register_kernel(_name, _mask)(_filled(_name, _fill))
+
+
+def as_tv_tensors(sample: Sample) -> Sample:
+    """The same sample with its tensors as `Image`, `LabelMask` and `DepthMask`, sharing their memory."""
+    typed = Sample(**sample)
+    if "image" in sample:
+        typed["image"] = tv_tensors.Image(sample["image"].as_subclass(Tensor))
+    if "label" in sample:
+        typed["label"] = LabelMask(sample["label"].as_subclass(Tensor))
+    if "depth" in sample:
+        typed["depth"] = DepthMask(sample["depth"].as_subclass(Tensor))
+    return typed

@@ -1,0 +1,134 @@
+"""SYNTHIA-RAND-CITYSCAPES: 9,400 renders of 1280 x 760 pixels with labels and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
+from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.images import read_first_channel, read_ids
+from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.labels import LabelSpace, choose_label_map
+from depthaware_uda.types import Sample
+
+__all__ = ["Synthia", "other_package"]
+
+_DOWNLOADED, _PARSED = "GT/LABELS", "parsed_LABELS"
+_EXPECTED = """
+    RGB/          *.png
+    GT/LABELS/    *.png, 16-bit RGB with class ids in the first channel (or parsed_LABELS/, one channel of ids)
+    Depth/Depth/  *.png, 16 bits, centimetres (or directly in Depth/);
+                  may be absent with depth=False"""
+# The archive unpacks into a folder of this name.
+_ARCHIVE = "RAND_CITYSCAPES"
+# By what other packages of SYNTHIA are recognised: a folder below the root, and the package's name.
+_OTHER_PACKAGES = {
+    "GTTXT": "SYNTHIA-RAND of 2016 (13,407 images of 960 x 720 pixels, 11 classes)",
+    "RGB/Stereo_Left": "a video sequence of SYNTHIA-SEQS",
+    "RGBLeft": "SYNTHIA-SF",
+    "SEQ1/RGBLeft": "SYNTHIA-SF",
+}
+_VALIDATION_EVERY = 20
+_PNG = (".png",)
+
+
+class Synthia(FileDataset):
+    """SYNTHIA-RAND-CITYSCAPES as it is downloaded, or with the single-channel labels of the published protocols.
+
+    ``GT/LABELS`` is read as it comes: RGB images of 16 bits, the class id in the first channel, the instance id in the
+    second; no other label package is needed. Without that folder, ``parsed_LABELS`` is read, one channel of the same
+    ids. Depth is in centimetres; the sky is at the far end of 16 bits, 655.35 metres. Samples are called by their path
+    below the root, such as ``"RGB/0000000.png"``.
+
+    Args:
+        root: Folder that holds ``RGB``, ``GT`` (or ``parsed_LABELS``) and ``Depth``, or the folder
+            ``RAND_CITYSCAPES`` of the archive with all of them.
+        split: ``"all"``, as the published protocols train. SYNTHIA has no split of its own: ``"val"`` is every
+            twentieth image, ``"train"`` the others.
+        labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
+            any other.
+        depth: Whether to read depth.
+        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
+        unknown: ``"error"`` raises on an id that is not SYNTHIA's, ``"ignore"`` makes it 255.
+        size: (height, width) to resize to while reading; the files' own size if None.
+        full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
+        transform: Called with every sample that was read.
+
+    Attributes:
+        layout: ``"downloaded"`` where the labels come from ``GT/LABELS``, ``"parsed"`` from ``parsed_LABELS``.
+
+    Raises:
+        FileNotFoundError: A folder, or the label or depth of an image, is missing.
+        ValueError: An argument is not one of its choices, there are no images, or the folder holds another package of
+            SYNTHIA, which is named.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["all", "train", "val"] = "all",
+        *,
+        labels: str | LabelSpace = "cityscapes16",
+        depth: bool = True,
+        label_map: Mapping[int, int] | str | Path | None = None,
+        unknown: Literal["error", "ignore"] = "error",
+        size: tuple[int, int] | None = None,
+        full_size_labels: bool = False,
+        transform: Callable[[Sample], Sample] | None = None,
+    ) -> None:
+        check_choice("split", split, ("all", "train", "val"))
+        self.root, self.split = Path(root), split
+        base = self.root / _ARCHIVE if (self.root / _ARCHIVE / "RGB").is_dir() else self.root
+        self.layout: Literal["downloaded", "parsed"] = "downloaded" if (base / _DOWNLOADED).is_dir() else "parsed"
+        super().__init__(
+            _of_split(_find(self.root, base, self.layout, depth), split),
+            labels=choose_label_map(labels, label_map, dataset="synthia"),
+            unknown=unknown,
+            depth_encoding="centimetres",
+            geometry=Geometry(size, full_size_labels=full_size_labels),
+            transform=transform,
+        )
+
+    def read_label_ids(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """The ids in a label file as they stand there, (H, W)."""
+        return read_first_channel(path) if self.layout == "downloaded" else read_ids(path)
+
+
+def other_package(root: str | Path) -> str | None:
+    """Name of the package of SYNTHIA in a folder, if it is recognised as another one than SYNTHIA-RAND-CITYSCAPES."""
+    return next((package for folder, package in _OTHER_PACKAGES.items() if (Path(root) / folder).is_dir()), None)
+
+
+def _find(root: Path, base: Path, layout: str, depth: bool) -> list[SampleFiles]:
+    if package := other_package(base):
+        raise ValueError(f"{base}: this is {package}, but SYNTHIA-RAND-CITYSCAPES is needed; download that package")
+    folder = _existing(base, "RGB")
+    images = by_stem("RGB", folder, _PNG)
+    if not images:
+        raise no_images(folder, _PNG)
+    stems = list(images)
+    label_files = partners("labels", _existing(base, _DOWNLOADED if layout == "downloaded" else _PARSED), stems, _PNG)
+    depth_files: list[Path] | list[None] = [None] * len(stems)
+    if depth:
+        nested = (base / "Depth" / "Depth").is_dir()
+        depth_files = partners("depth", _existing(base, "Depth/Depth" if nested else "Depth"), stems, _PNG)
+    prefix = folder.relative_to(root).as_posix()
+    rows = zip(images.values(), label_files, depth_files, strict=True)
+    return [SampleFiles(f"{prefix}/{image}", folder / image, label, depth) for image, label, depth in rows]
+
+
+def _existing(base: Path, name: str) -> Path:
+    if not (base / name).is_dir():
+        raise missing_folder(base / name, base, f"  {base}/{_EXPECTED}")
+    return base / name
+
+
+def _of_split(files: list[SampleFiles], split: str) -> list[SampleFiles]:
+    if split == "all":
+        return files
+    return [one for i, one in enumerate(files) if (i % _VALIDATION_EVERY == 0) == (split == "val")]

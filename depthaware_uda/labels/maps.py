@@ -1,0 +1,192 @@
+"""Label maps: from the ids in label files to class indices, by one table look-up; and files to share them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthaware_uda.files import read_json, write_json
+from depthaware_uda.labels.registry import get_label_space, id_map
+from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
+from depthaware_uda.labels.tables import SPACES
+
+__all__ = ["LabelMap", "check_label_map", "choose_label_map", "load_label_map", "remap", "save_label_map"]
+
+_IGNORE = "ignore"
+
+
+class LabelMap(NamedTuple):
+    """What the ids in label files mean: the content of a label map file."""
+
+    ids: dict[int, int]
+    """Id in the files (0..65535) to class index; 255 is ignored."""
+    label_space: LabelSpace
+    """The classes."""
+
+
+def check_label_map(label_map: Mapping[int, int], space: LabelSpace) -> dict[int, int]:
+    """Give back a map from ids 0..65535 to class indices of a space or 255; ValueError if it is anything else."""
+    classes = {*range(len(space)), IGNORE_INDEX}
+    wrong = {key: value for key, value in label_map.items() if not _is_id(key) or value not in classes}
+    if wrong:
+        raise ValueError(
+            f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or "
+            f"{IGNORE_INDEX}, got {wrong}"
+        )
+    return dict(label_map)
+
+
+def _is_id(key: object) -> bool:
+    return isinstance(key, (int, np.integer)) and 0 <= int(key) <= 65535
+
+
+def remap(
+    label: NDArray[np.integer], table: Mapping[int, int], *, name: str = "label", unknown: str = "error"
+) -> NDArray[np.int64]:
+    """Class indices of a map of raw ids, by one table look-up.
+
+    Args:
+        label: Raw ids, 0..65535, any shape.
+        table: Raw id to class index.
+        name: What the error calls the label, usually its file.
+        unknown: ``"error"`` raises on an id that the table lacks, ``"ignore"`` makes it 255.
+
+    Raises:
+        ValueError: An id is not in the table, with the id and the file named.
+    """
+    if unknown not in ("error", "ignore"):
+        raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
+    # Narrow numbers until the end: a photograph's label has millions of them.
+    lookup = np.full(1 << 16, -1, np.int16)
+    lookup[list(table)] = list(table.values())
+    classes: NDArray[np.int16] = np.take(lookup, label)
+    if classes.size and classes.min() < 0:
+        missing = classes < 0
+        if unknown == "error":
+            ids = np.unique(np.asarray(label)[missing]).tolist()
+            raise ValueError(
+                f"{name}: label ids {ids} are not in the id map; add them to it (255 to ignore), "
+                "or pass unknown='ignore'"
+            )
+        classes[missing] = IGNORE_INDEX
+    return classes.astype(np.int64)
+
+
+def save_label_map(path: str | Path, label_map: Mapping[int, int], label_space: str | LabelSpace) -> None:
+    """Write a label map as JSON, with class names instead of indices, so that people can read and share it.
+
+    A label space of your own is written along, one of the library by its name.
+
+    Args:
+        path: File to write, ``.json``.
+        label_map: Id in the label files to class index, 255 to ignore.
+        label_space: The classes.
+
+    Raises:
+        ValueError: The map is not one to this space, or the file is not to end in ``.json``.
+    """
+    if Path(path).suffix.lower() != ".json":
+        raise ValueError(f"{path}: label maps are written as JSON; choose a name that ends in .json")
+    space = get_label_space(label_space)
+    ids = {
+        str(key): _IGNORE if value == IGNORE_INDEX else space.classes[value]
+        for key, value in sorted(check_label_map(label_map, space).items())
+    }
+    known = SPACES.get(space.name) == space
+    write_json(path, {"label_space": space.name if known else space.to_dict(), "ids": ids})
+
+
+def load_label_map(path: str | Path) -> LabelMap:
+    """Read a label map from JSON, or from TOML on Python 3.11 and newer.
+
+    The file names a label space (or holds one, as `LabelSpace.to_dict` gives it) and says for every id the class, by
+    its name, or ``"ignore"``::
+
+        label_space = "common7"
+
+        [ids]
+        0 = "ignore"
+        7 = "flat"
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not JSON or TOML, lacks a part, or names an unknown class; file and entry are named.
+    """
+    record = _read_table(Path(path))
+    if not isinstance(record, dict) or not isinstance(record.get("ids"), dict) or "label_space" not in record:
+        raise ValueError(f"{path}: expected a table with 'label_space' and 'ids', such as {{'7': 'flat'}}")
+    try:
+        space = get_label_space(record["label_space"])
+        ids = {_as_id(key): _as_class(value, space) for key, value in record["ids"].items()}
+        return LabelMap(check_label_map(ids, space), space)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def choose_label_map(
+    label_space: str | LabelSpace | None,
+    label_map: Mapping[int, int] | str | Path | None,
+    *,
+    dataset: str | None = None,
+) -> LabelMap:
+    """Find out what a user means by a label space, a label map (or the file of one), or both.
+
+    Args:
+        label_space: The classes; may be None where the file of a map names them.
+        label_map: Id to class index, or the file of a map; None takes that of the data set, or else the ids as they
+            are.
+        dataset: Data set of which `id_map` knows the ids.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: There is no map, the map does not fit the space, or no space is given.
+    """
+    space = None if label_space is None else get_label_space(label_space)
+    if isinstance(label_map, (str, Path)):
+        loaded = load_label_map(label_map)
+        if space is not None and space != loaded.label_space:
+            raise ValueError(
+                f"{label_map}: maps to label space {loaded.label_space.name!r}, but {space.name!r} was asked for"
+            )
+        return loaded
+    if space is None:
+        raise ValueError("label_space: name the classes, such as label_space='common7' or a LabelSpace of your own")
+    if label_map is not None:
+        return LabelMap(check_label_map(label_map, space), space)
+    if dataset is not None:
+        return LabelMap(id_map(dataset, space), space)
+    return LabelMap({index: index for index in (*range(len(space)), IGNORE_INDEX)}, space)
+
+
+def _read_table(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such label map file")
+    if path.suffix.lower() == ".json":
+        return read_json(path)
+    if path.suffix.lower() != ".toml":
+        raise ValueError(f"{path}: expected a label map in a .json or .toml file")
+    if sys.version_info < (3, 11):
+        raise ValueError(f"{path}: reading TOML needs Python 3.11 or newer; write the label map as JSON")
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file ({error})") from None
+
+
+def _as_id(key: str) -> int:
+    if not key.isascii() or not key.isdigit():
+        raise ValueError(f"ids: expected whole numbers from 0 to 65535, got {key!r}")
+    return int(key)
+
+
+def _as_class(value: object, space: LabelSpace) -> int:
+    if not isinstance(value, str):
+        raise ValueError(f"ids: expected names of classes or {_IGNORE!r}, got {value!r}")
+    return IGNORE_INDEX if value == _IGNORE else space.index(value)

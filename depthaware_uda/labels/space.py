@@ -1,0 +1,81 @@
+"""A label space: class names, palette, rare classes and evaluation subsets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["IGNORE_INDEX", "LabelSpace"]
+
+IGNORE_INDEX = 255
+"""The label of a pixel that no loss and no metric looks at."""
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """A set of classes: their names in index order, colours, rare classes and named evaluation subsets.
+
+    Args:
+        name: What users write to choose the space, for instance ``"cityscapes16"``.
+        classes: Class names in index order.
+        palette: One RGB colour (0..255) a class.
+        rare: Names of the classes that are rare in street scenes (used by rare-class weighting).
+        subsets: Named tuples of class names over which a further mIoU is reported, such as the 13 classes of mIoU*.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    rare: tuple[str, ...] = ()
+    subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        if len(self.palette) != len(self.classes):
+            raise ValueError(
+                f"palette of label space {self.name!r}: expected {len(self.classes)} colours, got {len(self.palette)}"
+            )
+        for group, names in {"rare": self.rare, **self.subsets}.items():
+            if unknown := sorted(set(names) - set(self.classes)):
+                raise ValueError(f"{group} of label space {self.name!r} names unknown classes: {unknown}")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def index(self, class_name: str) -> int:
+        """Index of a class by name; ValueError lists the names there are."""
+        try:
+            return self.classes.index(class_name)
+        except ValueError:
+            raise ValueError(
+                f"label space {self.name!r} has no class {class_name!r}; it has {list(self.classes)}"
+            ) from None
+
+    def indices(self, class_names: tuple[str, ...]) -> tuple[int, ...]:
+        """Indices of several classes, in the order given."""
+        return tuple(self.index(name) for name in class_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The space as JSON-ready values."""
+        return {**asdict(self), "subsets": dict(self.subsets)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> LabelSpace:
+        """The space of which `to_dict` gave the values, also after JSON."""
+        return cls(
+            name=record["name"],
+            classes=tuple(record["classes"]),
+            palette=tuple((red, green, blue) for red, green, blue in record["palette"]),
+            rare=tuple(record["rare"]),
+            subsets={name: tuple(members) for name, members in record["subsets"].items()},
+        )
+
+    def colorize(self, label: NDArray[np.integer]) -> NDArray[np.uint8]:
+        """Colours of a label map: (..., H, W) class indices to (..., H, W, 3) RGB; ignored pixels are black."""
+        table = np.zeros((256, 3), np.uint8)
+        table[: len(self)] = self.palette
+        colours: NDArray[np.uint8] = table[np.asarray(label, np.uint8)]
+        return colours

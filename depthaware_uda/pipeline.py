@@ -1,0 +1,112 @@
+"""The whole method on a protocol: DAF, ISL, ranking and IDA one after the other, each evaluated, each restartable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from depthaware_uda.data import Unlabelled, cached
+from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.protocols import AdaptationProtocol, get_protocol
+from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
+from depthaware_uda.trainers import DAFConfig, DAFTrainer, IDAConfig, IDATrainer, ISLConfig, ISLTrainer, Trainer
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import SampleDataset
+
+__all__ = ["run_protocol"]
+
+KeptWeights = Literal["last", "best"]
+
+
+def run_protocol(
+    model: nn.Module,
+    protocol: str | AdaptationProtocol,
+    output_dir: str | Path,
+    roots: Mapping[str, str | Path] | None = None,
+    *,
+    daf: DAFConfig | None = None,
+    isl: ISLConfig | None = None,
+    ida: IDAConfig | None = None,
+    fraction: float = DEFAULT_FRACTION,
+    keep: KeptWeights = "last",
+    augment: Augmentation | None = None,
+    cache: str | Path | None = None,
+    workers: int = 0,
+    device: str | torch.device | None = None,
+    progress: bool = True,
+) -> dict[str, EvaluationResult]:
+    """Adapt a model as a protocol has it, with the published settings, and evaluate it after every stage.
+
+    Each stage has a folder below `output_dir` and goes on where it was cut off; a stage that is done is not done again.
+    ``daf.json``, ``isl.json`` and ``ida.json`` there are the results, ``ranking.json`` is the ranking of the target.
+
+    Args:
+        model: The network, trained in place.
+        protocol: Name of a protocol (`list_protocols`), or an `AdaptationProtocol`.
+        output_dir: Where everything goes.
+        roots: Folder of each data set that the protocol reads, by name.
+        daf: Settings of the first stage; by default ``DAFConfig.reference()``, what the authors' code does.
+        isl: Settings of self-learning; by default ``ISLConfig.reference()``.
+        ida: Settings of intra-domain adaptation; by default ``IDAConfig.reference()``.
+        fraction: Share of the target images that are easy.
+        keep: Whether a stage hands on its ``"last"`` weights, or those that were ``"best"`` on the validation data. The
+            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`.
+        augment: Called with every training sample.
+        cache: Folder for decoded source and target images (`cached`); without it, every sample is decoded each time.
+        workers: Processes to decode a cache with.
+        device: Where to train; by default CUDA if there is any.
+        progress: Show progress bars.
+
+    Returns:
+        Results by stage: ``"daf"``, ``"isl"``, ``"ida"``.
+
+    Raises:
+        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run.
+    """
+    if keep not in get_args(KeptWeights):
+        raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
+    chosen, out = get_protocol(protocol), Path(output_dir)
+    source, target, val = chosen.source_data(roots), chosen.target_data(roots), chosen.validation_data(roots)
+    target = Unlabelled(target)
+    if cache is not None:
+        source = cached(source, cache, workers=workers, progress=progress)
+        target = cached(target, cache, workers=workers, progress=progress)
+    shared: dict[str, Any] = {"val": val, "augment": augment, "device": device, "progress": progress}
+    results: dict[str, EvaluationResult] = {}
+
+    def finish(name: str, trainer: Trainer[Any]) -> None:
+        trainer.fit()
+        if keep == "best":
+            model.load_state_dict(load_file(out / name / "best" / "model.safetensors"))
+        results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
+
+    finish("daf", DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared))
+    finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
+    ranking = _ranked(model, target, fraction, out / "ranking.json", progress)
+    split = ranking.split()
+    split.save(out / "split")
+    finish("ida", IDATrainer(model, target, split, ida or IDAConfig.reference(), out / "ida", **shared))
+    return results
+
+
+def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtocol, path: Path) -> EvaluationResult:
+    """The result in a file, or else the model's, written there."""
+    if path.is_file():
+        return EvaluationResult.load(path)
+    result = evaluate(model, val, protocol=protocol)
+    result.save(path)
+    return result
+
+
+def _ranked(model: nn.Module, target: SampleDataset, fraction: float, path: Path, progress: bool) -> Ranking:
+    """The ranking in a file, or else the model's, written there."""
+    if path.is_file():
+        return Ranking.load(path)
+    ranking = EntropyRanker(model, fraction=fraction, progress=progress).rank(target)
+    ranking.save(path)
+    return ranking

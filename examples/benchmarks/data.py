@@ -1,0 +1,156 @@
+"""Samples a second of a worker: the plain reader, the cached one, and Pillow decoding and resizing each time.
+
+Generates files of the true sizes (SYNTHIA 1280 x 760 with depth, Cityscapes 2048 x 1024), reads them with one
+process and prints one table; ``--output FILE`` also writes it as JSON. The Pillow reader does what the published code
+does for every sample of every epoch: decode, bicubic resize of the image, nearest of label and depth, an id-by-id map.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from depthaware_uda.data import SegmentationFolder, cached
+from depthaware_uda.files import write_json
+from depthaware_uda.labels import id_map
+
+
+class Case(NamedTuple):
+    """Files of one data set, and the size that the published protocol trains at."""
+
+    name: str
+    file_size: tuple[int, int]
+    size: tuple[int, int]
+    ids: str
+    depth: bool
+
+
+CASES = (
+    Case("SYNTHIA 1280 x 760 as it is", (760, 1280), (760, 1280), "synthia", True),
+    Case("SYNTHIA 1280 x 760 to 640 x 320", (760, 1280), (320, 640), "synthia", True),
+    Case("Cityscapes 2048 x 1024 to 1024 x 512", (1024, 2048), (512, 1024), "cityscapes", False),
+    Case("Cityscapes 2048 x 1024 to 640 x 320", (1024, 2048), (320, 640), "cityscapes", False),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=12, help="generated samples of each data set")
+    parser.add_argument("--seconds", type=float, default=6.0, help="to measure each reader for")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on all sizes, for a quick look")
+    parser.add_argument("--output", type=Path, help="JSON file to write the table to")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)  # a worker of a data loader has one
+
+    rows = []
+    print(f"{'samples a second of one worker':<40}{'Pillow':>9}{'plain':>9}{'cached':>9}   plain/Pillow  cached/Pillow")
+    with tempfile.TemporaryDirectory() as folder:
+        for case in (scaled(case, args.scale) for case in CASES):
+            rows.append(row := measure(case, Path(folder), args.images, args.seconds))
+            ratios = f"{row['plain'] / row['pillow']:>14.2f}{row['cached'] / row['pillow']:>15.1f}"
+            print(
+                f"{row['name']:<40}{row['pillow']:>9.1f}{row['plain']:>9.1f}{row['cached']:>9.1f}{ratios}", flush=True
+            )
+    if args.output is not None:
+        machine = {"machine": platform.machine(), "processors": os.cpu_count(), "torch": torch.__version__}
+        write_json(args.output, {**machine, "rows": rows})
+    return rows
+
+
+def scaled(case: Case, factor: float) -> Case:
+    file_size, size = (tuple(round(length * factor) for length in pair) for pair in (case.file_size, case.size))
+    return case._replace(file_size=file_size, size=size)
+
+
+def measure(case: Case, folder: Path, images: int, seconds: float) -> dict[str, Any]:
+    """Rates of the three readers over the same files."""
+    root = folder / case.ids
+    if not root.exists():
+        generate(case, root, images)
+    table = id_map(case.ids, "cityscapes16")
+    depth = root / "depth" if case.depth else None
+    plain = SegmentationFolder(
+        root / "images", root / "labels", depth, label_space="cityscapes16", label_map=table, size=case.size
+    )
+    fast = cached(plain, folder / "cache", progress=False)
+
+    def pillow(index: int) -> dict[str, torch.Tensor]:
+        return pillow_sample(root, f"{index:06d}.png", table, case)
+
+    readers = {"pillow": pillow, "plain": plain.__getitem__, "cached": fast.__getitem__}
+    rates = {name: rate(reader, images, seconds) for name, reader in readers.items()}
+    return {"name": case.name, "file_size": case.file_size, "size": case.size, "images": images, **rates}
+
+
+def rate(read: Callable[[int], Any], count: int, seconds: float) -> float:
+    """Samples a second, over all files in turn, which the system's cache holds by then."""
+    for index in range(count):
+        read(index)
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        read(done % count)
+        done += 1
+    return done / (time.perf_counter() - began)
+
+
+def pillow_sample(root: Path, name: str, table: Any, case: Case) -> dict[str, torch.Tensor]:
+    """One sample as the published code reads it."""
+    width_height = case.size[::-1]
+    image = Image.open(root / "images" / name).convert("RGB").resize(width_height, Image.Resampling.BICUBIC)
+    ids = np.asarray(Image.open(root / "labels" / name).resize(width_height, Image.Resampling.NEAREST))
+    label = np.full(ids.shape, 255, np.float32)
+    for raw, index in table.items():
+        label[ids == raw] = index
+    pixels = np.asarray(image, np.float32)[:, :, ::-1] - np.array([104.0, 116.7, 122.7], np.float32)
+    sample = {"image": torch.from_numpy(pixels.transpose(2, 0, 1).copy()), "label": torch.from_numpy(label).long()}
+    if case.depth:
+        metres = Image.open(root / "depth" / name).resize(width_height, Image.Resampling.NEAREST)
+        sample["depth"] = torch.from_numpy(65536.0 / (np.asarray(metres, np.float32) + 1))
+    return sample
+
+
+def generate(case: Case, root: Path, count: int) -> None:
+    """Pictures that compress as photographs do: soft shapes with a grain; labels and depth of a few regions."""
+    height, width = case.file_size
+    known = np.array(sorted(id_map(case.ids, "cityscapes16")), np.uint8)
+    for index in range(count):
+        rng = np.random.default_rng(index)
+        image = soft(rng, (height, width), 3) + rng.normal(0, 4, (height, width, 3))
+        regions = soft(rng, (height, width), 1)[..., 0]
+        label = known[np.clip(regions / 256 * len(known), 0, len(known) - 1).astype(int)]
+        save(root / "images" / f"{index:06d}.png", np.clip(image, 0, 255).astype(np.uint8))
+        save(root / "labels" / f"{index:06d}.png", label)
+        if case.depth:
+            save(
+                root / "depth" / f"{index:06d}.png",
+                (soft(rng, (height, width), 1)[..., 0] * 250 + 100).astype(np.uint16),
+            )
+
+
+def soft(rng: np.random.Generator, size: tuple[int, int], channels: int) -> NDArray[np.float32]:
+    """Random shapes (H, W, channels), 0..255."""
+    coarse = rng.integers(0, 256, (size[0] // 40 + 1, size[1] // 40 + 1, channels), np.uint8)
+    planes = [
+        Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC) for plane in coarse.transpose(2, 0, 1)
+    ]
+    return np.stack([np.asarray(plane, np.float32) for plane in planes], axis=-1)
+
+
+def save(path: Path, pixels: NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What the two SYNTHIA scripts share: their arguments, the network, and the miniature data of `--smoke`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from depthaware_uda import (
+    AdaptationProtocol,
+    DAFConfig,
+    EvaluationResult,
+    IDAConfig,
+    ISLConfig,
+    create_model,
+    get_protocol,
+    load_pretrained,
+)
+from depthaware_uda.data import write_miniature
+from depthaware_uda.pipeline import run_protocol
+
+STAGES = {"daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
+
+
+def run(
+    description: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None
+) -> dict[str, EvaluationResult]:
+    """Run a protocol from start to end as the command line says."""
+    args = parse(description, target, protocols, arguments)
+    protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
+    steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
+    settings = {"seed": args.seed, "num_workers": args.workers, "validate_every": args.validate_every, **steps}
+    if args.smoke:
+        protocol, roots = miniature(protocol, args.output / "data")
+        settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
+        args.workers = 0
+    args.output.mkdir(parents=True, exist_ok=True)
+    results = run_protocol(
+        network(args, protocol),
+        protocol,
+        args.output,
+        roots,
+        daf=DAFConfig.reference(**settings),
+        isl=ISLConfig.reference(**settings),
+        ida=IDAConfig.reference(**settings),
+        keep=args.keep,
+        cache=args.cache,
+        workers=args.workers,
+        device=args.device,
+    )
+    for name, result in results.items():
+        print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}")
+    print(results["ida"].table())
+    return results
+
+
+def parse(
+    description: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--synthia", type=Path, help="folder of SYNTHIA-RAND-CITYSCAPES")
+    parser.add_argument(f"--{target}", type=Path, help=f"folder of {target}")
+    parser.add_argument("--protocol", choices=protocols, default=protocols[0])
+    parser.add_argument("--output", type=Path, help="default: runs/PROTOCOL-SEED; run again, it goes on there")
+    parser.add_argument("--weights", type=Path, help="folder of save_pretrained to start from")
+    parser.add_argument("--model", default="deeplabv2_resnet101", help="or timm/NAME, which starts from timm's weights")
+    parser.add_argument("--cache", type=Path, help="folder for decoded images, many times quicker to read")
+    parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
+    parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
+    parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", help="default: CUDA if there is any")
+    parser.add_argument("--smoke", action="store_true", help="all stages on generated miniature data, to see it work")
+    args = parser.parse_args(arguments)
+    if not args.smoke and (args.synthia is None or getattr(args, target) is None):
+        parser.error(f"--synthia and --{target} are needed, the folders of the data sets; or --smoke")
+    args.output = args.output or Path("runs") / f"{'smoke-' if args.smoke else ''}{args.protocol}-{args.seed}"
+    return args
+
+
+def miniature(protocol: AdaptationProtocol, folder: Path) -> tuple[AdaptationProtocol, dict[str, Path]]:
+    """The protocol at a tenth of its size, and miniature data sets in the formats of the real ones."""
+    roots = {name: folder / name for name in protocol.roots}
+    for name, root in roots.items():
+        if not root.exists():
+            write_miniature(root, name, 4, size=(96, 160))
+    return replace(protocol, source_size=(48, 80), target_size=(48, 64)), roots
+
+
+def network(args: argparse.Namespace, protocol: AdaptationProtocol) -> nn.Module:
+    """The network of the command line, at its first weights; for `--smoke` a tiny one."""
+    if args.weights is not None:
+        return load_pretrained(args.weights)
+    space = protocol.classes
+    common: dict[str, Any] = {"label_space": space, "seed": args.seed}
+    if args.smoke:
+        tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
+        return create_model("timm/resnet10t", len(space), backbone_arguments=tiny, dilations=(1, 2), **common)
+    if args.model == "deeplabv2_resnet101":
+        print("starting from random weights: the published results start from ImageNet's, given by --weights")
+        return create_model(args.model, len(space), depth_size=(228, 304), **common)
+    return create_model(args.model, len(space), pretrained_backbone=True, **common)

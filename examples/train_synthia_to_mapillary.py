@@ -1,0 +1,23 @@
+"""SYNTHIA to Mapillary Vistas (EP3) from start to end: DAF, ISL, ranking, IDA and the table beside the published one.
+
+    python examples/train_synthia_to_mapillary.py --synthia FOLDER --mapillary FOLDER --weights FOLDER
+
+The settings are those of the authors' code. Run again, it goes on where it was cut off. ``--smoke`` goes through all
+of it in a minute, on miniature data in the formats of the real ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synthia_protocols import run
+
+from depthaware_uda import EvaluationResult
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
+    return run(__doc__ or "", "mapillary", ("ep3", "ep3-320x640"), arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The scripts of the published protocols, from start to end on miniature data in the formats of the real ones."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from depthaware_uda import EvaluationResult, get_protocol, run_protocol
+from tests.tiny import tiny_model
+
+from .test_examples import EXAMPLES, load
+
+
+@pytest.mark.parametrize(("target", "protocol", "classes"), [("cityscapes", "ep1", 16), ("mapillary", "ep3", 7)])
+def test_the_scripts_run_all_stages_and_go_on_where_they_were(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    target: str,
+    protocol: str,
+    classes: int,
+) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    arguments = ["--smoke", "--output", str(tmp_path), "--device", "cpu", "--cache", str(tmp_path / "cache")]
+    script = load(f"train_synthia_to_{target}")
+    results = script.main(arguments)
+    assert list(results) == ["daf", "isl", "ida"]
+    assert len(results["ida"].iou) == classes
+    assert results["ida"].protocol == protocol
+    assert get_protocol(protocol).title in capsys.readouterr().out
+    runs = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in results}
+    # The settings of the authors' code, but for the number of steps.
+    assert [run["config"]["backbone_lr_multiplier"] for run in runs.values()] == [3, 3, 3]
+    assert runs["daf"]["config"]["depth_power_target"] == 2
+    assert runs["ida"]["config"]["fusion"] == "entropy"
+    assert len((tmp_path / "split" / "easy.txt").read_text().split()) == int(0.66 * 4)
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+    # Cut off in the last stage: that one is done anew, from the weights of the one before.
+    (tmp_path / "ida.json").unlink()
+    again = script.main(arguments)
+    assert again["ida"].confusion == results["ida"].confusion
+    assert EvaluationResult.load(tmp_path / "ida.json").confusion == results["ida"].confusion
+
+
+def test_the_scripts_ask_for_the_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(EXAMPLES)
+    with pytest.raises(SystemExit):
+        load("train_synthia_to_mapillary").main(["--synthia", "somewhere"])
+    assert "--synthia and --mapillary are needed" in capsys.readouterr().err
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="keep must be one of"):
+        run_protocol(tiny_model(), "minicity", tmp_path, keep="first")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="protocol 'ep1' needs roots"):
+        run_protocol(tiny_model(), "ep1", tmp_path)
