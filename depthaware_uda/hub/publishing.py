@@ -66,4 +66,6 @@ def push_to_hub(
             if error.response.status_code in (401, 403):
                 raise PermissionError(f"{message}; pass a token= that may write there, or log in") from error
             raise ConnectionError(f"{message}: {error}") from error
+        except RuntimeError as error:  # of the transfer of the weights
+            raise ConnectionError(f"{repository!r} at {hub.endpoint}: {error} ({error.__cause__})") from error
     return str(commit.commit_url)
