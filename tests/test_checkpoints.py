@@ -200,7 +200,12 @@ def test_a_converted_model_is_saved_as_any_other(tmp_path: Path) -> None:
     torch.save(advent(7), tmp_path / "a.pth")
     model = convert_checkpoint(tmp_path / "a.pth")
     model.save_pretrained(tmp_path / "model")
-    assert first_values(load_pretrained(tmp_path / "model")) == first_values(model)
+    back = load_pretrained(tmp_path / "model")
+    assert first_values(back) == first_values(model)
+    for network in (model, back):
+        frozen = {key for key, parameter in network.named_parameters() if not parameter.requires_grad}
+        assert frozen == {key for key in frozen if ".bn" in key or ".downsample.1." in key}
+        assert len(frozen) == 2 * 104  # scale and shift of every batch norm
 
 
 class Malice:
