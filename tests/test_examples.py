@@ -126,7 +126,8 @@ def test_what_is_too_large_is_not_packaged(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_loading_needs_little_more_memory_than_the_file(tmp_path: Path) -> None:
+def test_loading_needs_little_more_memory_than_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
     result = load("benchmarks/hub").main(["--repeat", "1", "--output", str(tmp_path / "result.json")])
     assert result["load_pretrained"]["peak"] < 1.5 < result["plain"]["peak"]
     assert json.loads((tmp_path / "result.json").read_text()) == result

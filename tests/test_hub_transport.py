@@ -19,6 +19,7 @@ from depthaware_uda.files import sha256, write_json
 from depthaware_uda.hub import get_record, model_card, push_to_hub, registry
 from depthaware_uda.models import DepthSegmenter
 from tests.hub_server import TOKEN, Hub, running_hub
+from tests.test_examples import camvid_tree, load
 from tests.tiny import assert_same_weights, tiny_model, weights
 
 # huggingface_hub hands its HTTP library bytes in a way that this library wants to see changed.
@@ -252,6 +253,35 @@ def test_half_precision_is_pushed_to_a_branch(hub: Hub, tmp_path: Path) -> None:
     )
     with pytest.raises(FileNotFoundError, match=r"has no config.json"):
         load_pretrained("me/new")
+
+
+@uploads
+def test_the_script_publishes_a_registered_name(
+    hub: Hub, saved: Path, register: Registers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(saved / "model.safetensors", published=False, sha256=None, file_size=None)
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    camvid_tree(tmp_path / "camvid", 2)
+    options = [
+        "--camvid",
+        str(tmp_path / "camvid"),
+        "--size",
+        "32",
+        "48",
+        "--protocol",
+        "none",
+        "--record",
+        "daf-synthia",
+    ]
+    load("publish_weights").main(["push", str(saved), "depthaware-uda/daf-synthia", *options])
+    record = json.loads((tmp_path / "records" / "daf-synthia" / "record.json").read_text())
+    assert record["published"]
+    assert record["sha256"] == sha256(saved / "model.safetensors")
+    repository = hub.repositories["depthaware-uda/daf-synthia"]
+    card = repository.commits[repository.refs["main"]]["README.md"].decode()
+    assert f"| mIoU | {100 * record['miou']:.1f} |" in card
+    registry._records.cache_clear()
+    assert_same_weights(weights(load_pretrained("daf-synthia")), weights(tiny_model(seed=1)))
 
 
 def test_pushing_without_leave_is_refused(hub: Hub) -> None:
