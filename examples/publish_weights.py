@@ -45,7 +45,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     package_parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
     package_parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
     push_parser = commands.add_parser("push", help="upload weights to a hub")
-    push_parser.add_argument("repository", help="OWNER/NAME")
     push_parser.add_argument("--private", action="store_true")
     push_parser.add_argument("--record", metavar="NAME", help="registered name whose record is renewed")
     for command in (package_parser, push_parser):
@@ -54,7 +53,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--license", default="apache-2.0", help="of the weights; default: apache-2.0")
         command.add_argument("--camvid", type=Path, metavar="FOLDER", help="measure on CamVid's validation photographs")
         command.add_argument("--size", type=int, nargs=2, default=(120, 160), metavar=("H", "W"), help="of photographs")
-    package_parser.set_defaults(repository=None)
+    push_parser.add_argument("repository", help="OWNER/NAME")
     return parser.parse_args(arguments)
 
 
