@@ -1,7 +1,7 @@
 """Depth guidance and intra-domain adaptation for semantic segmentation: DAF, ISL and IDA."""
 
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.hub import load_pretrained
+from depthaware_uda.hub import convert_checkpoint, list_pretrained, load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
 from depthaware_uda.pipeline import run_protocol
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol, list_protocols
@@ -37,9 +37,11 @@ __all__ = [
     "TargetSplit",
     "TrainResult",
     "__version__",
+    "convert_checkpoint",
     "create_model",
     "evaluate",
     "get_protocol",
+    "list_pretrained",
     "list_protocols",
     "load_pretrained",
     "run_protocol",

@@ -1,5 +1,6 @@
 """The example scripts, run as a user runs them but for their size."""
 
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -7,10 +8,15 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from depthaware_uda import TargetSplit, load_pretrained
+from depthaware_uda import TargetSplit, evaluate, load_pretrained
+from depthaware_uda.data import CamVid
 from depthaware_uda.labels import get_label_space
+from tests.reference_recipe import network_shapes
+from tests.test_goldens import filled
+from tests.tiny import tiny_model
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 SMALL = ["--steps", "0.02", "--images", "0.02", "--size", "48", "64", "--batch-size", "2", "--device", "cpu"]
@@ -84,3 +90,59 @@ def test_the_sheet_of_minicity_is_drawn(tmp_path: Path, monkeypatch: pytest.Monk
     with Image.open(output) as sheet:
         assert sheet.height >= 32
         assert sheet.width >= 6 * 48
+
+
+def test_weights_are_packaged_with_a_record_that_is_true(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    publish = load("publish_weights")
+    publish.CHECK.update(images=1, size=[32, 48])
+    camvid_tree(tmp_path / "camvid", 2)
+    publish.main(
+        [
+            *("package", str(tmp_path / "model"), "--name", "mine", "--weights", str(tmp_path / "weights")),
+            *("--protocol", "not trained at all", "--camvid", str(tmp_path / "camvid"), "--size", "32", "48"),
+        ]
+    )
+    folder = tmp_path / "weights" / "mine"
+    record = json.loads((folder / "record.json").read_text())
+    assert record["file_size"] == (folder / "model.safetensors").stat().st_size
+    assert record["sha256"] == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert record["miou_source"] == "measured on CamVid's 2 validation photographs at 48 x 32"
+    assert record["protocol"] == "not trained at all"
+    stored = load_pretrained(folder)
+    val = CamVid(tmp_path / "camvid", "val", labels="common7", size=(32, 48))
+    assert record["miou"] == pytest.approx(evaluate(stored, val).miou, abs=1e-4)
+    assert 0 <= json.loads((folder / "check.json").read_text())["miou"] < 1
+    assert f"{record['file_size']} bytes" in capsys.readouterr().out
+
+
+def test_what_is_too_large_is_not_packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    publish = load("publish_weights")
+    monkeypatch.setattr(publish, "MAX_BYTES", 1000)
+    with pytest.raises(SystemExit, match="are more than the 1000"):
+        publish.main(["package", str(tmp_path / "model"), "--weights", str(tmp_path / "weights"), "--protocol", ""])
+    assert not (tmp_path / "weights").exists()
+
+
+@pytest.mark.slow
+def test_loading_needs_little_more_memory_than_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLES.parent))
+    result = load("benchmarks/hub").main(["--repeat", "1", "--output", str(tmp_path / "result.json")])
+    assert result["load_pretrained"]["peak"] < 1.5 < result["plain"]["peak"]
+    assert json.loads((tmp_path / "result.json").read_text()) == result
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_converted_and_evaluated_in_one_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    miniature = pytest.importorskip("depthaware_uda.data.miniature", reason="needs the reader of Cityscapes")
+    miniature.write_miniature(tmp_path / "cityscapes", "cityscapes", size=(64, 128))
+    torch.save(filled(network_shapes()), tmp_path / "model_ida.pth")
+    arguments = [str(tmp_path / "model_ida.pth"), "--cityscapes", str(tmp_path / "cityscapes"), "--device", "cpu"]
+    result = load("convert_and_evaluate").main(arguments)
+    assert result.images == 1
+    assert list(result.subsets) == ["13"]
+    assert f"{100 * result.miou:.1f}" in capsys.readouterr().out
+    assert load_pretrained(tmp_path / "model_ida").label_space == get_label_space("cityscapes16")

@@ -69,5 +69,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     }
     sources = [file for file in (ROOT / "depthaware_uda").rglob("*") if file.suffix == ".py" or file.name == "py.typed"]
     assert {file.relative_to(ROOT).as_posix() for file in sources} <= set(names)
+    weights = [file for file in (ROOT / "depthaware_uda" / "weights").rglob("*") if file.is_file()]
+    assert "daf-ida-minicity/model.safetensors" in {f"{file.parent.name}/{file.name}" for file in weights}
+    assert {file.relative_to(ROOT).as_posix() for file in weights} <= set(names)
+    assert wheel.stat().st_size < 13_000_000  # weights of at most 12 MB, and the code
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any("__pycache__" in name for name in names)

@@ -1,0 +1,39 @@
+"""A published checkpoint becomes a folder of safetensors, and its EP1 table is printed: Cityscapes, 16 classes.
+
+    python examples/convert_and_evaluate.py CHECKPOINT --cityscapes ROOT [--output FOLDER]
+
+The checkpoint is one of the authors' (DAF or IDA), of DADA, AdvEnt or IntraDA; nothing in it is run. Afterwards
+``load_pretrained(FOLDER)`` gives the model.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from depthaware_uda import EvaluationResult, convert_checkpoint, evaluate
+
+
+def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--cityscapes", type=Path, required=True, metavar="ROOT", help="holds leftImg8bit and gtFine")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="default: beside the checkpoint, without suffix")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args(arguments)
+
+    model = convert_checkpoint(args.checkpoint)
+    output = args.output or args.checkpoint.with_suffix("")
+    model.save_pretrained(output)
+    print(f"{output}: written, load_pretrained reads it")
+
+    result = evaluate(model.to(args.device), protocol="ep1", roots={"cityscapes": args.cityscapes}, progress=True)
+    print(result.table())
+    return result
+
+
+if __name__ == "__main__":
+    main()
