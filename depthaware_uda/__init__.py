@@ -3,6 +3,7 @@
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.hub import load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
+from depthaware_uda.prediction import Prediction, predict, write_predictions
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
 from depthaware_uda.trainers import (
@@ -29,6 +30,7 @@ __all__ = [
     "IDATrainer",
     "ISLConfig",
     "ISLTrainer",
+    "Prediction",
     "PseudoLabels",
     "Ranking",
     "SegDepthOutput",
@@ -37,5 +39,7 @@ __all__ = [
     "create_model",
     "evaluate",
     "load_pretrained",
+    "predict",
+    "write_predictions",
     "write_pseudo_labels",
 ]

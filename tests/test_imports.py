@@ -17,10 +17,11 @@ ALLOWED = {
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
+    "viz": BASE | ROOMS | STAGES,
+    "prediction": BASE | ROOMS | {"viz"},
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "trainers": BASE | ROOMS | STAGES,
     "hub": BASE | {"models"},
-    "viz": BASE,
 }
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
 SHARED = {"data": {"collate", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
