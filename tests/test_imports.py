@@ -18,6 +18,7 @@ ALLOWED = {
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
     "viz": BASE | ROOMS | STAGES,
+    "report": BASE | ROOMS | STAGES | {"trainers", "viz"},
     "export": BASE | {"models"},
     "prediction": BASE | ROOMS | {"viz"},
     **dict.fromkeys(STAGES, BASE | ROOMS),

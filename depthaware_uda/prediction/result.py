@@ -54,7 +54,7 @@ class Prediction:
     """Metres, (H, W); None if the model has no depth."""
     image: NDArray[np.uint8] = field(repr=False)
     """The image, RGB, (H, W, 3)."""
-    label_space: LabelSpace
+    label_space: LabelSpace = field(repr=False)
     """Names and colours of the classes; numbers and invented colours if the model names none."""
 
     @property

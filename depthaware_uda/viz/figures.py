@@ -96,6 +96,7 @@ def curves(
     ylabel: str,
     title: str | None = None,
     xlabel: str = "step",
+    size: tuple[float, float] = (7.2, 4.0),
 ) -> Figure:
     """Draw named curves, such as losses or mIoU over steps.
 
@@ -105,6 +106,7 @@ def curves(
         ylabel: Name of the values.
         title: Line above the axes.
         xlabel: Name of the steps.
+        size: Width and height in inches.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -116,7 +118,7 @@ def curves(
     if empty := [name for name, points in series.items() if not points]:
         raise ValueError(f"series: curves without points: {empty}")
 
-    figure = new_figure(figsize=(7.2, 4.0), dpi=DPI, facecolor="white", layout="constrained")
+    figure = new_figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(series.items()):
         steps, values = np.asarray(points, np.float64).T

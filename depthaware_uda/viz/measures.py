@@ -44,7 +44,7 @@ def confusion_figure(result: EvaluationResult, path: str | Path | None = None, *
         if value >= 0.5:
             colour = "white" if value > 55 else INK
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_xlabel("predicted", color=INK)
     axes.set_ylabel("label", color=INK)
@@ -94,7 +94,7 @@ def class_bars(
         heights = [100 * row.get(label, math.nan) for label in classes]
         left = np.arange(len(classes)) + (number - (len(values) - 1) / 2) * width
         axes.bar(left, heights, width * 0.92, label=name, color=LINE_COLOURS[number % len(LINE_COLOURS)])
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("IoU, percent", color=INK)
     axes.set_ylim(0, 100)
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
