@@ -18,6 +18,8 @@ ALLOWED = {
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
     "viz": BASE | ROOMS | STAGES,
+    # The command line is over everything.
+    **dict.fromkeys(("__main__", "cli"), BASE | ROOMS | STAGES | {"cli", "hub", "prediction"}),
     "report": BASE | ROOMS | STAGES | {"trainers", "viz"},
     "export": BASE | {"models"},
     "prediction": BASE | ROOMS | {"viz"},
