@@ -82,7 +82,7 @@ def _check(args: argparse.Namespace) -> int:
         report.save(args.output)
     if args.picture:
         report.draw(args.picture)
-    return 0
+    return 0 if report.ok else 1
 
 
 def _list(args: argparse.Namespace) -> int:

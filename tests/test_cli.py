@@ -82,6 +82,8 @@ def test_check(
     seen = []
 
     class Report:
+        ok = True
+
         def table(self) -> str:
             return "all is well"
 
@@ -98,7 +100,9 @@ def test_check(
     command = ["check", str(photos), "--labels", str(tmp_path / "labels"), "--workers", "2"]
     assert main([*command, "--classes", "common7", "-o", "a.json", "--picture", "b.png"]) == 0
     assert capsys.readouterr().out == "all is well\n"
-    assert seen == [(["0.png", "1.png"], 2), "a.json", "b.png"]
+    monkeypatch.setattr(Report, "ok", False)
+    assert main([*command, "--classes", "common7"]) == 1
+    assert seen == [(["0.png", "1.png"], 2), "a.json", "b.png", (["0.png", "1.png"], 2)]
     assert main(command) == 2
     assert "--classes is missing" in capsys.readouterr().err
 

@@ -81,7 +81,7 @@ def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="but not saved so; pass dynamic_size=False"):
         export_program(model, (64, 64), tmp_path / "model.pt2")  # this ResNet rounds its padding up
     assert list(tmp_path.iterdir()) == []
-    model = trained_like(name="convnext_atto", output_stride=None, backbone_arguments={"dims": (8, 8, 16, 16)})
+    model = Small()
     export_program(model, (64, 64), tmp_path / "model.pt2", full_size=True)
     program = torch.export.load(tmp_path / "model.pt2")
     for shape in ((1, 3, 64, 64), (2, 3, 96, 128)):
@@ -89,8 +89,8 @@ def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
         with torch.no_grad():
             expected = resize_output(model.eval()(image), shape[-2:])
             found = program.module()(image)
-        for ours, theirs in zip(found, expected, strict=True):
-            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+        assert len(found) == 1
+        torch.testing.assert_close(found[0], expected.logits, atol=1e-4, rtol=0)
 
 
 def test_a_fixed_size_stays_fixed() -> None:

@@ -26,8 +26,7 @@ def tiny_model(seed: int = 0, **options: Any) -> DepthSegmenter:
         "output_stride": 8,
         "seed": seed,
     }
-    name = options.pop("name", "resnet10t")
-    return create_model(f"timm/{name}", CLASSES, **{**settings, **options})
+    return create_model("timm/resnet10t", CLASSES, **{**settings, **options})
 
 
 class Scenes:
