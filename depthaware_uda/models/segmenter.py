@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from depthaware_uda.files import atomic_path, write_json
 from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
-from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics
+from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.resize import resize
-from depthaware_uda.models.timm_backbone import OutputStride, TimmBackbone
+from depthaware_uda.models.timm_backbone import OutputStride
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]

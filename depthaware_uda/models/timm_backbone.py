@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
-from depthaware_uda.models.backbones import PixelStatistics
+from depthaware_uda.models.pixels import PixelStatistics
 
 __all__ = ["OutputStride", "TimmBackbone"]
 
