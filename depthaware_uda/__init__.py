@@ -1,7 +1,7 @@
 """Depth guidance and intra-domain adaptation for semantic segmentation: DAF, ISL and IDA."""
 
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.hub import load_pretrained
+from depthaware_uda.hub import convert_checkpoint, list_pretrained, load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
 from depthaware_uda.prediction import Prediction, predict, write_predictions
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
@@ -36,8 +36,10 @@ __all__ = [
     "SegDepthOutput",
     "TargetSplit",
     "TrainResult",
+    "convert_checkpoint",
     "create_model",
     "evaluate",
+    "list_pretrained",
     "load_pretrained",
     "predict",
     "write_predictions",

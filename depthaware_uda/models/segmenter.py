@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depthaware_uda.files import atomic_path, write_json
 from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.pretrained import PretrainedModel
 from depthaware_uda.models.resize import resize
 from depthaware_uda.models.timm_backbone import OutputStride
 from depthaware_uda.types import SegDepthOutput
@@ -21,8 +19,6 @@ from depthaware_uda.types import SegDepthOutput
 __all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]
 
 DepthHeadName = Literal["attention", "dada"]
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 class Backbone(Protocol):
@@ -37,7 +33,7 @@ class Backbone(Protocol):
     def __call__(self, image: Tensor, /) -> Any: ...
 
 
-class DepthSegmenter(nn.Module):
+class DepthSegmenter(PretrainedModel):
     """Backbone, depth head, gate and classifier, composed: semantic features are gated by depth features.
 
     Args:
@@ -54,9 +50,6 @@ class DepthSegmenter(nn.Module):
     Raises:
         ValueError: In `forward`, an image that is not (N, 3, H, W) or is smaller than the stride.
     """
-
-    config: dict[str, Any] | None = None
-    """The arguments of `create_model`, for a network that it built."""
 
     def __init__(
         self,
@@ -106,21 +99,6 @@ class DepthSegmenter(nn.Module):
             if parameter.requires_grad:
                 groups["backbone" if id(parameter) in backbone else "heads"].append(parameter)
         return groups
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` and `model.safetensors`; `load_pretrained(folder)` gives the model back.
-
-        Raises:
-            ValueError: The network was composed by hand, so that no name can rebuild it.
-        """
-        if self.config is None:
-            raise ValueError(
-                "save_pretrained needs a model built by create_model; for one composed by hand "
-                "save its state_dict() with safetensors"
-            )
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as partial:
-            save_file({key: value.contiguous() for key, value in self.state_dict().items()}, partial)
-        write_json(Path(folder) / CONFIG_FILE, self.config)
 
 
 def _initialize_heads(model: DepthSegmenter, *, open_gate: bool) -> None:

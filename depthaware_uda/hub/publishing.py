@@ -1,0 +1,71 @@
+"""Putting a model onto a hub, by huggingface_hub: configuration, weights and a model card in one commit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from depthaware_uda.hub.model_card import model_card
+from depthaware_uda.models.pretrained import PretrainedModel
+
+__all__ = ["push_to_hub"]
+
+
+def push_to_hub(
+    model: PretrainedModel,
+    repository: str,
+    *,
+    card: str | None = None,
+    dtype: torch.dtype | None = None,
+    private: bool | None = None,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    commit_message: str = "Upload model",
+) -> str:
+    """Upload a model; ``load_pretrained(repository)`` gives it back.
+
+    Args:
+        model: A network that `create_model` built or `load_pretrained` gave.
+        repository: ``"owner/name"``; created if it does not exist.
+        card: Text of the model card; by default one without scores (`model_card` makes one with).
+        dtype: Type in which large weights are stored, as for `save_pretrained`.
+        private: Whether a new repository is private; None leaves it to the owner's settings.
+        revision: Branch to commit to, made if it does not exist; None is the main one.
+        token: Access token that may write; by default the one that you are logged in with.
+        commit_message: What the commit says.
+
+    Returns:
+        The commit's address.
+
+    Raises:
+        PermissionError: The token (or its absence) does not let you write there.
+        ConnectionError: The hub answered with another error, or could not be reached.
+        ValueError: The name is not a repository id, or the network was not built by `create_model`.
+    """
+    text = model_card(model, repository.split("/")[-1]) if card is None else card
+    hub = HfApi(token=token)
+    with TemporaryDirectory() as folder:
+        model.save_pretrained(folder, dtype=dtype, card=text)
+        try:
+            hub.create_repo(repository, private=private, exist_ok=True)
+            if revision is not None:
+                hub.create_branch(repository, branch=revision, exist_ok=True)
+            commit = hub.upload_folder(
+                repo_id=repository, folder_path=Path(folder), revision=revision, commit_message=commit_message
+            )
+        except HFValidationError as error:
+            raise ValueError(f"{repository!r} is not a repository id: {error}") from error
+        except HfHubHTTPError as error:
+            message = (
+                f"{repository!r} at {hub.endpoint}: the upload was refused with status {error.response.status_code}"
+            )
+            if error.response.status_code in (401, 403):
+                raise PermissionError(f"{message}; pass a token= that may write there, or log in") from error
+            raise ConnectionError(f"{message}: {error}") from error
+        except RuntimeError as error:  # of the transfer of the weights
+            raise ConnectionError(f"{repository!r} at {hub.endpoint}: {error} ({error.__cause__})") from error
+    return str(commit.commit_url)

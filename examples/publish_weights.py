@@ -1,0 +1,128 @@
+"""Give trained weights a name: put them into the package, or onto a hub, and write down what they are.
+
+``package`` writes a folder of `save_pretrained` in half precision to ``depthaware_uda/weights/NAME``, measures what was
+written and renews its record (file size, SHA-256, parameters, mIoU), so that ``load_pretrained(NAME)`` finds it without
+a network. ``push`` uploads a folder with a model card to a repository of yours; with ``--record NAME`` the registered
+name is told that its weights exist, and which.
+
+    python examples/publish_weights.py package runs/mine/model --camvid FOLDER --protocol "MiniCity -> CamVid, ..."
+    python examples/publish_weights.py push runs/mine/model OWNER/NAME --camvid FOLDER --protocol "..."
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from depthaware_uda import EvaluationResult, evaluate, load_pretrained
+from depthaware_uda.data import CamVid, MiniCity
+from depthaware_uda.files import sha256, write_json
+from depthaware_uda.hub import CITATION, PretrainedRecord, get_record, model_card, push_to_hub
+from depthaware_uda.hub.registry import RECORD_FILE, WEIGHTS_FOLDER
+from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.models.pretrained import WEIGHTS_FILE
+
+MAX_BYTES = 12_000_000
+# What a test measures again on every machine: rendered images, which need no data.
+CHECK = {"images": 8, "size": [96, 160], "seed": 100}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse(arguments)
+    model = load_pretrained(args.folder)
+    (package if args.command == "package" else push)(args, model)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    package_parser = commands.add_parser("package", help="put weights into the package")
+    package_parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
+    package_parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
+    push_parser = commands.add_parser("push", help="upload weights to a hub")
+    push_parser.add_argument("repository", help="OWNER/NAME")
+    push_parser.add_argument("--private", action="store_true")
+    push_parser.add_argument("--record", metavar="NAME", help="registered name whose record is renewed")
+    for command in (package_parser, push_parser):
+        command.add_argument("folder", type=Path, help="written by save_pretrained")
+        command.add_argument("--protocol", required=True, help="how they were trained: data, stages, steps, seed")
+        command.add_argument("--license", default="apache-2.0", help="of the weights; default: apache-2.0")
+        command.add_argument("--camvid", type=Path, metavar="FOLDER", help="measure on CamVid's validation photographs")
+        command.add_argument("--size", type=int, nargs=2, default=(120, 160), metavar=("H", "W"), help="of photographs")
+    package_parser.set_defaults(repository=None)
+    return parser.parse_args(arguments)
+
+
+def package(args: argparse.Namespace, model: DepthSegmenter) -> None:
+    """Write weights, record and what a test checks into the folder of the name."""
+    folder: Path = args.weights / args.name
+    with TemporaryDirectory() as rehearsal:  # a file that is too large never gets into the package
+        model.save_pretrained(rehearsal, dtype=torch.float16)
+        if (size := (Path(rehearsal) / WEIGHTS_FILE).stat().st_size) > MAX_BYTES:
+            raise SystemExit(f"{size} bytes are more than the {MAX_BYTES} that a packaged file may have")
+    model.save_pretrained(folder, dtype=torch.float16)
+    stored = load_pretrained(folder)
+    scores, measured_on = measure(args, stored)
+    record = described(args, stored, folder, scores, measured_on)
+    write_json(folder / RECORD_FILE, asdict(record))
+    write_json(folder / "check.json", {**CHECK, "miou": check(stored)})
+    print(f"{folder}: {record.file_size} bytes, mIoU {100 * record.miou:.1f} on {measured_on}")
+
+
+def push(args: argparse.Namespace, model: DepthSegmenter) -> None:
+    """Upload, with a card that has the scores; tell the record."""
+    scores, measured_on = measure(args, model)
+    title = args.repository.split("/")[-1]
+    about = {"protocol": args.protocol, "license": args.license, "scores": scores, "measured_on": measured_on}
+    print(push_to_hub(model, args.repository, card=model_card(model, title, **about), private=args.private or None))
+    if args.record is not None:
+        known = get_record(args.record)
+        with TemporaryDirectory() as folder:  # the same bytes as those uploaded
+            model.save_pretrained(folder)
+            new = described(args, model, Path(folder), scores, measured_on)
+        write_json(known.folder / RECORD_FILE, asdict(replace(new, name=known.name)))
+
+
+def measure(args: argparse.Namespace, model: DepthSegmenter) -> tuple[EvaluationResult, str]:
+    """Scores on CamVid if its folder is given, else on rendered images."""
+    height, width = args.size
+    if args.camvid is None:
+        val = MiniCity(100, style="real", size=(height, width), seed=2, labels="common7")
+        return evaluate(model, val), f"100 images of MiniCity (style real, seed 2) at {width} x {height}"
+    val = CamVid(args.camvid, "val", labels="common7", size=(height, width))
+    return evaluate(model, val), f"CamVid's {len(val)} validation photographs at {width} x {height}"
+
+
+def check(model: DepthSegmenter) -> float:
+    height, width = CHECK["size"]
+    images = MiniCity(CHECK["images"], style="real", size=(height, width), seed=CHECK["seed"], labels="common7")
+    return evaluate(model, images).miou
+
+
+def described(
+    args: argparse.Namespace, model: DepthSegmenter, folder: Path, scores: EvaluationResult, measured_on: str
+) -> PretrainedRecord:
+    assert model.config is not None  # load_pretrained gave it
+    return PretrainedRecord(
+        name=folder.name,
+        architecture=model.config["name"],
+        label_space=model.config["label_space"],
+        protocol=args.protocol,
+        miou=round(scores.miou, 4),
+        miou_source=f"measured on {measured_on}",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        citation=CITATION,
+        license=args.license,
+        file_size=(folder / WEIGHTS_FILE).stat().st_size,
+        sha256=sha256(folder / WEIGHTS_FILE),
+        published=True,
+    )
+
+
+if __name__ == "__main__":
+    main()
