@@ -15,6 +15,8 @@ __all__ = ["main"]
 
 DEFAULT_MODEL = "daf-ida-minicity"
 """The weights inside the package."""
+_DEFAULT_SIZE = [120]
+"""Shorter side of the images that they were trained on."""
 _OWN_FOLDERS = "folders"
 
 
@@ -33,9 +35,10 @@ def _predict(args: argparse.Namespace) -> int:
     from depthaware_uda.prediction import predict, write_predictions
 
     model = load_pretrained(args.model, device=args.device)
+    size = args.size or (_DEFAULT_SIZE if args.model == DEFAULT_MODEL else None)
     tile = {"auto": "auto", "none": None}.get(args.tile[0], tuple(args.tile))
     options: dict[str, Any] = {
-        "size": args.size[0] if args.size and len(args.size) == 1 else args.size and tuple(args.size),
+        "size": size[0] if size and len(size) == 1 else size and tuple(size),
         "tile": tile if isinstance(tile, str) or tile is None else tuple(int(side) for side in tile),
         "scales": args.scales,
         "flip": args.flip,
@@ -86,7 +89,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    from depthaware_uda.hub import list_pretrained  # type: ignore[attr-defined]
+    from depthaware_uda.hub import list_pretrained
 
     records = list_pretrained(args.pattern)
     width = max((len(record.name) for record in records), default=0)
@@ -128,7 +131,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
     _add_model(command)
     command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=["labels", "overlays", "depth"])
-    command.add_argument("--size", type=int, nargs="+", metavar="PIXELS", help="shorter side, or height and width")
+    command.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="resize to this shorter side, or height and width; default: 120 for the packaged weights",
+    )
     command.add_argument("--tile", nargs="+", default=["auto"], help="auto, none, or height and width")
     command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")

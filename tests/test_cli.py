@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from depthaware_uda import EvaluationResult, data, evaluate, hub, load_pretrained, predict
-from depthaware_uda.cli import main
+from depthaware_uda.cli import DEFAULT_MODEL, main
 from depthaware_uda.data import SegmentationFolder
 
 from .conftest import save
@@ -133,3 +133,10 @@ def test_the_module_runs() -> None:
     root = Path(__file__).resolve().parents[1]
     printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout
     assert {"predict", "evaluate", "check", "list"} <= set(printed.split())
+
+
+def test_the_packaged_weights_see_photographs_at_their_size(photos: Path, tmp_path: Path) -> None:
+    assert main(["predict", str(photos / "0.png"), "-o", str(tmp_path / "out")]) == 0
+    expected = predict(load_pretrained(DEFAULT_MODEL), photos / "0.png", size=120)
+    with Image.open(tmp_path / "out" / "labels" / "0.png") as label:
+        np.testing.assert_array_equal(np.array(label), expected.label)
