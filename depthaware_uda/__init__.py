@@ -4,6 +4,7 @@ from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.hub import convert_checkpoint, list_pretrained, load_pretrained
 from depthaware_uda.models import DepthAttentionHead, DepthAwareFusion, create_model
 from depthaware_uda.pipeline import run_protocol
+from depthaware_uda.prediction import Prediction, predict, write_predictions
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol, list_protocols
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import EntropyRanker, Ranking, TargetSplit
@@ -31,6 +32,7 @@ __all__ = [
     "IDATrainer",
     "ISLConfig",
     "ISLTrainer",
+    "Prediction",
     "PseudoLabels",
     "Ranking",
     "SegDepthOutput",
@@ -44,6 +46,8 @@ __all__ = [
     "list_pretrained",
     "list_protocols",
     "load_pretrained",
+    "predict",
     "run_protocol",
+    "write_predictions",
     "write_pseudo_labels",
 ]

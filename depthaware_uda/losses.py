@@ -14,7 +14,15 @@ from torch import Tensor
 
 from depthaware_uda.labels import IGNORE_INDEX
 
-__all__ = ["berhu", "cross_entropy", "domain_loss", "entropy_loss", "normalized_entropy", "self_information"]
+__all__ = [
+    "berhu",
+    "cross_entropy",
+    "domain_loss",
+    "entropy_loss",
+    "normalized_entropy",
+    "scale_shift_invariant",
+    "self_information",
+]
 
 SOURCE, TARGET = 0, 1
 """What the discriminator is taught to answer on a map of either domain."""
@@ -86,6 +94,48 @@ def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) ->
     quadratic = (error.square() + threshold.square()) / (2 * threshold.clamp(min=tiny))
     loss = torch.where(error <= threshold, error, quadratic)
     return loss.sum() / known.sum().clamp(min=1)
+
+
+def scale_shift_invariant(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
+    """Mean absolute error of inverse depth that is known up to a scale and a shift of its own for every image.
+
+    As in MiDaS (Ranftl et al., 2020, "Towards Robust Monocular Depth Estimation", section 5): of either map the median
+    is taken off, then it is divided by its mean absolute deviation from it; what is left is compared. So the depth of
+    photographs can come from any monocular network as files, whose unit nobody knows. The loss and its gradient are 0
+    for an image with less than two known pixels, or whose known target is constant.
+
+    Args:
+        prediction: Predicted inverse depth.
+        target: Inverse depth in any unit, larger = nearer; NaN where unknown.
+        valid: Further mask of the pixels that count.
+
+    Shape:
+        prediction, target and valid (N, 1, H, W) -> scalar, the mean over the images that have something to compare.
+
+    Raises:
+        ValueError: The shapes differ.
+    """
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
+            "resize the prediction to the target with depthaware_uda.models.resize"
+        )
+    prediction = _at_least_float32(prediction)
+    target = target.to(prediction.dtype)
+    known = target.isfinite() if valid is None else target.isfinite() & valid
+    errors = [
+        (_standardized(ours[mask]) - _standardized(theirs[mask])).abs().mean()
+        for ours, theirs, mask in zip(prediction, target, known, strict=True)
+        if mask.sum() > 1 and theirs[mask].amin() < theirs[mask].amax()
+    ]
+    # The empty sum keeps the graph, so that there is a gradient, which is 0.
+    return torch.stack(errors).mean() if errors else 0.0 * prediction.sum()
+
+
+def _standardized(values: Tensor) -> Tensor:
+    """Values (P,) without their median, over their mean absolute deviation from it."""
+    centred = values - values.median()
+    return centred / centred.abs().mean().clamp(min=torch.finfo(values.dtype).eps)
 
 
 def self_information(logits: Tensor) -> Tensor:

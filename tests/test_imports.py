@@ -19,13 +19,18 @@ ALLOWED = {
     "models": BASE | {"losses"},
     "inference": BASE | {"data", "models"},
     "protocols": BASE | {"data"},
+    "viz": BASE | ROOMS | STAGES,
+    # The command line is over everything.
+    **dict.fromkeys(("__main__", "cli"), BASE | ROOMS | STAGES | {"cli", "hub", "prediction"}),
+    "report": BASE | ROOMS | STAGES | {"trainers", "viz"},
+    "export": BASE | {"models"},
+    "prediction": BASE | ROOMS | {"viz"},
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "results": BASE | {"metrics", "protocols"},
     "evaluation": BASE | ROOMS | {"protocols", "results"},
     "trainers": BASE | ROOMS | STAGES,
     "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},
-    "viz": BASE,
 }
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
 SHARED = {"data": {"collate", "masks", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}

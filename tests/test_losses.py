@@ -19,6 +19,7 @@ from depthaware_uda.losses import (
     domain_loss,
     entropy_loss,
     normalized_entropy,
+    scale_shift_invariant,
     self_information,
 )
 
@@ -287,3 +288,81 @@ def test_half_precision_is_raised_and_float64_stays(name: str) -> None:
     assert LOSSES[name](exact.float()).dtype == torch.float32
     assert LOSSES[name](exact).dtype == torch.float64
     torch.testing.assert_close(LOSSES[name](exact).float(), LOSSES[name](exact.float()))
+
+
+# Depth of unknown scale and shift -------------------------------------------------------------------------------------
+
+
+def test_scale_and_shift_do_not_matter() -> None:
+    target = torch.rand(2, 1, 7, 9, dtype=torch.float64) * 60
+    prediction = 3 * target + 5
+    prediction[1] = 0.02 * target[1] - 7  # every image has its own
+    assert float(scale_shift_invariant(prediction, target)) == pytest.approx(0, abs=1e-12)
+    assert scale_shift_invariant(-prediction, target) > 1  # what is near must not be far
+
+
+def test_the_scale_and_shift_invariant_loss_by_hand() -> None:
+    # Median 2, mean absolute deviation (2 + 1 + 0 + 1 + 6) / 5 = 2: -1, -0.5, 0, 0.5, 3.
+    prediction = torch.tensor([0.0, 1, 2, 3, 8]).view(1, 1, 1, 5)
+    # Median 10, deviation (1 + 1 + 0 + 1 + 2) / 5 = 1: -1, -1, 0, 1, 2.
+    target = torch.tensor([9.0, 9, 10, 11, 12]).view(1, 1, 1, 5)
+    assert float(scale_shift_invariant(prediction, target)) == pytest.approx((0 + 0.5 + 0 + 0.5 + 1) / 5)
+
+
+def test_unknown_pixels_and_images_are_left_out_of_the_invariant_loss() -> None:
+    generator = torch.Generator().manual_seed(0)
+    prediction, target = torch.rand(2, 3, 1, 4, 5, generator=generator)
+    alone = scale_shift_invariant(prediction[:1, :, :2], target[:1, :, :2])
+    target[0, 0, 2] = torch.nan
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[0, 0, 3] = False
+    target[1] = torch.nan
+    target[2] = 4.0
+    prediction.requires_grad_()
+    loss = scale_shift_invariant(prediction, target, valid=valid)
+    assert loss.item() == pytest.approx(alone.item())
+    loss.backward()
+    assert prediction.grad is not None
+    assert prediction.grad[0, 0, :2].any()
+    assert not prediction.grad[0, 0, 2:].any()
+    assert not prediction.grad[1:].any()
+
+
+def test_nothing_known_gives_an_invariant_loss_of_0_with_a_gradient() -> None:
+    prediction = torch.rand(1, 1, 3, 3, requires_grad=True)
+    loss = scale_shift_invariant(prediction, torch.full((1, 1, 3, 3), torch.nan))
+    loss.backward()
+    assert loss == 0
+    assert prediction.grad is not None
+    assert not prediction.grad.any()
+
+
+def test_a_constant_prediction_has_a_finite_invariant_loss() -> None:
+    prediction = torch.ones(1, 1, 2, 3, requires_grad=True)
+    loss = scale_shift_invariant(prediction, torch.arange(6.0).view(1, 1, 2, 3))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert prediction.grad is not None
+    assert torch.isfinite(prediction.grad).all()
+
+
+def test_the_invariant_loss_takes_half_precision_and_checks_shapes() -> None:
+    target = torch.rand(1, 1, 4, 4)
+    assert scale_shift_invariant(torch.rand(1, 1, 4, 4).half(), target).dtype == torch.float32
+    with pytest.raises(ValueError, match="differ in shape; resize the prediction"):
+        scale_shift_invariant(target[..., :2], target)
+
+
+def test_the_invariant_loss_teaches_the_order_of_depth() -> None:
+    target = torch.rand(1, 1, 8, 8) * 50
+    prediction = torch.rand(1, 1, 8, 8, requires_grad=True)
+    optimizer = torch.optim.Adam([prediction], lr=0.02)
+    before = scale_shift_invariant(prediction, target).item()
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = scale_shift_invariant(prediction, target)
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.1 * before
+    correlation = torch.corrcoef(torch.stack([prediction.detach().flatten(), target.flatten()]))[0, 1]
+    assert correlation > 0.99

@@ -7,11 +7,27 @@ import pytest
 import torch
 from PIL import Image
 
+from depthaware_uda import EvaluationResult, Ranking, SegDepthOutput
 from depthaware_uda.data import CamVid
+from depthaware_uda.depth import to_metres
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel, sample_sheet
+from depthaware_uda.losses import self_information
+from depthaware_uda.viz import (
+    class_bars,
+    colorize_depth,
+    colorize_fraction,
+    colorize_label,
+    confusion_figure,
+    curves,
+    model_panel,
+    overlay,
+    panel,
+    ranking_sheet,
+    sample_sheet,
+)
 
 from .conftest import ListDataset, make_sample
+from .tiny import Listed, Oracle, numbered
 
 SPACE = LabelSpace("two", ("left", "right"), ((1, 2, 3), (4, 5, 6)))
 PICTURE = np.zeros((4, 6, 3), np.uint8)
@@ -148,3 +164,134 @@ def test_pyplot_is_left_alone() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).resolve().parents[1])
+
+
+# Fractions, overlays, networks and measures ---------------------------------------------------------------------------
+
+
+def test_fractions_go_from_blue_to_yellow() -> None:
+    values = np.array([[0.0, 0.5, 1.0, 2.0, np.nan]])
+    low, middle, high = [22, 16, 62], [204, 71, 98], [252, 236, 158]
+    assert colorize_fraction(values).tolist() == [[low, middle, high, high, [128] * 3]]
+    with pytest.raises(ValueError, match=r"values must have shape \(H, W\), got \(1, 1, 1\)"):
+        colorize_fraction(np.zeros((1, 1, 1)))
+
+
+def test_an_overlay_mixes_and_leaves_ignored_pixels() -> None:
+    image, label = np.full((1, 3, 3), 100, np.uint8), np.array([[0, 1, 255]])
+    assert overlay(image, label, SPACE, opacity=0.75).tolist() == [[[26, 26, 27], [28, 29, 30], [100, 100, 100]]]
+    with pytest.raises(ValueError, match=r"image must have shape \(1, 3, 3\) to fit the label, got \(2, 3, 3\)"):
+        overlay(np.zeros((2, 3, 3), np.uint8), label, SPACE)
+    with pytest.raises(ValueError, match=r"opacity must lie in 0\.\.1, got 2"):
+        overlay(image, label, SPACE, opacity=2)
+
+
+def oracle(seed: int, *, depth: bool = True) -> Oracle:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = [
+        SegDepthOutput(
+            torch.randn(1, 2, 4, 6, generator=generator),
+            10 + 10 * torch.rand(1, 1, 4, 6, generator=generator) if depth else None,
+        )
+        for _ in range(3)
+    ]
+    return Oracle(outputs)
+
+
+def test_a_panel_of_networks_shows_their_maps(tmp_path: Path) -> None:
+    scenes = Listed(numbered(3, (4, 6), label=lambda i: torch.full((4, 6), i % 2)), SPACE)
+    one, two = oracle(0), oracle(1)
+    maps = ("labels", "confidence", "entropy", "depth_aware", "depth")
+    figure = model_panel({"one": one, "two": two}, scenes, tmp_path / "panel.png", count=2, maps=maps)
+    headings = [text.get_text() for text in figure.texts]
+    assert headings[:4] == ["image", "truth", "one", "one: confidence"]
+    assert headings[4:8] == ["one: entropy", "one: depth-aware", "one: depth", "two"]
+    assert (tmp_path / "panel.png").is_file()
+    # The second row is the third image: that is what two evenly spread ones are.
+    second = [axes.images[0].get_array() for axes in figure.axes[12:]]
+    logits, inverse_depth = one.outputs[2]
+    np.testing.assert_array_equal(second[1], colorize_label(torch.zeros(4, 6, dtype=torch.long), SPACE))
+    np.testing.assert_array_equal(second[2], colorize_label(logits.argmax(1)[0], SPACE))
+    np.testing.assert_array_equal(second[3], colorize_fraction(logits.softmax(1).amax(1)[0]))
+    np.testing.assert_array_equal(second[6], colorize_depth(to_metres(inverse_depth[0])))
+    aware = [
+        (self_information(network.outputs[2].logits) * network.outputs[2].inverse_depth).sum(1)[0]
+        for network in (one, two)
+    ]
+    largest = max(values.max() for values in aware)
+    np.testing.assert_array_equal(second[5], colorize_fraction(aware[0] / largest))
+    np.testing.assert_array_equal(second[10], colorize_fraction(aware[1] / largest))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"models": {}}, "at least one network"),
+        ({"maps": ("colours",)}, r"maps must be one or more of .*, got \('colours',\)"),
+        (
+            {"models": {"flat": oracle(0, depth=False)}},
+            "model 'flat' has no depth; leave out 'depth' and 'depth_aware'",
+        ),
+        ({"count": 9}, r"count must be in 1\.\.3"),
+    ],
+)
+def test_panels_of_networks_are_checked(options: dict, message: str) -> None:
+    scenes = Listed(numbered(3, (4, 6)), SPACE)
+    with pytest.raises(ValueError, match=message):
+        model_panel(**{"models": {"one": oracle(0)}, "dataset": scenes, "count": 2, **options})
+    with pytest.raises(ValueError, match="neither the data set nor a model names its classes"):
+        model_panel({"one": oracle(0)}, Listed(numbered(3, (4, 6))))
+
+
+def test_the_easiest_and_the_hardest_stand_side_by_side(tmp_path: Path) -> None:
+    scenes = Listed(numbered(5, (4, 6)))
+    ranking = Ranking.from_scores({f"image/{i}": score for i, score in enumerate((3.0, 1.0, 5.0, 2.0, 4.0))})
+    figure = ranking_sheet(ranking, scenes, tmp_path / "sheet.png", count=2)
+    shown = [round(255 * float(axes.images[0].get_array()[0, 0, 0])) for axes in figure.axes]
+    assert shown == [1, 2, 3, 4]  # easiest, hardest; second easiest, second hardest
+    assert [axes.texts[0].get_text() for axes in figure.axes] == ["1 of 5: 1", "5 of 5: 5", "2 of 5: 2", "4 of 5: 4"]
+    with pytest.raises(ValueError, match=r"count must be in 1\.\.2, half of the 5 ranked images, got 3"):
+        ranking_sheet(ranking, scenes, count=3)
+
+
+def result(confusion: list[list[int]]) -> EvaluationResult:
+    return EvaluationResult.from_confusion(torch.tensor(confusion), ("left", "right", "none"))
+
+
+def test_a_confusion_matrix_is_in_percent_of_each_label(tmp_path: Path) -> None:
+    figure = confusion_figure(result([[3, 1, 0], [1, 999, 0], [0, 0, 0]]), tmp_path / "confusion.png", title="T")
+    shown = figure.axes[0].images[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(shown, [[75, 25, 0], [0.1, 99.9, 0], [np.nan] * 3])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["75", "25", "100"]
+    assert (tmp_path / "confusion.png").is_file()
+
+
+def test_bars_stand_beside_published_ones(tmp_path: Path) -> None:
+    rows = {"mine": {"a": 0.5, "b": float("nan")}, "theirs": {"b": 0.75, "a": 0.25}}
+    figure = class_bars(rows, tmp_path / "bars.png")
+    mine, theirs = figure.axes[0].containers
+    assert [bar.get_height() for bar in theirs] == [25, 75]
+    assert mine[0].get_height() == 50
+    assert np.isnan(mine[1].get_height())
+    assert mine[0].get_x() + mine[0].get_width() <= theirs[0].get_x() + 1e-9
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["mine", "theirs"]
+    assert [
+        bar.get_height() for bar in class_bars({"r": result([[3, 1, 0], [0, 4, 0], [0, 0, 1]])}).axes[0].patches
+    ] == [
+        75,
+        80,
+        100,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({}, "at least one result"),
+        ({"a": {"x": 0.5}, "b": {"y": 0.5}}, r"'b' has none of the classes \['x'\]"),
+        ({"a": {"x": 50.0}}, r"'a' holds \{'x': 50.0\}; IoU is a fraction in 0\.\.1, not percent"),
+    ],
+)
+def test_bars_are_checked(rows: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        class_bars(rows)

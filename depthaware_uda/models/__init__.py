@@ -1,6 +1,7 @@
 """Networks and their pieces; each piece works alone."""
 
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
+from depthaware_uda.models.ctrl import JointSegmenter, JointSpace, RefinedSegmentationHead, depth_bin_logits
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
@@ -18,10 +19,14 @@ __all__ = [
     "DepthGate",
     "DepthSegmenter",
     "FusionMode",
+    "JointSegmenter",
+    "JointSpace",
     "Normalization",
+    "RefinedSegmentationHead",
     "TimmBackbone",
     "create_discriminator",
     "create_model",
+    "depth_bin_logits",
     "resize",
     "resize_output",
 ]

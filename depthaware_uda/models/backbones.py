@@ -1,55 +1,16 @@
-"""Backbones: the Caffe-style ResNet-101 of DeepLab-v2, and any timm network that gives features.
+"""Backbones: the Caffe-style ResNet-101 of DeepLab-v2, here, and any timm network, in `timm_backbone`.
 
 A backbone maps a normalised image to one feature map a stage, and says what it needs to know about pixels.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import timm
-import torch
 from torch import Tensor, nn
 
+from depthaware_uda.models.pixels import CAFFE_PIXELS, Normalization, PixelStatistics
+from depthaware_uda.models.timm_backbone import TimmBackbone
+
 __all__ = ["CAFFE_PIXELS", "CaffeResNet101", "Normalization", "PixelStatistics", "TimmBackbone"]
-
-
-@dataclass(frozen=True)
-class PixelStatistics:
-    """How a backbone wants its pixels: ``(value * scale - mean) / std`` in its own channel order."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    scale: float = 1.0
-    bgr: bool = False
-
-
-CAFFE_PIXELS = PixelStatistics((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), scale=255.0, bgr=True)
-"""Blue, green, red in 0..255 minus the mean of ImageNet, as Caffe networks were trained."""
-
-
-class Normalization(nn.Module):
-    """From RGB in 0..1 to what a backbone was trained on. Shape: (N, 3, H, W) -> (N, 3, H, W).
-
-    The constants follow the module's device but keep float64 precision until they meet the image.
-    """
-
-    def __init__(self, pixels: PixelStatistics) -> None:
-        super().__init__()
-        self.pixels = pixels
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Normalise a batch of images."""
-        mean, std = (
-            torch.tensor(values, dtype=image.dtype, device=image.device).view(1, -1, 1, 1)
-            for values in (self.pixels.mean, self.pixels.std)
-        )
-        if self.pixels.bgr:
-            image = image.flip(1)
-        return (image * self.pixels.scale - mean) / std
 
 
 class _Bottleneck(nn.Module):
@@ -122,70 +83,4 @@ class CaffeResNet101(nn.Module):
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
             features.append(x)
-        return features
-
-
-class TimmBackbone(nn.Module):
-    """Any timm network that offers `features_only`, at a chosen output stride.
-
-    Args:
-        name: timm's name of the network.
-        output_stride: Stride of the last stage; None takes the network's own. timm refuses what it cannot dilate.
-        out_indices: Stages to use; by default every stage of stride 4 and more, or all where there is none.
-        pretrained: Load timm's weights (from the hub or its cache).
-        arguments: Further keyword arguments of the network, such as ``{"channels": (32, 64, 128, 256)}``.
-
-    Shape:
-        normalised image (N, 3, H, W) -> one map a stage.
-
-    Raises:
-        ValueError: timm does not know the name (near names are suggested), or cannot give features at that stride.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        *,
-        output_stride: int | None = 8,
-        out_indices: Sequence[int] | None = None,
-        pretrained: bool = False,
-        arguments: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        if not timm.is_model(name):
-            near = difflib.get_close_matches(name, timm.list_models(), n=5)
-            hint = f"; near names: {near}" if near else "; timm.list_models() lists all"
-            raise ValueError(f"timm {timm.__version__} knows no model {name!r}{hint}")
-        options: dict[str, Any] = {"features_only": True, "pretrained": pretrained, **(arguments or {})}
-        if output_stride is not None:
-            options["output_stride"] = output_stride
-        if out_indices is not None:
-            options["out_indices"] = tuple(out_indices)
-        try:
-            network: Any = timm.create_model(name, **options)
-        except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
-            raise ValueError(
-                f"timm model {name!r} gives no features with output_stride={output_stride} and "
-                f"{dict(arguments or {})}: {type(error).__name__}: {error}; "
-                "try output_stride=None, which keeps the network's own stride"
-            ) from error
-        self.network = network
-        channels, strides = network.feature_info.channels(), network.feature_info.reduction()
-        # A stem's features at stride 2 cost the heads much and tell them little.
-        coarse = [i for i, stride in enumerate(strides) if stride >= 4 or out_indices is not None]
-        self._stages = coarse or list(range(len(strides)))
-        self.channels: tuple[int, ...] = tuple(channels[i] for i in self._stages)
-        self.strides: tuple[int, ...] = tuple(strides[i] for i in self._stages)
-        defaults: dict[str, Any] = network.pretrained_cfg or {}
-        self.pixels = PixelStatistics(
-            tuple(defaults.get("mean", (0.485, 0.456, 0.406))), tuple(defaults.get("std", (0.229, 0.224, 0.225)))
-        )
-        self._channels_last = getattr(network, "output_fmt", None) == "NHWC"
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of the chosen stages."""
-        stages = self.network(image)
-        features: list[Tensor] = [stages[i] for i in self._stages]
-        if self._channels_last:
-            features = [feature.permute(0, 3, 1, 2).contiguous() for feature in features]
         return features

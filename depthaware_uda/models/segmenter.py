@@ -13,6 +13,7 @@ from depthaware_uda.models.backbones import CaffeResNet101, Normalization, Pixel
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.pretrained import PretrainedModel
 from depthaware_uda.models.resize import resize
+from depthaware_uda.models.timm_backbone import OutputStride
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]
@@ -129,7 +130,7 @@ def create_model(
     gate: bool = True,
     dilations: Sequence[int] = (6, 12, 18, 24),
     depth_size: tuple[int, int] | None = None,
-    output_stride: int | None = 8,
+    output_stride: OutputStride = "auto",
     pretrained_backbone: bool = False,
     backbone_arguments: Mapping[str, Any] | None = None,
     seed: int | None = None,
@@ -146,7 +147,8 @@ def create_model(
         gate: Multiply semantic features by gated depth features.
         dilations: Dilations of the classifier; large ones want large images.
         depth_size: Resize inverse depth to this fixed size; the published code has (228, 304).
-        output_stride: Stride of a timm backbone's last stage, None for its own. The ResNet-101 has 8.
+        output_stride: Stride of a timm backbone's last stage: ``"auto"`` is 8 where timm can dilate the network and its
+            own elsewhere, None is always its own. The ResNet-101 has 8.
         pretrained_backbone: Load timm's weights into a timm backbone.
         backbone_arguments: Further keyword arguments of a timm network.
         seed: Draw the initial weights from this seed, leaving torch's generator as it was; None draws from that one.
@@ -178,12 +180,13 @@ def create_model(
             torch.default_generator.manual_seed(seed)
         backbone: CaffeResNet101 | TimmBackbone
         if name == "deeplabv2_resnet101":
-            if pretrained_backbone or backbone_arguments or output_stride != 8:
+            if pretrained_backbone or backbone_arguments or output_stride not in (8, "auto"):
                 raise ValueError(
                     "deeplabv2_resnet101 has output_stride 8 and takes neither pretrained_backbone nor "
                     "backbone_arguments: its weights come from a converted checkpoint"
                 )
             backbone = CaffeResNet101()
+            config["output_stride"] = 8
             for module in backbone.modules():
                 if isinstance(module, nn.Conv2d):
                     nn.init.normal_(module.weight, std=0.01)
@@ -194,6 +197,7 @@ def create_model(
                 pretrained=pretrained_backbone,
                 arguments=backbone_arguments,
             )
+            config["output_stride"] = backbone.output_stride
         else:
             raise ValueError(f"unknown model {name!r}: expected 'deeplabv2_resnet101' or 'timm/NAME'")
         head: DepthAttentionHead | DadaDepthHead | None = None

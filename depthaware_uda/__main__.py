@@ -1,0 +1,7 @@
+"""``python -m depthaware_uda``."""
+
+import sys
+
+from depthaware_uda.cli import main
+
+sys.exit(main())

@@ -1,0 +1,181 @@
+"""The command line: predict, evaluate, check and list, each a thin layer over the function of that name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+if TYPE_CHECKING:
+    from depthaware_uda.types import SampleDataset
+
+__all__ = ["main"]
+
+DEFAULT_MODEL = "daf-ida-minicity"
+"""The weights inside the package."""
+_DEFAULT_SIZE = [120]
+"""Shorter side of the images that they were trained on."""
+_OWN_FOLDERS = "folders"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 if it worked, 1 if a check found something, 2 if the input is wrong."""
+    args = _parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from depthaware_uda.hub import load_pretrained
+    from depthaware_uda.prediction import predict, write_predictions
+
+    model = load_pretrained(args.model, device=args.device)
+    size = args.size or (_DEFAULT_SIZE if args.model == DEFAULT_MODEL else None)
+    tile = {"auto": "auto", "none": None}.get(args.tile[0], tuple(args.tile))
+    options: dict[str, Any] = {
+        "size": size[0] if size and len(size) == 1 else size and tuple(size),
+        "tile": tile if isinstance(tile, str) or tile is None else tuple(int(side) for side in tile),
+        "scales": args.scales,
+        "flip": args.flip,
+    }
+    if Path(args.images).is_file():
+        found = predict(model, args.images, **options)
+        print(", ".join(f"{name} {100 * share:.0f} %" for name, share in found.shares().items()))
+        for path in found.save(args.output, args.files):
+            print(path)
+        return 0
+    names = write_predictions(
+        model,
+        args.images,
+        args.output,
+        files=args.files,
+        batch_size=args.batch_size,
+        overwrite=args.overwrite,
+        progress=True,
+        **options,
+    )
+    print(f"{len(names)} images in {args.output}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from depthaware_uda.evaluation import evaluate
+    from depthaware_uda.hub import load_pretrained
+
+    model = load_pretrained(args.model, device=args.device)
+    args.classes = args.classes or model.label_space
+    result = evaluate(model, _dataset(args), batch_size=args.batch_size, num_workers=args.workers, progress=True)
+    print(result.table())
+    if args.output:
+        result.save(args.output)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from depthaware_uda.data import check_dataset
+
+    report = check_dataset(_dataset(args), workers=args.workers)
+    print(report.table())
+    if args.output:
+        report.save(args.output)
+    if args.picture:
+        report.draw(args.picture)
+    return 0 if report.ok else 1
+
+
+def _list(args: argparse.Namespace) -> int:
+    from depthaware_uda.hub import list_pretrained
+
+    records = list_pretrained(args.pattern)
+    width = max((len(record.name) for record in records), default=0)
+    for record in records:
+        where = "in the package" if record.packaged else "on the hub" if record.published else "not published yet"
+        print(f"{record.name:<{width}}  {record.label_space:<13}  mIoU {100 * record.miou:.1f}  {where}")
+    return 0
+
+
+def _dataset(args: argparse.Namespace) -> SampleDataset:
+    """The data set that the arguments name: a class of `depthaware_uda.data`, or folders of one's own."""
+    import depthaware_uda.data as data
+
+    options: dict[str, Any] = {} if args.size is None else {"size": tuple(args.size)}
+    if args.dataset == _OWN_FOLDERS:
+        if args.classes is None:
+            raise ValueError("--classes is missing: the label space of the label images, such as common7")
+        own = data.SegmentationFolder(args.root, args.labels, args.depth, label_space=args.classes, **options)
+        return own
+    known = {name.lower(): name for name in data.__all__ if hasattr(getattr(data, name), "__getitem__")}
+    if args.dataset.lower() not in known:
+        raise ValueError(f"--dataset must be {_OWN_FOLDERS} or one of {sorted(known.values())}, got {args.dataset!r}")
+    if args.classes is not None:
+        options["labels"] = args.classes
+    if args.split is not None:
+        options["split"] = args.split
+    named: SampleDataset = getattr(data, known[args.dataset.lower()])(args.root, **options)
+    return named
+
+
+def _parser() -> argparse.ArgumentParser:
+    from depthaware_uda.prediction import FileKind
+
+    parser = argparse.ArgumentParser(prog="python -m depthaware_uda", description="Depth-aware segmentation.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = _command(commands, "predict", _predict, "segment photographs and estimate their depth")
+    command.add_argument("images", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
+    command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
+    _add_model(command)
+    command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=["labels", "overlays", "depth"])
+    command.add_argument(
+        "--size",
+        type=int,
+        nargs="+",
+        metavar="PIXELS",
+        help="resize to this shorter side, or height and width; default: 120 for the packaged weights",
+    )
+    command.add_argument("--tile", nargs="+", default=["auto"], help="auto, none, or height and width")
+    command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")
+    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
+    command.add_argument("--overwrite", action="store_true", help="predict again what is there")
+
+    command = _command(commands, "evaluate", _evaluate, "measure a model on labelled images")
+    _add_dataset(command)
+    _add_model(command)
+    command.add_argument("-o", "--output", help="JSON file for the result")
+
+    command = _command(commands, "check", _check, "look for what is wrong with a data set")
+    _add_dataset(command)
+    command.add_argument("-o", "--output", help="JSON file for the report")
+    command.add_argument("--picture", help="PNG file for a page of samples")
+
+    command = _command(commands, "list", _list, "list the weights that have a name")
+    command.add_argument("pattern", nargs="?", default="*", help="such as 'daf-*'")
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_model(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--model", default=DEFAULT_MODEL, help=f"name or folder of weights; default: {DEFAULT_MODEL}")
+    command.add_argument("--device", default="cpu", help="such as cuda; default: cpu")
+    command.add_argument("--batch-size", type=int, default=1)
+
+
+def _add_dataset(command: argparse.ArgumentParser) -> None:
+    command.add_argument("root", help="folder of the data set, or of the images")
+    command.add_argument("--dataset", default=_OWN_FOLDERS, help="camvid, cityscapes, ...; default: your own folders")
+    command.add_argument("--labels", help="folder of label images, for folders of your own")
+    command.add_argument("--depth", help="folder of depth images, for folders of your own")
+    command.add_argument("--classes", help="label space, such as common7")
+    command.add_argument("--split", help="such as val")
+    command.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize to this while reading")
+    command.add_argument("--workers", type=int, default=0, help="processes that read")

@@ -1,0 +1,168 @@
+"""Networks for other runtimes: ONNX files and `torch.export` programs, with the normalisation inside.
+
+Both take RGB in 0..1 of any number and size of images, and return logits and inverse depth, as the model does. ONNX
+needs ``pip install depthaware-uda[export]``.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._export.serde.serialize import SerializeError
+from torch.export import Dim, ExportedProgram
+
+from depthaware_uda.files import atomic_path
+from depthaware_uda.models.resize import resize_output
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["export_onnx", "export_program"]
+
+_MODULES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class _Exported(nn.Module):
+    """A model as other runtimes call it: plain tensors in and out."""
+
+    def __init__(self, model: nn.Module, *, full_size: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.full_size = full_size
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        output: SegDepthOutput = self.model(image)
+        if self.full_size:
+            output = resize_output(output, image.shape[-2:])
+        return tuple(maps for maps in output if maps is not None)
+
+
+def export_program(
+    model: nn.Module,
+    size: tuple[int, int],
+    path: str | Path | None = None,
+    *,
+    full_size: bool = False,
+    dynamic_size: bool = True,
+) -> ExportedProgram:
+    """Trace a model into a program that runs without its Python code.
+
+    ``program.module()(image)`` gives (logits, inverse_depth), or (logits,) for a model without depth;
+    ``torch.export.load(path)`` reads it back. A copy on the CPU in float32 and in eval mode is traced; the model itself
+    stays as it is.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        size: Height and width that it is traced with.
+        path: File to write, usually ``.pt2``; None writes none.
+        full_size: Resize both maps to the image's size; else they have the network's own stride.
+        dynamic_size: Accept other sizes than `size`; the number of images is always free.
+
+    Shape:
+        RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w').
+
+    Raises:
+        ValueError: `size` is not (height, width), or the model cannot be traced, or saved, with free sizes.
+    """
+    if len(size) != 2 or min(size) < (least := int(getattr(model, "stride", 1))):
+        raise ValueError(f"size must be (height, width), both at least {least}, the network's stride; got {size}")
+    network = _Exported(copy.deepcopy(model).cpu().float().eval(), full_size=full_size)
+    free: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic_size else {0: Dim.DYNAMIC}
+    try:
+        with torch.no_grad():
+            program = torch.export.export(
+                network, (torch.rand(2, 3, *size),), dynamic_shapes={"image": free}, strict=False
+            )
+    except (RuntimeError, torch._dynamo.exc.UserError) as error:
+        remedy = "try dynamic_size=False, which fixes height and width" if dynamic_size else "it cannot be exported"
+        raise ValueError(f"the model could not be traced at {size}: {error}\n{remedy}") from error
+    if path is not None:
+        try:
+            with atomic_path(path) as partial:
+                torch.export.save(program, partial)
+        except SerializeError as error:
+            # Some networks compute their padding from the size with functions that the file format does not know.
+            raise ValueError(
+                f"{path}: this network can be traced with free sizes, but not saved so; pass dynamic_size=False"
+            ) from error
+    return program
+
+
+def export_onnx(
+    model: nn.Module,
+    path: str | Path,
+    size: tuple[int, int],
+    *,
+    full_size: bool = False,
+    dynamic_size: bool = True,
+    tolerance: float = 1e-4,
+) -> Path:
+    """Write a model as an ONNX file, and compare it with the model in onnxruntime before it is left there.
+
+    Input ``image``, outputs ``logits`` and ``inverse_depth`` (if the model has depth). The file's metadata names the
+    classes and says what goes in and comes out.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        path: File to write, usually ``.onnx``.
+        size: Height and width that it is traced with.
+        full_size: As in `export_program`.
+        dynamic_size: As in `export_program`.
+        tolerance: Largest difference to the model's own output, as a share of its largest value where that is above 1.
+
+    Returns:
+        The path.
+
+    Raises:
+        ImportError: onnx, onnxscript or onnxruntime is not installed.
+        ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is left.
+    """
+    if lacking := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install depthaware-uda[export]")
+    program = export_program(model, size, full_size=full_size, dynamic_size=dynamic_size)
+    names = ["logits", "inverse_depth"][: len(program.graph_signature.user_outputs)]
+    exported: Any = torch.onnx.export(program, input_names=["image"], output_names=names, dynamo=True, verbose=False)
+    exported.model.metadata_props.update(_metadata(model))
+    sizes = {(1, *size), (2, *size)}
+    if dynamic_size:
+        sizes.add((1, size[0] + 32, 2 * size[1]))
+    with atomic_path(path) as partial:
+        exported.save(partial, external_data=False)
+        worst = max(_difference(program, partial, (count, 3, *rest)) for count, *rest in sorted(sizes))
+        if not worst <= tolerance:
+            raise ValueError(
+                f"onnxruntime and the model differ by {worst:.2g}, more than the tolerance of {tolerance:g}; "
+                "no file was written"
+            )
+    return Path(path)
+
+
+def _metadata(model: nn.Module) -> dict[str, str]:
+    space = getattr(model, "label_space", None)
+    about = {
+        "input": "RGB in 0..1, float32, (N, 3, H, W); normalised inside",
+        "logits": "class scores before softmax, (N, C, h, w)",
+        "inverse_depth": "655.36 / (metres + 0.01), (N, 1, h, w)",
+    }
+    return about if space is None else {**about, "label_space": json.dumps(space.to_dict())}
+
+
+def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) -> float:
+    """Largest difference of any output between a program and an ONNX file, on one random image batch."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = program.module()(image)
+    found = session.run(None, {"image": image.numpy()})
+    differences = [
+        float(np.abs(ours - theirs.numpy()).max() / max(1.0, float(theirs.abs().max())))
+        for ours, theirs in zip(found, expected, strict=True)
+    ]
+    return max(differences)

@@ -1,0 +1,145 @@
+"""Predictions of many images as files, written as they come, going on where the writing stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthaware_uda.files import read_json, write_json
+from depthaware_uda.inference import evaluating
+from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
+from depthaware_uda.prediction.passes import Passes, TileSize
+from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
+from depthaware_uda.prediction.run import predict_source
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["write_predictions"]
+
+RECORD_FILE = "predictions.json"
+_WRITERS = 2
+
+
+def write_predictions(
+    model: nn.Module,
+    images: PredictionInput,
+    folder: str | Path,
+    *,
+    files: Sequence[FileKind] = DEFAULT_FILES,
+    size: int | tuple[int, int] | None = None,
+    tile: TileSize = "auto",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    batch_size: int = 1,
+    label_space: str | LabelSpace | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> list[str]:
+    """Predict images and write one file a kind for each: `predict` to the disk.
+
+    Images whose files are all there are not read again, so a run that was cut off goes on where it stopped.
+    `predictions.json` keeps the settings and a hash of the weights; a folder of other settings is refused.
+
+    Args:
+        model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.
+        images: As `predict` takes them. A `folder` inside the folder of images is no input.
+        folder: Where the files go, ``FOLDER/KIND/NAME``.
+        files: Kinds of files, see `FileKind`; depth is left out if the model has none.
+        size: As in `predict`.
+        tile: As in `predict`.
+        scales: As in `predict`.
+        flip: As in `predict`.
+        batch_size: As in `predict`.
+        label_space: As in `predict`.
+        overwrite: Predict everything anew, also in a folder of other settings.
+        progress: Show a progress bar.
+
+    Returns:
+        The names of all images, also of those whose files were there.
+
+    Raises:
+        FileNotFoundError: There is no such input.
+        TypeError: The input is of another kind.
+        ValueError: As in `predict`; or the folder holds predictions of other settings, or two images would share
+            their files.
+    """
+    folder = Path(folder)
+    check_files(files)
+    passes = Passes(size, tile, tuple(scales), flip)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    known = label_space or getattr(model, "label_space", None)
+    space = None if known is None else get_label_space(known)
+    source = open_input(images, leave_out=folder)
+    kinds = [kind for kind in files if kind not in ("depth", "depth_pictures") or _has_depth(model)]
+    if not kinds:
+        raise ValueError(f"files asks for {tuple(files)} alone, but the model has no depth")
+    record = {**passes.record(), "weights": _fingerprint(model), "classes": space and list(space.classes)}
+    _claim(folder, record, overwrite=overwrite)
+
+    names: dict[Path, str] = {}
+
+    def missing(frames: Iterator[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            path = prediction_path(folder, "labels", frame.name)
+            if path in names:
+                raise ValueError(f"{names[path]!r} and {frame.name!r} would share their files; rename one")
+            names[path] = frame.name
+            if overwrite or not all(prediction_path(folder, kind, frame.name).is_file() for kind in kinds):
+                yield frame
+
+    todo = source._replace(frames=missing(source.frames))
+    if source.total is not None:  # what is known beforehand is checked, and counted, beforehand
+        frames = list(todo.frames)
+        todo = source._replace(frames=iter(frames), total=len(frames))
+    waiting: deque[Future[list[Path]]] = deque()
+    with ThreadPoolExecutor(_WRITERS) as writers:
+        for prediction in predict_source(model, todo, passes, space, batch_size=batch_size, progress=progress):
+            waiting.append(writers.submit(prediction.save, folder, kinds))
+            if len(waiting) > 2 * _WRITERS:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+    return list(names.values())
+
+
+def _has_depth(model: nn.Module) -> bool:
+    """Whether a model predicts depth; one of another kind is asked with a grey image."""
+    if hasattr(model, "depth_head"):
+        return model.depth_head is not None
+    first = next(model.parameters(), torch.zeros(()))
+    with evaluating(model):
+        output: SegDepthOutput = model(first.new_full((1, 3, 64, 64), 0.5))
+    return output.inverse_depth is not None
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """A short hash of a model's weights."""
+    digest = hashlib.sha256()
+    for key, value in sorted(model.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _claim(folder: Path, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Write the settings of a folder, or check that they are the same."""
+    file = folder / RECORD_FILE
+    if file.is_file() and not overwrite:
+        found = read_json(file)
+        if differences := [
+            f"{key} (was {found.get(key)}, is {record[key]})" for key in record if found.get(key) != record[key]
+        ]:
+            raise ValueError(
+                f"{folder} holds other predictions, nothing was overwritten. They differ in: {', '.join(differences)}. "
+                "Choose another folder, or pass overwrite=True"
+            )
+        return
+    write_json(file, record)

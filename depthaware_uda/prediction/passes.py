@@ -1,0 +1,160 @@
+"""Passes of a network over images: at several scales, mirrored, in tiles; their average as one output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthaware_uda.models.resize import resize, resize_output
+from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["Passes", "TileSize"]
+
+TileSize = Literal["auto"] | tuple[int, int] | None
+"""``"auto"`` cuts what the device cannot hold, (H, W) always cuts into tiles of that size, None never cuts."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How a network looks at images.
+
+    Args:
+        size: The size that images are resized to first: the shorter side, or (height, width); None keeps their own.
+        tile: See `TileSize`.
+        scales: Factors on that size; the probabilities of all passes are averaged.
+        flip: Average with the mirrored image, at every scale.
+    """
+
+    size: int | tuple[int, int] | None = None
+    tile: TileSize = "auto"
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        size = (self.size,) if isinstance(self.size, int) else self.size
+        if size is not None and (len(size) > 2 or not all(isinstance(side, int) and side > 0 for side in size)):
+            raise ValueError(f"size must be pixels of the shorter side, (height, width) or None, got {self.size!r}")
+        if self.tile is not None and self.tile != "auto" and not _is_pair(self.tile):
+            raise ValueError(f"tile must be 'auto', (height, width) in pixels or None, got {self.tile!r}")
+        if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
+            raise ValueError(f"scales must be one or more factors above 0, got {self.scales}")
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON-ready values."""
+        size = list(self.size) if isinstance(self.size, tuple) else self.size
+        tile = list(self.tile) if isinstance(self.tile, tuple) else self.tile
+        return {"size": size, "tile": tile, "scales": list(self.scales), "flip": self.flip}
+
+    def __call__(self, model: nn.Module, image: Tensor) -> SegDepthOutput:
+        """Logits and inverse depth of images, at whatever size is at hand; call it inside `evaluating`.
+
+        One pass gives the network's own output. Of several, the logits are logarithms of the mean probabilities, at
+        the working size.
+
+        Shape:
+            RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w') or None.
+        """
+        stride = int(getattr(model, "stride", 1))
+        image = _resize_image(image, _working_size(_size(image), self.size), stride)
+        tile = self.tile
+        if tile == "auto":
+            pixels = pixels_that_fit(image.device, image.dtype) / (len(image) * max(*self.scales, 1.0) ** 2)
+            tile = tile_within(_size(image), int(pixels))
+        if tile is None:
+            return self._average(model, image, stride)
+        return self._blend(model, image, tile, stride)
+
+    def _average(self, model: nn.Module, image: Tensor, stride: int) -> SegDepthOutput:
+        """One output of all scales and mirrored passes."""
+        if self.scales == (1.0,) and not self.flip:
+            output: SegDepthOutput = model(image)
+            return output
+        # An enlarged street looks nearer than it is, so depth is taken at the scale nearest to 1.
+        depth_scale = min(self.scales, key=lambda scale: abs(math.log(scale)))
+        probability, inverse_depth = torch.zeros(()), []
+        for scale in self.scales:
+            scaled = _resize_image(image, _scaled(_size(image), scale), stride)
+            for output in _mirrored_passes(model, scaled, flip=self.flip):
+                output = resize_output(output, _size(image))
+                probability = probability.to(output.logits) + output.logits.softmax(1)
+                if scale == depth_scale and output.inverse_depth is not None:
+                    inverse_depth.append(output.inverse_depth)
+        passes = len(self.scales) * (1 + self.flip)
+        return SegDepthOutput(
+            _logarithm(probability / passes), torch.stack(inverse_depth).mean(0) if inverse_depth else None
+        )
+
+    def _blend(self, model: nn.Module, image: Tensor, tile: tuple[int, int], stride: int) -> SegDepthOutput:
+        """One output of overlapping tiles, weighted towards the middle of each."""
+        size = _size(image)
+        probability = depth = weight = image.new_zeros(())
+        for part in tiles(size, (max(tile[0], stride), max(tile[1], stride))):
+            rows, columns = part.window
+            crop = image[:, :, rows, columns]
+            output = resize_output(self._average(model, crop, stride), _size(crop))
+            window = blend_window(part.height, part.width).to(output.logits)
+            if weight.ndim == 0:
+                probability = output.logits.new_zeros(*output.logits.shape[:2], *size)
+                depth, weight = probability.new_zeros(len(image), 1, *size), probability.new_zeros(size)
+            probability[:, :, rows, columns] += window * output.logits.softmax(1)
+            weight[rows, columns] += window
+            if output.inverse_depth is not None:
+                depth[:, :, rows, columns] += window * output.inverse_depth
+        has_depth = output.inverse_depth is not None
+        return SegDepthOutput(_logarithm(probability.div_(weight)), depth / weight if has_depth else None)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) and side > 0 for side in value)
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+
+def _working_size(image: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:
+    if isinstance(size, int):
+        return _scaled(image, size / min(image))
+    return image if size is None else size
+
+
+def _resize_image(image: Tensor, size: tuple[int, int], stride: int) -> Tensor:
+    """Resize with antialiasing; no side becomes shorter than a network's stride."""
+    size = max(size[0], stride), max(size[1], stride)
+    if size == _size(image):
+        return image
+    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _mirrored_passes(model: nn.Module, image: Tensor, *, flip: bool) -> Iterator[SegDepthOutput]:
+    yield model(image)
+    if flip:
+        logits, inverse_depth = model(image.flip(-1))
+        yield SegDepthOutput(logits.flip(-1), None if inverse_depth is None else inverse_depth.flip(-1))
+
+
+def _logarithm(probability: Tensor) -> Tensor:
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+
+
+def resize_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Some rows of maps resized as `models.resize` does, without the others: (C, h, w) -> (C, rows, W)."""
+    height = maps.shape[-2]
+    step = (height - 1) / (size[0] - 1) if size[0] > 1 else 0.0
+    position = torch.arange(rows.start, rows.stop, device=maps.device, dtype=torch.float64) * step
+    above = position.floor().long().clamp(max=height - 1)
+    below = (above + 1).clamp(max=height - 1)
+    weight = (position - above).to(maps)[:, None]
+    mixed = torch.lerp(maps[:, above], maps[:, below], weight)
+    return resize(mixed[None], (len(position), size[1]))[0]

@@ -1,0 +1,175 @@
+"""Prediction of anything that shows a street: one image gives one `Prediction`, many give them one after another."""
+
+from __future__ import annotations
+
+import colorsys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from depthaware_uda.depth import to_metres
+from depthaware_uda.inference import evaluating
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.losses import normalized_entropy
+from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
+from depthaware_uda.prediction.passes import Passes, TileSize, resize_rows
+from depthaware_uda.prediction.result import Prediction
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["predict"]
+
+_BAND_VALUES = 1 << 24
+"""Class scores at full size that exist at once while an image is finished: 64 MiB in float32."""
+_READ_AHEAD = 2
+
+
+def predict(
+    model: nn.Module,
+    images: PredictionInput,
+    *,
+    size: int | tuple[int, int] | None = None,
+    tile: TileSize = "auto",
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    batch_size: int = 1,
+    label_space: str | LabelSpace | None = None,
+    progress: bool = False,
+) -> Any:
+    """Segment images of any size and estimate their depth.
+
+    `write_predictions` does the same and writes files. The model's training mode is as before after every image, and
+    gradients are on for the caller in between.
+
+    Args:
+        model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.
+        images: One image: the path of a file, a PIL image, an array (H, W, 3) of 8 bits, a tensor (3, H, W) in 0..1.
+            Or many: the path of a folder or a pattern such as ``"photos/*.jpg"``, a tensor (N, 3, H, W), a data set,
+            or any iterable of images and paths, such as the frames of a video.
+        size: Resize images for the network, to this shorter side or (height, width): a network sees best at the size
+            that it was trained at. Results have the image's own size all the same.
+        tile: ``"auto"`` gives the network whole images, unless that takes more than half of the device's memory at
+            2 KiB a pixel in float32; then overlapping tiles are blended. (height, width) always cuts, None never.
+        scales: Factors on the network's input, whose probabilities are averaged; depth comes from the one nearest to 1.
+        flip: Average with the mirrored image.
+        batch_size: Consecutive images of one size that go through the network at once.
+        label_space: Names and colours of the classes; by default the model's.
+        progress: Show a progress bar.
+
+    Returns:
+        One `Prediction` for one image, an ``Iterator[Prediction]`` for many; each image is read when its turn comes.
+
+    Raises:
+        FileNotFoundError: There is no such file or folder.
+        TypeError: The input is of another kind.
+        ValueError: A folder without images, an image of another shape, or an argument out of range.
+    """
+    passes = Passes(size, tile, tuple(scales), flip)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    known = label_space or getattr(model, "label_space", None)
+    space = None if known is None else get_label_space(known)
+    source = open_input(images)
+    predictions = predict_source(model, source, passes, space, batch_size=batch_size, progress=progress)
+    return next(predictions) if source.single else predictions
+
+
+def predict_source(
+    model: nn.Module,
+    source: Source,
+    passes: Passes,
+    space: LabelSpace | None,
+    *,
+    batch_size: int = 1,
+    progress: bool = False,
+) -> Iterator[Prediction]:
+    """Predict the images of an opened input, batch by batch."""
+    bar = tqdm(total=source.total, desc="predict", unit="image", disable=not progress or source.single, leave=False)
+    first = next(model.parameters(), torch.zeros(()))
+    with bar:
+        for names, images in _batches(_read_ahead(source.frames), batch_size):
+            batch = torch.stack(images).to(first.device)
+            batch = batch.to(first.dtype) / 255 if batch.dtype == torch.uint8 else batch.to(first.dtype)
+            with evaluating(model):
+                output = passes(model, batch)
+                results = [
+                    _finish(name, image, SegDepthOutput(*maps), space)
+                    for name, image, *maps in zip(names, images, output.logits, _each(output), strict=True)
+                ]
+            for prediction in results:
+                yield prediction
+                bar.update()
+
+
+def _each(output: SegDepthOutput) -> Iterable[Tensor | None]:
+    return [None] * len(output.logits) if output.inverse_depth is None else output.inverse_depth
+
+
+def _read_ahead(frames: Iterator[Frame]) -> Iterator[tuple[str, Tensor]]:
+    """Read images in a thread while the network is busy with those before."""
+    waiting: deque[tuple[str, Future[Tensor]]] = deque()
+    with ThreadPoolExecutor(1) as reader:
+        for frame in frames:
+            waiting.append((frame.name, reader.submit(frame.read)))
+            if len(waiting) > _READ_AHEAD:
+                name, image = waiting.popleft()
+                yield name, image.result()
+        while waiting:
+            name, image = waiting.popleft()
+            yield name, image.result()
+
+
+def _batches(images: Iterator[tuple[str, Tensor]], count: int) -> Iterator[tuple[list[str], list[Tensor]]]:
+    """Group consecutive images of one size and type, at most `count` at once."""
+    names: list[str] = []
+    batch: list[Tensor] = []
+    for name, image in images:
+        if batch and (image.shape != batch[0].shape or image.dtype != batch[0].dtype):
+            yield names, batch
+            names, batch = [], []
+        names.append(name)
+        batch.append(image)
+        if len(batch) == count:
+            yield names, batch
+            names, batch = [], []
+    if batch:
+        yield names, batch
+
+
+def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace | None) -> Prediction:
+    """Bring one image's maps to its size, a band of rows after the other: class scores at full size would be large."""
+    logits, inverse_depth = output
+    height, width = image.shape[-2:]
+    classes = len(logits)
+    if space is None:
+        space = _numbered_space(classes)
+    elif len(space) != classes:
+        raise ValueError(f"the model predicts {classes} classes, but label space {space.name!r} has {len(space)}")
+    label = np.empty((height, width), np.uint8)
+    confidence, entropy = np.empty((2, height, width), np.float32)
+    depth = None if inverse_depth is None else np.empty((height, width), np.float32)
+    band = max(1, _BAND_VALUES // (classes * width))
+    for start in range(0, height, band):
+        rows = slice(start, min(start + band, height))
+        scores = resize_rows(logits, (height, width), rows)
+        best, index = scores.softmax(0).max(0)
+        label[rows], confidence[rows] = index.to(torch.uint8).cpu(), best.cpu()
+        entropy[rows] = normalized_entropy(scores[None])[0].clamp(0, 1).cpu()
+        if depth is not None and inverse_depth is not None:
+            depth[rows] = to_metres(resize_rows(inverse_depth, (height, width), rows))[0].cpu()
+    pixels = image if image.dtype == torch.uint8 else (255 * image).round().to(torch.uint8)
+    return Prediction(name, label, confidence, entropy, depth, pixels.permute(1, 2, 0).cpu().numpy(), space)
+
+
+def _numbered_space(classes: int) -> LabelSpace:
+    """Numbers as names and evenly spread hues as colours, for a model that does not know its classes."""
+    if classes > IGNORE_INDEX:
+        raise ValueError(f"8-bit labels hold at most {IGNORE_INDEX} classes, the model predicts {classes}")
+    hues = [colorsys.hsv_to_rgb(index / classes, 0.75 - 0.25 * (index % 2), 0.9) for index in range(classes)]
+    palette = tuple((round(255 * red), round(255 * green), round(255 * blue)) for red, green, blue in hues)
+    return LabelSpace("numbered", tuple(map(str, range(classes))), palette)

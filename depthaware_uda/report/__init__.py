@@ -1,0 +1,5 @@
+"""What a run folder has to tell: curves, panels of pictures, and a page that shows all of it."""
+
+from depthaware_uda.report.run import run_curves, run_series, save_panel, write_report
+
+__all__ = ["run_curves", "run_series", "save_panel", "write_report"]

@@ -1,0 +1,118 @@
+"""Painting maps: classes in their palette, depth and fractions in evenly changing colours. NumPy alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+
+__all__ = ["as_array", "colorize_depth", "colorize_fraction", "colorize_label", "overlay"]
+
+_UNKNOWN_GREY = 128
+# Near to far, from a warm yellow over red and violet to a deep blue: evenly falling lightness, one anchor a quarter.
+_DEPTH_COLOURS = ((252, 236, 158), (248, 149, 85), (204, 71, 98), (116, 41, 122), (22, 16, 62))
+
+
+def as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
+    """An array of an array or a tensor of any device."""
+    array: NDArray[Any] = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
+    return array
+
+
+def colorize_label(label: NDArray[np.integer] | Tensor, space: str | LabelSpace) -> NDArray[np.uint8]:
+    """Paint a label map (H, W) in the palette of its label space, (H, W, 3); ignored pixels are black.
+
+    Raises:
+        ValueError: The label is not (H, W), or holds an index that is neither a class nor 255.
+    """
+    values = as_array(label)
+    space = get_label_space(space)
+    if values.ndim != 2:
+        raise ValueError(f"label must have shape (H, W), got {values.shape}")
+    unknown = np.setdiff1d(values, [*range(len(space)), IGNORE_INDEX])
+    if unknown.size:
+        raise ValueError(
+            f"label holds {unknown[:5].tolist()}, which are neither classes 0..{len(space) - 1} of "
+            f"{space.name!r} nor {IGNORE_INDEX}"
+        )
+    return space.colorize(values)
+
+
+def colorize_depth(
+    metres: NDArray[np.floating] | Tensor, *, nearest: float = 2.0, farthest: float = 100.0
+) -> NDArray[np.uint8]:
+    """Paint a depth map (H, W) or (1, H, W) from near (yellow) to far (dark blue), (H, W, 3); unknown is grey.
+
+    The scale is logarithmic and fixed, so pictures of different images can be compared.
+
+    Args:
+        metres: Depth, NaN where unknown.
+        nearest: Depth in metres of the first colour; what is nearer has it too.
+        farthest: Depth in metres of the last colour; what is farther has it too.
+
+    Raises:
+        ValueError: The shape is another, or the limits are not ascending and above 0.
+    """
+    values = np.asarray(as_array(metres), np.float64)
+    if values.ndim == 3 and len(values) == 1:
+        values = values[0]
+    if values.ndim != 2:
+        raise ValueError(f"metres must have shape (H, W) or (1, H, W), got {values.shape}")
+    if not 0 < nearest < farthest:
+        raise ValueError(f"nearest and farthest must be ascending and above 0, got {nearest} and {farthest}")
+    known = ~np.isnan(values)
+    logarithm = np.log(np.clip(np.where(known, values, nearest), nearest, farthest))
+    position = (logarithm - np.log(nearest)) / (np.log(farthest) - np.log(nearest))
+    return _painted(position, known)
+
+
+def colorize_fraction(values: NDArray[np.floating] | Tensor) -> NDArray[np.uint8]:
+    """Paint a map (H, W) of values in 0..1, such as entropy or confidence: 0 dark blue, 1 light yellow; NaN is grey.
+
+    Values beyond are painted as 0 or 1.
+
+    Raises:
+        ValueError: The shape is another.
+    """
+    fractions = np.asarray(as_array(values), np.float64)
+    if fractions.ndim != 2:
+        raise ValueError(f"values must have shape (H, W), got {fractions.shape}")
+    known = ~np.isnan(fractions)
+    return _painted(1 - np.clip(np.where(known, fractions, 0), 0, 1), known)
+
+
+def overlay(
+    image: NDArray[np.uint8], label: NDArray[np.integer], space: str | LabelSpace, *, opacity: float = 0.5
+) -> NDArray[np.uint8]:
+    """Lay the colours of a label map (H, W) over its image (H, W, 3); ignored pixels show the image alone.
+
+    Args:
+        image: RGB in 0..255.
+        label: Class indices, 255 where ignored.
+        space: The label space.
+        opacity: Share of the colours in 0..1.
+
+    Raises:
+        ValueError: The sizes differ or opacity is out of range.
+    """
+    if image.shape != (*label.shape, 3):
+        raise ValueError(f"image must have shape {(*label.shape, 3)} to fit the label, got {image.shape}")
+    if not 0 <= opacity <= 1:
+        raise ValueError(f"opacity must lie in 0..1, got {opacity}")
+    colours = get_label_space(space).colorize(label)
+    mixed = np.round(image * np.float32(1 - opacity) + colours * np.float32(opacity)).astype(np.uint8)
+    return np.where((label == IGNORE_INDEX)[..., None], image, mixed)
+
+
+def _painted(position: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Colours along the ramp, 0 the first and 1 the last; grey where a value is not known."""
+    anchors = np.linspace(0, 1, len(_DEPTH_COLOURS))
+    channels = [np.interp(position, anchors, channel) for channel in zip(*_DEPTH_COLOURS, strict=True)]
+    painted = np.round(np.stack(channels, axis=-1)).astype(np.uint8)
+    painted[~known] = _UNKNOWN_GREY
+    return painted

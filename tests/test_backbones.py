@@ -1,0 +1,141 @@
+"""Backbones of many families under the same heads, built without weights, at sizes that no patch divides."""
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+from depthaware_uda import create_model, load_pretrained
+from depthaware_uda.losses import berhu, cross_entropy
+from depthaware_uda.models import TimmBackbone, resize_output
+
+# Name, arguments that make it small, strides of the stages with create_model's default.
+FAMILIES = {
+    "resnet": ("resnet10t", {}, (4, 8, 8, 8)),
+    "regnet": ("regnetx_002", {}, (4, 8, 8, 8)),
+    "mobilenet": ("mobilenetv3_small_050", {}, (4, 8, 8, 8)),
+    "efficientnet": ("efficientnet_lite0", {}, (4, 8, 8, 8)),
+    "convnext": ("convnextv2_atto", {}, (4, 8, 8, 8)),
+    "hrnet": ("hrnet_w18_small", {}, (4, 8, 16, 32)),
+    "swin": ("swin_tiny_patch4_window7_224", {"embed_dim": 24, "depths": (1, 1, 1, 1)}, (4, 8, 16, 32)),
+    "swinv2": ("swinv2_tiny_window8_256", {"embed_dim": 24, "depths": (1, 1, 1, 1)}, (4, 8, 16, 32)),
+    "mit-like (pvt v2)": ("pvt_v2_b0", {}, (4, 8, 16, 32)),
+    "mvit": ("mvitv2_tiny", {}, (4, 8, 16, 32)),
+    "davit": ("davit_tiny", {"embed_dims": (24, 48, 96, 192), "depths": (1, 1, 1, 1)}, (4, 8, 16, 32)),
+    "focalnet": ("focalnet_tiny_srf", {}, (4, 8, 16, 32)),
+    "mambaout": ("mambaout_femto", {}, (4, 8, 16, 32)),
+    "fastvit": ("fastvit_t8", {}, (4, 8, 16, 32)),
+    "vit": ("vit_tiny_patch16_224", {"depth": 3}, (16, 16, 16)),
+    "dinov2": ("vit_small_patch14_dinov2", {"depth": 3, "embed_dim": 48, "num_heads": 3}, (14, 14, 14)),
+    "dinov2 with registers": ("vit_small_patch14_reg4_dinov2", {"depth": 3, "embed_dim": 48}, (14, 14, 14)),
+    "dinov3": ("vit_small_patch16_dinov3", {"depth": 3, "embed_dim": 96}, (16, 16, 16)),
+    "eva": ("eva02_tiny_patch14_224", {"depth": 3}, (14, 14, 14)),
+    "xcit": ("xcit_nano_12_p16_224", {"depth": 3}, (16, 16, 16)),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_segments_and_sees_depth(family: str) -> None:
+    name, arguments, strides = FAMILIES[family]
+    model = create_model(f"timm/{name}", 7, dilations=(1, 2), backbone_arguments=arguments, seed=0)
+    backbone = model.backbone
+    assert isinstance(backbone, TimmBackbone)
+    assert backbone.strides == strides
+    image = torch.rand(2, 3, 70, 101)  # neither side is a multiple of anything
+
+    features = backbone(model.normalization(image))
+    for feature, channels, stride in zip(features, backbone.channels, strides, strict=True):
+        assert feature.shape[:2] == (2, channels)
+        # Patches may be padded, or the image enlarged to whole ones: by less than a stride of the coarsest stage.
+        for side, length in zip(feature.shape[2:], (70, 101), strict=True):
+            assert length // stride - 1 <= side <= -(-(length + max(strides)) // stride)
+
+    output = model(image)
+    assert output.logits.shape[:2] == (2, 7)
+    full = resize_output(output, (70, 101))
+    label, depth = torch.randint(7, (2, 70, 101)), torch.rand(2, 1, 70, 101) * 50
+    loss = cross_entropy(full.logits, label) + berhu(full.inverse_depth, depth)  # type: ignore[arg-type]
+    loss.backward()
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    first = next(parameter for parameter in backbone.parameters() if parameter.requires_grad)
+    assert first.grad is not None
+    assert first.grad.any()
+
+
+def test_features_are_laid_over_the_image_as_they_were_seen() -> None:
+    """A bright left half shows up in the left half of the features, also of networks that put channels last."""
+    for name, arguments in (FAMILIES[key][:2] for key in ("swin", "dinov2", "mambaout")):
+        torch.manual_seed(0)
+        backbone = TimmBackbone(name, output_stride=None, arguments=arguments).eval()
+        dark, half = torch.zeros(1, 3, 112, 224), torch.zeros(1, 3, 112, 224)
+        half[..., :112] = 3
+        with torch.no_grad():
+            change = (backbone(half)[0] - backbone(dark)[0]).abs().mean((0, 1, 2)).numpy()
+        left, right = np.array_split(change, 2)
+        assert left.mean() > 1.5 * right.mean(), name
+
+
+def test_images_of_whole_patches_are_not_touched() -> None:
+    backbone = TimmBackbone("vit_tiny_patch16_224", output_stride=None, arguments={"depth": 3}).eval()
+    image = torch.randn(1, 3, 64, 96)
+    assert backbone.multiple == 16
+    assert backbone._enlarged(image) is image
+    assert backbone._enlarged(image[..., :90]).shape == (1, 3, 64, 96)
+    assert TimmBackbone("resnet10t").multiple == 1
+
+
+def test_a_plain_transformer_agrees_with_timm() -> None:
+    torch.manual_seed(0)
+    ours = TimmBackbone("vit_tiny_patch16_224", output_stride=None, arguments={"depth": 4, "out_indices": (1, 3)})
+    theirs = timm.create_model("vit_tiny_patch16_224", depth=4, num_classes=0, dynamic_img_size=True)
+    state = {key.removeprefix("model."): value for key, value in ours.network.state_dict().items()}
+    theirs.load_state_dict(state, strict=False)
+    image = torch.randn(1, 3, 48, 80)
+    with torch.no_grad():
+        features = ours.eval()(image)
+        expected = theirs.eval().forward_intermediates(image, indices=(1, 3), intermediates_only=True)
+    assert len(features) == 2
+    for one, other in zip(features, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "stride"), [("resnet10t", "auto", 8), ("resnet10t", None, 32), ("pvt_v2_b0", "auto", 32)]
+)
+def test_the_output_stride_that_was_found_is_kept(name: str, asked: str | None, stride: int, tmp_path) -> None:
+    model = create_model(f"timm/{name}", 7, output_stride=asked, dilations=(1,), seed=0)  # type: ignore[arg-type]
+    assert model.stride == stride
+    assert model.config is not None
+    assert model.config["output_stride"] == (8 if stride == 8 else None)
+    model.save_pretrained(tmp_path)
+    assert load_pretrained(tmp_path).stride == stride
+
+
+def test_a_stride_that_was_asked_for_is_not_traded_for_another() -> None:
+    with pytest.raises(ValueError, match=r"'pvt_v2_b0' gives no features with output_stride=16 .*output_stride=None"):
+        create_model("timm/pvt_v2_b0", 7, output_stride=16)
+
+
+def test_a_network_of_one_size_says_how_to_make_it_for_yours() -> None:
+    arguments = {"embed_dim": 24, "stages": (1, 1, 1, 1)}
+    model = create_model("timm/hiera_tiny_224", 7, dilations=(1,), backbone_arguments=arguments)
+    with pytest.raises(ValueError, match=r"cannot take images of 64 x 96: .*=\{\"img_size\": \(64, 96\)"):
+        model(torch.rand(1, 3, 64, 96))
+    model = create_model(
+        "timm/hiera_tiny_224", 7, dilations=(1,), backbone_arguments={**arguments, "img_size": (64, 96)}
+    )
+    assert model(torch.rand(1, 3, 64, 96)).logits.shape == (1, 7, 2, 3)
+
+
+def test_running_out_of_memory_is_not_taken_for_a_wrong_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = TimmBackbone("resnet10t")
+
+    class Full(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("full")
+
+    backbone.network = Full()
+    with pytest.raises(torch.OutOfMemoryError, match="full"):
+        backbone(torch.rand(1, 3, 32, 32))

@@ -1,0 +1,142 @@
+"""The command line, as a user types it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from depthaware_uda import EvaluationResult, data, evaluate, hub, load_pretrained, predict
+from depthaware_uda.cli import DEFAULT_MODEL, main
+from depthaware_uda.data import SegmentationFolder
+
+from .conftest import save
+from .tiny import tiny_model
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> str:
+    tiny_model().save_pretrained(tmp_path / "weights")
+    return str(tmp_path / "weights")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for index in range(2):
+        save(tmp_path / "photos" / f"{index}.png", RNG.integers(0, 256, (40, 48, 3), np.uint8))
+        save(tmp_path / "labels" / f"{index}.png", RNG.integers(0, 7, (40, 48), np.uint8))
+    return tmp_path / "photos"
+
+
+def test_one_photo(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert main(["predict", str(photos / "0.png"), "-o", str(out), "--model", weights, "--flip", "--size", "32"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    expected = predict(load_pretrained(weights), photos / "0.png", flip=True, size=32)
+    name, share = next(iter(expected.shares().items()))
+    assert printed[0].startswith(f"{name} {100 * share:.0f} %")
+    assert printed[1:] == [str(out / "labels/0.png"), str(out / "overlays/0.jpg"), str(out / "depth/0.png")]
+    with Image.open(out / "labels" / "0.png") as label:
+        np.testing.assert_array_equal(np.array(label), expected.label)
+
+
+def test_a_folder_of_photos(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    command = ["predict", str(photos), "-o", str(out), "--model", weights, "--tile", "32", "32", "--files", "labels"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"2 images in {out}\n"
+    assert sorted(path.name for path in (out / "labels").iterdir()) == ["0.png", "1.png"]
+    assert json.loads((out / "predictions.json").read_text())["tile"] == [32, 32]
+    assert main([*command, "--scales", "0.5", "1"]) == 2
+    assert "holds other predictions" in capsys.readouterr().err
+    assert main([*command, "--scales", "0.5", "1", "--overwrite"]) == 0
+
+
+def test_evaluation(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = tmp_path / "result.json"
+    labels = str(tmp_path / "labels")
+    assert main(["evaluate", str(photos), "--labels", labels, "--model", weights, "-o", str(result)]) == 0
+    samples = SegmentationFolder(photos, labels, label_space="common7")
+    expected = evaluate(load_pretrained(weights), samples)
+    assert EvaluationResult.load(result) == expected
+    assert expected.table() in capsys.readouterr().out
+
+
+def test_evaluation_of_a_data_set_by_name(weights: str, camvid_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", str(camvid_copy), "--dataset", "camvid", "--split", "val", "--size", "16", "24"]
+    assert main([*command, "--model", weights]) == 0
+    assert "pixel accuracy" in capsys.readouterr().out
+    assert main(["evaluate", str(camvid_copy), "--dataset", "gta", "--model", weights]) == 2
+    assert "--dataset must be folders or one of" in capsys.readouterr().err
+
+
+def test_check(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+
+    class Report:
+        ok = True
+
+        def table(self) -> str:
+            return "all is well"
+
+        def save(self, path: str) -> None:
+            seen.append(path)
+
+        draw = save
+
+    def check_dataset(dataset: SegmentationFolder, *, workers: int) -> Report:
+        seen.append((dataset.names, workers))
+        return Report()
+
+    monkeypatch.setattr(data, "check_dataset", check_dataset, raising=False)
+    command = ["check", str(photos), "--labels", str(tmp_path / "labels"), "--workers", "2"]
+    assert main([*command, "--classes", "common7", "-o", "a.json", "--picture", "b.png"]) == 0
+    assert capsys.readouterr().out == "all is well\n"
+    monkeypatch.setattr(Report, "ok", False)
+    assert main([*command, "--classes", "common7"]) == 1
+    assert seen == [(["0.png", "1.png"], 2), "a.json", "b.png", (["0.png", "1.png"], 2)]
+    assert main(command) == 2
+    assert "--classes is missing" in capsys.readouterr().err
+
+
+def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    shared = {"label_space": "common7", "miou": 0.467}
+    records = [
+        SimpleNamespace(name="a", packaged=True, published=True, **shared),
+        SimpleNamespace(name="long", packaged=False, published=False, **shared),
+    ]
+    monkeypatch.setattr(hub, "list_pretrained", lambda pattern: records if pattern == "*" else [], raising=False)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "a     common7        mIoU 46.7  in the package",
+        "long  common7        mIoU 46.7  not published yet",
+    ]
+    assert main(["list", "x*"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_errors_are_a_line_and_not_a_traceback(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", "nowhere.jpg", "--model", weights]) == 2
+    assert capsys.readouterr().err.startswith("error: nowhere.jpg: no such file or folder")
+
+
+def test_the_module_runs() -> None:
+    command = [sys.executable, "-m", "depthaware_uda", "--help"]
+    root = Path(__file__).resolve().parents[1]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout
+    assert {"predict", "evaluate", "check", "list"} <= set(printed.split())
+
+
+def test_the_packaged_weights_see_photographs_at_their_size(photos: Path, tmp_path: Path) -> None:
+    assert main(["predict", str(photos / "0.png"), "-o", str(tmp_path / "out")]) == 0
+    expected = predict(load_pretrained(DEFAULT_MODEL), photos / "0.png", size=120)
+    with Image.open(tmp_path / "out" / "labels" / "0.png") as label:
+        np.testing.assert_array_equal(np.array(label), expected.label)

@@ -1,0 +1,130 @@
+"""Exported networks compute what the network computes, at other sizes and batches too."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda import SegDepthOutput
+from depthaware_uda.export import export_onnx, export_program
+from depthaware_uda.labels import get_label_space
+from depthaware_uda.models import resize_output
+
+from .tiny import tiny_model, weights
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
+pytest.importorskip("onnxscript", reason="needs the extra 'export'")
+
+
+def trained_like(**options: object) -> nn.Module:
+    """A network in training mode whose statistics and outputs are not those it was born with."""
+    model = tiny_model(**options)
+    with torch.no_grad():
+        for _ in range(3):
+            model(torch.rand(2, 3, 64, 64))
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    return model
+
+
+class Small(nn.Module):
+    """One convolution at half the size, without depth."""
+
+    label_space = get_label_space("common7")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 7, 3, stride=2, padding=1)
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        return SegDepthOutput(self.convolution(image), None)
+
+
+def run(path: Path, image: Tensor) -> list[np.ndarray]:
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"image": image.numpy()})
+
+
+def test_onnx_computes_the_same_at_any_size_and_leaves_the_model_alone(tmp_path: Path) -> None:
+    model = trained_like()
+    before = weights(model)
+    path = export_onnx(model, tmp_path / "model.onnx", (64, 96))
+    assert model.training
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
+    model.eval()
+    for shape in ((1, 3, 64, 96), (3, 3, 96, 64), (2, 3, 97, 129)):
+        image = torch.rand(shape)
+        with torch.no_grad():
+            logits, inverse_depth = model(image)
+        found = run(path, image)
+        np.testing.assert_allclose(found[0], logits, atol=1e-4)
+        np.testing.assert_allclose(found[1], inverse_depth, atol=1e-4)
+
+
+def test_onnx_says_what_it_is(tmp_path: Path) -> None:
+    path = export_onnx(Small(), tmp_path / "model.onnx", (64, 64), full_size=True)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == ["logits"]
+    assert session.get_outputs()[0].shape[1] == 7
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["label_space"])["name"] == "common7"
+    assert facts["input"].startswith("RGB in 0..1")
+    assert run(path, torch.rand(1, 3, 70, 90))[0].shape == (1, 7, 70, 90)
+
+
+def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
+    model = trained_like()
+    with pytest.raises(ValueError, match="but not saved so; pass dynamic_size=False"):
+        export_program(model, (64, 64), tmp_path / "model.pt2")  # this ResNet rounds its padding up
+    assert list(tmp_path.iterdir()) == []
+    model = Small()
+    export_program(model, (64, 64), tmp_path / "model.pt2", full_size=True)
+    program = torch.export.load(tmp_path / "model.pt2")
+    for shape in ((1, 3, 64, 64), (2, 3, 96, 128)):
+        image = torch.rand(shape)
+        with torch.no_grad():
+            expected = resize_output(model.eval()(image), shape[-2:])
+            found = program.module()(image)
+        assert len(found) == 1
+        torch.testing.assert_close(found[0], expected.logits, atol=1e-4, rtol=0)
+
+
+def test_a_fixed_size_stays_fixed() -> None:
+    program = export_program(tiny_model(), (64, 64), dynamic_size=False)
+    assert program.module()(torch.rand(3, 3, 64, 64))[0].shape == (3, 7, 8, 8)
+    with pytest.raises(Exception, match="64"):
+        program.module()(torch.rand(1, 3, 96, 64))
+
+
+def test_what_differs_is_not_left(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"onnxruntime and the model differ by .*no file was written"):
+        export_onnx(Small(), tmp_path / "model.onnx", (64, 64), tolerance=-1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sizes_are_checked(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"both at least 8, the network's stride; got \(4, 64\)"):
+        export_onnx(tiny_model(), tmp_path / "model.onnx", (4, 64))
+
+
+def test_what_cannot_be_traced_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"(?s)could not be traced at .*it cannot be exported"):
+        export_program(_Branching(), (8, 8), dynamic_size=False)
+
+
+class _Branching(nn.Module):
+    """Decides by a pixel: no tracer can follow."""
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        return SegDepthOutput(image if image.mean() > 0.5 else -image, None)
+
+
+def test_without_onnx_the_error_tells_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depthaware_uda.export._MODULES", ("onnx", "onnxruntime_that_nobody_has"))
+    with pytest.raises(ImportError, match=r"needs onnxruntime_that_nobody_has: pip install depthaware-uda\[export\]"):
+        export_onnx(tiny_model(), tmp_path / "model.onnx", (64, 64))
+    assert "depthaware_uda.export" in sys.modules
