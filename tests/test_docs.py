@@ -13,6 +13,7 @@ import dataclasses
 import importlib
 import inspect
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import depthaware_uda
 import depthaware_uda.data
 import depthaware_uda.trainers
 from depthaware_uda import create_model
-from depthaware_uda.data import MiniCity, collate
+from depthaware_uda.data import MiniCity, collate, write_miniature
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import ASPPv2, DadaDepthHead, DepthGate, DepthSegmenter
 from depthaware_uda.models.pixels import PixelStatistics
@@ -118,8 +119,17 @@ def prepared() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="module")
+def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data sets in the formats of the large ones."""
+    root = tmp_path_factory.mktemp("miniatures")
+    for folder, name in (("SYNTHIA", "synthia"), ("Cityscapes", "cityscapes"), ("Vistas", "mapillary")):
+        write_miniature(root / folder, name, 2, size=SIZE)
+    return root
+
+
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with photographs and data sets, and a library that makes everything small."""
     rng = np.random.default_rng(0)
     for index in range(3):
@@ -131,6 +141,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for split in ("train", "val"):
             save(tmp_path / "data" / "camvid" / split / "images" / f"{index}.png", photo)
             save(tmp_path / "data" / "camvid" / split / "labels" / f"{index}.png", label)
+    shutil.copytree(miniatures, tmp_path / "data", dirs_exist_ok=True)
     save(tmp_path / "photo.jpg", rng.integers(0, 256, (80, 120, 3), np.uint8))
     monkeypatch.chdir(tmp_path)
 

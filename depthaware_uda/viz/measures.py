@@ -65,7 +65,7 @@ def class_bars(
     """Draw IoU as bars, class by class, one colour a row: your results beside each other or beside published ones.
 
     Args:
-        rows: Results by name: what `evaluate` gave, or IoU in 0..1 by class name, as `PublishedResult.iou` has it. Every
+        rows: Results by name: what `evaluate` gave, or IoU in 0..1 by class name (`PublishedResult.iou`). Every
             row has the classes of the first; a value that a row lacks, or NaN, has no bar.
         path: File to save to; nothing is saved if None.
         title: Line above the bars.
