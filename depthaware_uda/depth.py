@@ -48,7 +48,14 @@ def to_metres(inverse_depth: Tensor, *, max_metres: float = MAX_METRES) -> Tenso
 
 def centimetres_to_metres(encoded: NDArray[np.integer]) -> NDArray[np.float32]:
     """Metres of a 16-bit depth image in centimetres; 0 is unknown and becomes NaN. Any shape."""
-    return DEPTH_ENCODINGS["centimetres"].decode(np.asarray(encoded))
+    values = np.asarray(encoded)
+    DEPTH_ENCODINGS["centimetres"].check_numbers(values)
+    # What `DepthEncoding.decode` gives, in fewer passes over the memory: caches call this for every sample.
+    metres: NDArray[np.float32] = np.divide(values, np.float32(100), dtype=np.float32)
+    unknown = values <= 0
+    if unknown.any():
+        metres[unknown] = np.nan
+    return metres
 
 
 def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.uint16]:
@@ -154,7 +161,7 @@ class DepthEncoding:
         Raises:
             ValueError: The file holds integers where the encoding has floats, or the other way round.
         """
-        self._check_numbers(values)
+        self.check_numbers(values)
         raw = np.asarray(values, np.float32)
         if self.kind == "relative":
             return self._relative_to_metres(raw)
@@ -168,7 +175,8 @@ class DepthEncoding:
             metres = scaled / np.float32(1 / self.unit)
         return np.where(known, metres, np.float32(np.nan))
 
-    def _check_numbers(self, values: NDArray[np.integer | np.floating]) -> None:
+    def check_numbers(self, values: NDArray[np.integer | np.floating]) -> None:
+        """ValueError if the numbers are of another kind than the encoding has."""
         found = "float" if np.issubdtype(values.dtype, np.floating) else "integer"
         if self.numbers not in ("any", found) or (found == "integer" and values.itemsize < 2 and self.is_metric):
             wanted = {"integer": "integers of 16 bits", "float": "floats", "any": "integers of 16 bits, or floats"}

@@ -62,6 +62,19 @@ def cross_entropy(
     return total / count.where(count > 0, 1)
 
 
+def _comparable(prediction: Tensor, target: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Both maps of inverse depth in one type, and where the target is known."""
+    if prediction.shape != target.shape:
+        raise ValueError(
+            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
+            "resize the prediction to the target with depthaware_uda.models.resize"
+        )
+    prediction = _at_least_float32(prediction)
+    target = target.to(prediction.dtype)
+    known = target.isfinite() if valid is None else target.isfinite() & valid
+    return prediction, target, known
+
+
 def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
     """Reverse Huber loss of inverse depth (Laina et al., 2016), averaged over pixels of known depth.
 
@@ -79,14 +92,7 @@ def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) ->
     Raises:
         ValueError: The shapes differ.
     """
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
-            "resize the prediction to the target with depthaware_uda.models.resize"
-        )
-    prediction = _at_least_float32(prediction)
-    target = target.to(prediction.dtype)
-    known = target.isfinite() if valid is None else target.isfinite() & valid
+    prediction, target, known = _comparable(prediction, target, valid)
     # Where the truth is not known the prediction is compared with itself: no error, no gradient.
     error = (prediction - target.where(known, prediction.detach())).abs()
     threshold = 0.2 * error.detach().amax()
@@ -115,14 +121,7 @@ def scale_shift_invariant(prediction: Tensor, target: Tensor, *, valid: Tensor |
     Raises:
         ValueError: The shapes differ.
     """
-    if prediction.shape != target.shape:
-        raise ValueError(
-            f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
-            "resize the prediction to the target with depthaware_uda.models.resize"
-        )
-    prediction = _at_least_float32(prediction)
-    target = target.to(prediction.dtype)
-    known = target.isfinite() if valid is None else target.isfinite() & valid
+    prediction, target, known = _comparable(prediction, target, valid)
     errors = [
         (_standardized(ours[mask]) - _standardized(theirs[mask])).abs().mean()
         for ours, theirs, mask in zip(prediction, target, known, strict=True)

@@ -141,7 +141,7 @@ class EvaluationResult:
             confusion=record["confusion"],
             depth=None if record["depth"] is None else DepthErrors(**record["depth"]),
             images=record["images"],
-            # Results of version 0.1 have none of these.
+            # Results that were saved before these were noted have none of them.
             protocol=record.get("protocol"),
             image_size=_as_size(record.get("image_size")),
             label_size=_as_size(record.get("label_size")),

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthaware_uda.data.packing import PackedSample
-from depthaware_uda.depth import metres_to_centimetres
+from depthaware_uda.depth import centimetres_to_metres, metres_to_centimetres
 from depthaware_uda.files import read_json, write_json
 
 __all__ = ["CacheFiles", "CacheLayout", "DepthFormat"]
@@ -140,7 +140,7 @@ class CacheFiles:
         """Read a sample; its depth is an array of its own, image and label are the file's."""
         depth = self._maps["depth"][index] if "depth" in self._maps else None
         if depth is not None:
-            depth = _metres(depth) if self.layout.depth_format == "centimetres" else depth.copy()
+            depth = centimetres_to_metres(depth) if self.layout.depth_format == "centimetres" else depth.copy()
         return PackedSample(
             image=self._maps["image"][index],
             label=self._maps["label"][index] if "label" in self._maps else None,
@@ -179,15 +179,6 @@ def _checksum(arrays: list[NDArray[Any]]) -> int:
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array).data, value)
     return value or 1
-
-
-def _metres(centimetres: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """What `centimetres_to_metres` gives, in fewer passes over the memory."""
-    metres: NDArray[np.float32] = np.divide(centimetres, np.float32(100), dtype=np.float32)
-    unknown = centimetres == 0
-    if unknown.any():
-        metres[unknown] = np.nan
-    return metres
 
 
 def read_records(directory: Path) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
-from depthaware_uda.data.listing import IMAGE_SUFFIXES, by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
@@ -65,9 +65,7 @@ def _find(root: Path, split: str) -> list[SampleFiles]:
     if not folder.is_dir():
         expected = f"  {root}/\n    {split}/\n      images/  *.jpg or *.png\n      labels/  *.png (may be absent)"
         raise missing_folder(folder, root, expected)
-    images = by_stem("images", folder, IMAGE_SUFFIXES)
-    if not images:
-        raise no_images(folder, IMAGE_SUFFIXES)
+    images = images_by_stem("images", folder)
     labels = root / split / "labels"
     found = partners("labels", labels, list(images), (".png",)) if labels.is_dir() else [None] * len(images)
     return [

@@ -21,7 +21,7 @@ from depthaware_uda.data.check_findings import (
 )
 from depthaware_uda.data.check_report import DatasetReport
 from depthaware_uda.data.check_sources import source_findings
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["check_dataset"]
@@ -93,7 +93,7 @@ class _Looking(Dataset[Facts]):
         except FileNotFoundError as error:
             return Facts(name, ("missing file", str(error)))
         except Exception as error:  # whatever is wrong with one sample is a line of the report
-            kind = "unmapped ids" if "not in the id map" in str(error) else "unreadable"
+            kind = "unmapped ids" if isinstance(error, UnmappedIdsError) else "unreadable"
             return Facts(name, (kind, str(error) or repr(error)))
         return _look(sample, sample.get("name", name), self.classes)
 

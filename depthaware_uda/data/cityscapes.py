@@ -8,7 +8,7 @@ from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
-from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.files import read_json
 from depthaware_uda.labels import LabelSpace, choose_label_map
@@ -89,9 +89,7 @@ class Cityscapes(FileDataset):
 
 def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
     folder = _folder(root, split, "leftImg8bit")
-    images = by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
-    if not images:
-        raise no_images(folder, ("_leftImg8bit.png",))
+    images = images_by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
 
     def matched(wanted: bool, kind: str, ending: str, suffix: str) -> Sequence[Path | None]:
         if not wanted:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
-from depthaware_uda.data.listing import DEPTH_SUFFIXES, IMAGE_SUFFIXES, by_stem, missing_folder, no_images, partners
+from depthaware_uda.data.listing import DEPTH_SUFFIXES, IMAGE_SUFFIXES, images_by_stem, missing_folder, partners
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
@@ -71,9 +71,7 @@ class SegmentationFolder(FileDataset):
 
 
 def _find(folder: Path, labels: str | Path | None, depth: str | Path | None) -> list[SampleFiles]:
-    images = by_stem("images", _existing(folder, IMAGE_SUFFIXES), IMAGE_SUFFIXES)
-    if not images:
-        raise no_images(folder, IMAGE_SUFFIXES)
+    images = images_by_stem("images", _existing(folder, IMAGE_SUFFIXES))
 
     def matched(argument: str, other: str | Path | None, suffixes: tuple[str, ...]) -> Sequence[Path | None]:
         if other is None:

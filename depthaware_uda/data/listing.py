@@ -11,6 +11,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "by_stem",
     "check_choice",
+    "images_by_stem",
     "list_files",
     "missing_folder",
     "no_images",
@@ -59,6 +60,16 @@ def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: s
         if (other := found.setdefault(stem.removesuffix(ending), name)) != name:
             raise ValueError(f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one")
     return found
+
+
+def images_by_stem(
+    argument: str, folder: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES, *, ending: str = ""
+) -> dict[str, str]:
+    """The images of a data set, as `by_stem` finds them; ValueError if there are none."""
+    images = by_stem(argument, folder, suffixes, ending=ending)
+    if not images:
+        raise no_images(folder, tuple(f"{ending}{suffix}" for suffix in suffixes))
+    return images
 
 
 def partners(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
-from depthaware_uda.data.listing import IMAGE_SUFFIXES, by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
@@ -87,9 +87,7 @@ def _find(root: Path, split: str) -> list[SampleFiles]:
     folder = base / split / "images"
     if not folder.is_dir():
         raise missing_folder(folder, root, f"  {root}/{_EXPECTED}")
-    images = by_stem("images", folder, IMAGE_SUFFIXES)
-    if not images:
-        raise no_images(folder, IMAGE_SUFFIXES)
+    images = images_by_stem("images", folder)
     labels = _labels(root, base / split)
     found = [None] * len(images) if labels is None else partners("labels", labels, list(images), (".png",))
     prefix = folder.relative_to(root).as_posix()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.images import read_first_channel, read_ids
-from depthaware_uda.data.listing import by_stem, check_choice, missing_folder, no_images, partners
+from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
@@ -108,9 +108,7 @@ def _find(root: Path, base: Path, layout: str, depth: bool) -> list[SampleFiles]
     if package := other_package(base):
         raise ValueError(f"{base}: this is {package}, but SYNTHIA-RAND-CITYSCAPES is needed; download that package")
     folder = _existing(base, "RGB")
-    images = by_stem("RGB", folder, _PNG)
-    if not images:
-        raise no_images(folder, _PNG)
+    images = images_by_stem("RGB", folder, _PNG)
     stems = list(images)
     label_files = partners("labels", _existing(base, _DOWNLOADED if layout == "downloaded" else _PARSED), stems, _PNG)
     depth_files: list[Path] | list[None] = [None] * len(stems)

@@ -7,6 +7,7 @@ CamVid. Class 255 is ignored everywhere.
 
 from depthaware_uda.labels.maps import (
     LabelMap,
+    UnmappedIdsError,
     check_label_map,
     choose_label_map,
     load_label_map,
@@ -20,6 +21,7 @@ __all__ = [
     "IGNORE_INDEX",
     "LabelMap",
     "LabelSpace",
+    "UnmappedIdsError",
     "check_label_map",
     "choose_label_map",
     "get_label_space",

@@ -15,9 +15,21 @@ from depthaware_uda.labels.registry import get_label_space, id_map
 from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.tables import SPACES
 
-__all__ = ["LabelMap", "check_label_map", "choose_label_map", "load_label_map", "remap", "save_label_map"]
+__all__ = [
+    "LabelMap",
+    "UnmappedIdsError",
+    "check_label_map",
+    "choose_label_map",
+    "load_label_map",
+    "remap",
+    "save_label_map",
+]
 
 _IGNORE = "ignore"
+
+
+class UnmappedIdsError(ValueError):
+    """A label holds ids that its map lacks."""
 
 
 class LabelMap(NamedTuple):
@@ -57,7 +69,7 @@ def remap(
         unknown: ``"error"`` raises on an id that the table lacks, ``"ignore"`` makes it 255.
 
     Raises:
-        ValueError: An id is not in the table, with the id and the file named.
+        UnmappedIdsError: An id is not in the table; a ValueError that names the ids and the file.
     """
     if unknown not in ("error", "ignore"):
         raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
@@ -69,7 +81,7 @@ def remap(
         missing = classes < 0
         if unknown == "error":
             ids = np.unique(np.asarray(label)[missing]).tolist()
-            raise ValueError(
+            raise UnmappedIdsError(
                 f"{name}: label ids {ids} are not in the id map; add them to it (255 to ignore), "
                 "or pass unknown='ignore'"
             )

@@ -144,10 +144,6 @@ class JointSegmenter(nn.Module):
 
     def joint(self, image: Tensor) -> JointOutput:
         """Logits, inverse depth and refined logits of a batch of images, for training."""
-        network = self.network
-        assert network.depth_head is not None
-        assert network.gate is not None
-        stages = network.backbone(network.normalization(image))
-        inverse_depth, depth_features = network.depth_head(stages)
-        features = network.gate(stages[-1], depth_features)
-        return JointOutput(network.classifier(features), inverse_depth, self.refined(features, inverse_depth))
+        features, inverse_depth = self.network.features(image)
+        assert inverse_depth is not None  # the network has a depth head
+        return JointOutput(self.network.classifier(features), inverse_depth, self.refined(features, inverse_depth))

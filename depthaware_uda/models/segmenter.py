@@ -75,6 +75,11 @@ class DepthSegmenter(PretrainedModel):
 
     def forward(self, image: Tensor) -> SegDepthOutput:
         """Logits and inverse depth of a batch of images."""
+        features, inverse_depth = self.features(image)
+        return SegDepthOutput(self.classifier(features), inverse_depth)
+
+    def features(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What the classifier sees of a batch of images, gated by depth if there is a gate; and the inverse depth."""
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < self.stride:
             raise ValueError(
                 f"image must be (N, 3, H, W) with H and W at least {self.stride}, the network's stride; "
@@ -83,13 +88,13 @@ class DepthSegmenter(PretrainedModel):
         stages = self.backbone(self.normalization(image))
         features = stages[-1]
         if self.depth_head is None:
-            return SegDepthOutput(self.classifier(features), None)
+            return features, None
         inverse_depth, depth_features = self.depth_head(stages)
         if self.gate is not None:
             features = self.gate(features, depth_features)
         if self.depth_size is not None:
             inverse_depth = resize(inverse_depth, self.depth_size)
-        return SegDepthOutput(self.classifier(features), inverse_depth)
+        return features, inverse_depth
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by group, ``"backbone"`` and ``"heads"``, every tensor once."""

@@ -14,11 +14,11 @@ from torch import nn
 
 from depthaware_uda.files import read_json, write_json
 from depthaware_uda.inference import evaluating
-from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
 from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
-from depthaware_uda.prediction.run import predict_source
+from depthaware_uda.prediction.run import check_batch_size, predict_source, space_of
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["write_predictions"]
@@ -73,10 +73,8 @@ def write_predictions(
     folder = Path(folder)
     check_files(files)
     passes = Passes(size, tile, tuple(scales), flip)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    known = label_space or getattr(model, "label_space", None)
-    space = None if known is None else get_label_space(known)
+    check_batch_size(batch_size)
+    space = space_of(model, label_space)
     source = open_input(images, leave_out=folder)
     kinds = [kind for kind in files if kind not in ("depth", "depth_pictures") or _has_depth(model)]
     if not kinds:

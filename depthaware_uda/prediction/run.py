@@ -70,13 +70,23 @@ def predict(
         ValueError: A folder without images, an image of another shape, or an argument out of range.
     """
     passes = Passes(size, tile, tuple(scales), flip)
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    known = label_space or getattr(model, "label_space", None)
-    space = None if known is None else get_label_space(known)
+    space = space_of(model, label_space)
+    check_batch_size(batch_size)
     source = open_input(images)
     predictions = predict_source(model, source, passes, space, batch_size=batch_size, progress=progress)
     return next(predictions) if source.single else predictions
+
+
+def check_batch_size(batch_size: int) -> None:
+    """ValueError if it is below 1; here, because `predict_source` would only notice at the first image."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+
+def space_of(model: nn.Module, label_space: str | LabelSpace | None) -> LabelSpace | None:
+    """The label space asked for, or that of the model, if it has one."""
+    known = label_space or getattr(model, "label_space", None)
+    return None if known is None else get_label_space(known)
 
 
 def predict_source(

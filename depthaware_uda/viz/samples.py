@@ -43,14 +43,12 @@ def sample_sheet(dataset: SampleDataset, count: int, path: str | Path) -> Figure
         ImportError: matplotlib is not installed.
         ValueError: `count` is not in 1..len(dataset), or samples differ in what they have.
     """
-    if not 1 <= count <= len(dataset):
-        raise ValueError(f"count must be in 1..{len(dataset)}, the size of the data set, got {count}")
     space: LabelSpace | None = getattr(dataset, "label_space", None)
     rows = []
     has_labels = False
-    for index in np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist():
+    for index in _spread(len(dataset), count):
         sample = dataset[index]
-        row = {"image": as_array(sample["image"]).transpose(1, 2, 0)}
+        row = {"image": _picture(sample)}
         if "label" in sample and space is not None:
             row["label"] = colorize_label(sample["label"], space)
             has_labels = True
@@ -99,7 +97,8 @@ def model_panel(
     if space is None:
         raise ValueError("label_space: neither the data set nor a model names its classes; pass a label space")
     if names is None:
-        names = _spread(sample_names(dataset), count)
+        known_names = sample_names(dataset)
+        names = [known_names[index] for index in _spread(len(dataset), count)]
     shown = Selected(dataset, names)
     samples = [shown[index] for index in range(len(shown))]
     rows = [_truth(sample, space) for sample in samples]
@@ -157,10 +156,12 @@ def ranking_sheet(
     return figure
 
 
-def _spread(names: Sequence[str], count: int) -> list[str]:
-    if not 1 <= count <= len(names):
-        raise ValueError(f"count must be in 1..{len(names)}, the size of the data set, got {count}")
-    return [names[index] for index in np.linspace(0, len(names) - 1, count).round().astype(int)]
+def _spread(total: int, count: int) -> list[int]:
+    """Positions evenly spread over a data set of a size."""
+    if not 1 <= count <= total:
+        raise ValueError(f"count must be in 1..{total}, the size of the data set, got {count}")
+    positions: list[int] = np.linspace(0, total - 1, count).round().astype(int).tolist()
+    return positions
 
 
 def _picture(sample: Sample) -> NDArray[Any]:
