@@ -75,9 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     shared: dict[str, Any] = {
         **{"optimizer": "adamw", "weight_decay": 0.01, "head_lr_multiplier": 1.0, "batch_size": args.batch_size},
         **{"depth_weight": 5e-3, "class_weights": class_weights(source, CLASSES), "ema_decay": 0.98},
-        **{"seed": args.seed, "log_every": 10, "validate_every": 200, "checkpoint_every": 100},
+        **{"seed": args.seed, "log_every": 10, "validate_every": 300, "checkpoint_every": 150},
     }
-    later = {**shared, "learning_rate": 5e-4, "warmup_steps": 20, "validate_every": 140}
+    later = {**shared, "learning_rate": 5e-4, "warmup_steps": 20, "validate_every": 210}
     adapting = {**later, "batch_norm": "target"}
     adversary = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
     trainer: dict[str, Any] = {"val": val, "augment": augmentation(args), "device": args.device}
@@ -138,7 +138,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--target-root", type=Path, help="folder of CamVid, with train/ and val/")
     parser.add_argument("--output", type=Path, help="default: runs/quickstart-TARGET-SEED")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=float, default=0.5, help="factor on the steps of every stage; default: 0.5")
+    parser.add_argument("--steps", type=float, default=1.0, help="factor on the steps of every stage")
     parser.add_argument("--images", type=float, default=1.0, help="factor on the number of rendered images")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="default: 96 160, for CamVid 120 160")
     parser.add_argument("--batch-size", type=int, default=4)

@@ -20,11 +20,11 @@ from tqdm import tqdm
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.inference import evaluating
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
+from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
@@ -32,8 +32,10 @@ from depthaware_uda.trainers.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
+from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.log import RunLog
+from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
 from depthaware_uda.trainers.run_folder import claim_run_folder, digest
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
@@ -108,7 +110,8 @@ class Trainer(ABC, Generic[ConfigT]):
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._precision == torch.float16)
         self._best: tuple[float, int] | None = None
         self._final: EvaluationResult | None = None
-        self.optimizers = {"model": self._model_optimizer()}
+        self._estimated_at: int | None = None
+        self.optimizers = {"model": model_optimizer(model, config)}
 
     # What a subclass says -------------------------------------------------------------------------------------------
 
@@ -152,8 +155,9 @@ class Trainer(ABC, Generic[ConfigT]):
     def predictor(self) -> nn.Module:
         """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants."""
         model = self.model if self.average is None else self.average.module
-        if self.config.batch_norm == "target":
+        if self.config.batch_norm == "target" and self._estimated_at != self.step_count:
             reestimate_statistics(model, self.target, batch_size=self.config.batch_size)
+            self._estimated_at = self.step_count
         return model
 
     def backward(self, loss: Tensor) -> None:
@@ -171,13 +175,15 @@ class Trainer(ABC, Generic[ConfigT]):
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
-        factor = self.config.learning_rate_factor(self.step_count)
+        set_learning_rates(self.optimizers.values(), self.config.learning_rate_factor(self.step_count))
         for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * factor
             optimizer.zero_grad(set_to_none=True)
         self._train_mode()
-        parts = {domain: self._parts(domain, batch) for domain, batch in batches.items()}
+        dtype = next(self.model.parameters()).dtype
+        parts = {
+            domain: divide(to_device(batch, self.device, dtype), self.config.accumulation, domain=domain)
+            for domain, batch in batches.items()
+        }
         losses: Losses = {}
         with seeded(self.config.seed, self.step_count, device=self.device):
             for index in range(self.config.accumulation):
@@ -309,6 +315,7 @@ class Trainer(ABC, Generic[ConfigT]):
             module.load_state_dict(tensors[f"module-{name}"])
         for name, optimizer in self.optimizers.items():
             load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
+        self._estimated_at = None
         self._scaler.load_state_dict(state["scaler"])
         self.step_count = state["step"]
         self._best = None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
@@ -332,24 +339,9 @@ class Trainer(ABC, Generic[ConfigT]):
     # Set-up ---------------------------------------------------------------------------------------------------------
 
     def _check_data(self) -> None:
-        """Run the model once on the first image of every data set and compare classes; called by subclasses."""
-        for name, dataset in {**self.fixed_datasets(), **({} if self.val is None else {"val": self.val})}.items():
-            if len(dataset) == 0:
-                raise ValueError(f"{name} is empty: it needs at least one sample")
-            if name == "val" and "label" not in dataset[0]:
-                raise ValueError("val has no labels; give labelled samples, or no val")
-            image = dataset[0]["image"].as_subclass(Tensor)[None]
-            with evaluating(self.model):
-                output: SegDepthOutput = self.model(self._to_device({"image": image})["image"])
-            classes = output.logits.shape[1]
-            space = getattr(dataset, "label_space", None)
-            if space is not None and len(space) != classes:
-                raise ValueError(
-                    f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
-                    f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
-                )
-            self.num_classes = classes
-            self.has_depth = output.inverse_depth is not None
+        """Compare the classes of the model and of every data set; called by subclasses."""
+        validation = {} if self.val is None else {"val": self.val}
+        self.num_classes, self.has_depth = check_data(self.model, {**self.fixed_datasets(), **validation})
         if (weights := self.config.class_weights) is not None:
             if len(weights) != self.num_classes:
                 raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
@@ -357,31 +349,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def _check_source(self, source: SampleDataset) -> None:
         """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""
-        sample = source[0]
-        if "label" not in sample:
-            raise ValueError("source has no labels; the source domain is the labelled one")
-        if self.config.depth_weight and self.has_depth and "depth" not in sample:
-            raise ValueError(
-                "source has no depth, but the model predicts it and depth_weight is not 0; "
-                "load the source with depth, or set depth_weight=0"
-            )
-
-    def _model_optimizer(self) -> torch.optim.Optimizer:
-        config = self.config
-        grouped = getattr(self.model, "parameter_groups", None)
-        every = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        groups = {"heads": every} if grouped is None else grouped()
-        multipliers = {"backbone": config.backbone_lr_multiplier, "heads": config.head_lr_multiplier}
-        options: list[dict[str, Any]] = [
-            {"params": parameters, "base_lr": config.learning_rate * multipliers[name]}
-            for name, parameters in groups.items()
-            if parameters
-        ]
-        if config.optimizer == "sgd":
-            return torch.optim.SGD(
-                options, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-            )
-        return torch.optim.AdamW(options, lr=config.learning_rate, weight_decay=config.weight_decay)
+        check_source(source, needs_depth=bool(self.config.depth_weight) and self.has_depth)
 
     def _autocast_dtype(self) -> torch.dtype | None:
         precision = self.config.precision
@@ -394,25 +362,3 @@ class Trainer(ABC, Generic[ConfigT]):
         self.model.train()
         if self.config.batch_norm == "frozen":
             freeze_statistics(self.model)
-
-    def _to_device(self, batch: Batch) -> Batch:
-        moved = Batch(**batch)
-        dtype = next(self.model.parameters()).dtype
-        for key in ("image", "label", "depth"):
-            if key in batch:
-                moved[key] = batch[key].to(self.device, non_blocking=True)
-        moved["image"] = moved["image"].to(dtype)
-        return moved
-
-    def _parts(self, domain: str, batch: Batch) -> list[Batch]:
-        """The batch on the device, divided into `accumulation` parts."""
-        moved = self._to_device(batch)
-        count = self.config.accumulation
-        if count == 1:
-            return [moved]
-        images = len(moved["image"])
-        if images % count:
-            raise ValueError(f"the {domain} batch of {images} images cannot be divided into {count} equal parts")
-        size = images // count
-        bounds = [slice(i * size, (i + 1) * size) for i in range(count)]
-        return [Batch(**{key: value[part] for key, value in moved.items()}) for part in bounds]  # type: ignore[typeddict-item,index]

@@ -1,0 +1,38 @@
+"""The optimiser of a network, and learning rates by schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from depthaware_uda.trainers.config import TrainerConfig
+
+__all__ = ["model_optimizer", "set_learning_rates"]
+
+
+def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
+    """The configured optimiser; the groups "backbone" and "heads" of ``parameter_groups()``, if any, have own rates."""
+    grouped = getattr(model, "parameter_groups", None)
+    every = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = {"heads": every} if grouped is None else grouped()
+    multipliers = {"backbone": config.backbone_lr_multiplier, "heads": config.head_lr_multiplier}
+    options: list[dict[str, Any]] = [
+        {"params": parameters, "base_lr": config.learning_rate * multipliers[name]}
+        for name, parameters in groups.items()
+        if parameters
+    ]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            options, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(options, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Give every parameter group `factor` times its ``base_lr``."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * factor
