@@ -81,3 +81,10 @@ def test_what_is_missing_is_said_before_the_first_step(callback: Callback, tmp_p
     assert run.step_count == 0
     with pytest.raises(ValueError, match="give it a dataset, or the trainer a val"):
         trainer(PanelCallback(), output_dir=tmp_path / "run", val=None).fit()
+
+
+def test_tensorboard_has_the_panels(tmp_path: Path) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    trainer(PanelCallback(count=1, maps=("labels",)), output_dir=tmp_path / "run").fit()
+    board = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert [event.step for event in board.Images("panel")] == [2, 4]

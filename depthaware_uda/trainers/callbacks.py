@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from depthaware_uda.results import EvaluationResult
+from depthaware_uda.evaluation import EvaluationResult
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer, TrainResult
