@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_folder", "atomic_path", "read_json", "safe_join", "sha256", "write_json"]
+__all__ = ["atomic_folder", "atomic_path", "flush", "read_json", "safe_join", "sha256", "write_json"]
 
 
 _MAX_JSON_BYTES = 64 << 20
@@ -56,6 +57,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     finally:
         if partial.exists():
             shutil.rmtree(partial)
+
+
+def flush(path: str | Path) -> None:
+    """Have the system put a file, or the entries of a folder, onto the disk, so that it outlives a power cut."""
+    if os.name == "nt" and Path(path).is_dir():
+        return  # Windows has no handles of folders to flush
+    descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: str | Path, value: Any) -> None:

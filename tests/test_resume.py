@@ -22,6 +22,7 @@ from depthaware_uda import (
     TrainResult,
     load_pretrained,
 )
+from depthaware_uda.files import sha256
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.trainers import Trainer, checkpoint, read_log
@@ -189,11 +190,14 @@ def test_weights_of_the_checkpoint_replace_those_of_the_network_given(tmp_path: 
     assert_ends_alike(resumed, resumed.fit(), finished("daf"))
 
 
-def test_only_the_last_checkpoint_is_kept_and_nothing_is_left_half_written(tmp_path: Path) -> None:
-    cut_off(build("daf", tmp_path / "run"), 5)
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000004"]
-    build("daf", tmp_path / "run").fit()
-    assert [path.name for path in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000006"]
+@pytest.mark.parametrize(("keep", "kept"), [(1, ["6"]), (2, ["4", "6"]), (9, ["2", "4", "6"])])
+def test_the_last_checkpoints_are_kept_and_nothing_is_left_half_written(
+    tmp_path: Path, keep: int, kept: list[str]
+) -> None:
+    cut_off(build("daf", tmp_path / "run", keep_checkpoints=keep), 5)
+    build("daf", tmp_path / "run", keep_checkpoints=keep).fit()
+    found = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
+    assert found == [f"step-0000000{step}" for step in kept]
     assert not list((tmp_path / "run").rglob("*partial*"))
 
 
@@ -226,7 +230,10 @@ def test_what_a_dead_process_left_half_written_is_not_taken_for_a_checkpoint(
         (tmp_path / "run" / "checkpoints" / name).mkdir()
         (tmp_path / "run" / "checkpoints" / name / "module-model.safetensors").write_bytes(b"half")
     resumed = build("daf", tmp_path / "run")
-    assert_ends_alike(resumed, resumed.fit(), finished("daf"))
+    with pytest.warns(UserWarning, match=r"step-00000005 is damaged: its manifest.json cannot be read"):
+        result = resumed.fit()
+    assert_ends_alike(resumed, result, finished("daf"))
+    assert not list((tmp_path / "run").rglob("*partial*"))
 
 
 def test_the_log_is_cut_back_to_the_checkpoint_and_written_on(tmp_path: Path) -> None:
@@ -308,6 +315,10 @@ def test_the_best_weights_outlive_a_resume(tmp_path: Path) -> None:
     record = json.loads(state_file.read_text())
     record["best"] = [0.99, 2]  # as if the second step had been that good
     state_file.write_text(json.dumps(record))
+    manifest_file = state_file.with_name("manifest.json")
+    manifest = json.loads(manifest_file.read_text())
+    manifest["sha256"]["state.json"] = sha256(state_file)
+    manifest_file.write_text(json.dumps(manifest))
     before = (run / "best" / "model.safetensors").read_bytes()
     result = build("daf", run, **settings).fit()
     assert (result.best_miou, result.best_step) == (0.99, 2)

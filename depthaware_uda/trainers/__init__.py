@@ -6,6 +6,7 @@ from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import AdversarialConfig, DAFConfig, IDAConfig, ISLConfig, TrainerConfig
 from depthaware_uda.trainers.daf import DAFTrainer
 from depthaware_uda.trainers.ida import IDATrainer
+from depthaware_uda.trainers.interruption import TrainingInterrupted
 from depthaware_uda.trainers.isl import ISLTrainer
 from depthaware_uda.trainers.log import read_log
 
@@ -21,6 +22,7 @@ __all__ = [
     "TrainResult",
     "Trainer",
     "TrainerConfig",
+    "TrainingInterrupted",
     "read_log",
     "reestimate_statistics",
 ]

@@ -31,13 +31,15 @@ from depthaware_uda.trainers.checkpoint import (
     load_checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
+    remove_partial,
     save_checkpoint,
 )
 from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
-from depthaware_uda.trainers.log import RunLog
+from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
+from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
-from depthaware_uda.trainers.run_folder import claim_run_folder, digest
+from depthaware_uda.trainers.run_folder import claim_run_folder, digest, locked
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
@@ -106,6 +108,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self.progress = progress
         self.callbacks = tuple(callbacks)
         self.log: RunLog | None = None
+        self._means = LossMeans()
         self.step_count = 0
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.num_classes = 0
@@ -212,13 +215,22 @@ class Trainer(ABC, Generic[ConfigT]):
         ones by validation lie in `best` of the output folder, the last ones in `model`.
 
         Raises:
-            ValueError: The output folder holds a run of another configuration, model or data.
+            ValueError: The output folder holds a run of another configuration, model or data, or no checkpoint of it
+                can be used.
+            RuntimeError: Another process runs in the output folder.
+            TrainingInterrupted: SIGTERM or Ctrl-C came; the step was finished and a checkpoint written. The same call
+                goes on from it.
         """
+        if self.output_dir is not None:
+            claim_run_folder(self.output_dir, self._describe())
+        with locked(self.output_dir), Interruption() as interruption:
+            return self._fit(interruption)
+
+    def _fit(self, interruption: Interruption) -> TrainResult:
         self._resume()
         log = self.log = RunLog(self.output_dir, self.step_count)
         bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
         batches: Iterator[dict[str, Batch]] | None = None
-        sums: dict[str, Tensor | float] = {}
         since, began = 0, time.perf_counter()
         try:
             for callback in self.callbacks:
@@ -226,13 +238,12 @@ class Trainer(ABC, Generic[ConfigT]):
             while self.step_count < self.config.max_steps:
                 if batches is None or self.data_is_stale():
                     batches = self._batches()
-                for name, loss in self.step(**next(batches)).items():
-                    sums[name] = sums.get(name, 0) + loss
+                self._means.add(self.step(**next(batches)))
                 since += 1
                 bar.update()
                 done = self.step_count == self.config.max_steps
                 if self._due(self.config.log_every) or done:
-                    means = {name: float(total) / since for name, total in sums.items()}
+                    means = self._means.take()
                     seconds = (time.perf_counter() - began) / since
                     rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
                     values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
@@ -240,11 +251,13 @@ class Trainer(ABC, Generic[ConfigT]):
                     for callback in self.callbacks:
                         callback.on_log(self, self.step_count, values)
                     bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
-                    sums, since, began = {}, 0, time.perf_counter()
+                    since, began = 0, time.perf_counter()
                 if self._due(self.config.validate_every) or done:
                     self._validate(log)
-                if self._due(self.config.checkpoint_every) or done:
+                if self._due(self.config.checkpoint_every) or done or interruption.received:
                     self._save()
+                if interruption.received and not done:
+                    raise TrainingInterrupted(self._interrupted(interruption.received))
         finally:
             bar.close()
             log.close()
@@ -256,6 +269,10 @@ class Trainer(ABC, Generic[ConfigT]):
         for callback in self.callbacks:
             callback.on_end(self, trained)
         return trained
+
+    def _interrupted(self, received: str) -> str:
+        kept = "nothing is kept: it has no output_dir" if self.output_dir is None else f"resume with {self.output_dir}"
+        return f"{self._name()} stopped by {received} after step {self.step_count} of {self.config.max_steps}; {kept}"
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step_count % every == 0
@@ -312,14 +329,16 @@ class Trainer(ABC, Generic[ConfigT]):
             "best": self._best,
             "final": None if self._final is None else self._final.to_dict(),
             "scaler": self._scaler.state_dict(),
+            "means": self._means.state_dict(),
         }
-        save_checkpoint(self.output_dir / "checkpoints", self.step_count, tensors, state)
+        keep = self.config.keep_checkpoints
+        save_checkpoint(self.output_dir / "checkpoints", self.step_count, tensors, state, keep=keep)
 
     def _resume(self) -> None:
-        """Claim the output folder for this run, and go on from its last checkpoint."""
+        """Go on from the last checkpoint of the output folder."""
         if self.output_dir is None:
             return
-        claim_run_folder(self.output_dir, self._describe())
+        remove_partial(self.output_dir / "checkpoints")
         folder = latest_checkpoint(self.output_dir / "checkpoints")
         if folder is None:
             return
@@ -332,6 +351,7 @@ class Trainer(ABC, Generic[ConfigT]):
             load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
         self._estimated_at = None
         self._scaler.load_state_dict(state["scaler"])
+        self._means.load_state_dict(state["means"])
         self.step_count = state["step"]
         self._best = None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
         self._final = None if state["final"] is None else EvaluationResult.from_dict(state["final"])

@@ -24,7 +24,16 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 BatchNormMode = Literal["joint", "target", "frozen"]
 
 _POSITIVE = frozenset(
-    {"max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "refresh_every"}
+    {
+        "max_steps",
+        "schedule_steps",
+        "learning_rate",
+        "batch_size",
+        "accumulation",
+        "log_every",
+        "keep_checkpoints",
+        "refresh_every",
+    }
     | {"discriminator_learning_rate", "discriminator_channels", "depth_scale"}
 )
 _NOT_NEGATIVE = frozenset(
@@ -81,6 +90,8 @@ class TrainerConfig:
     """Steps between two validations; 0 validates at the end only."""
     checkpoint_every: int = 1000
     """Steps between two checkpoints; 0 writes one at the end only."""
+    keep_checkpoints: int = 2
+    """How many of the last checkpoints stay on the disk, besides the best weights."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

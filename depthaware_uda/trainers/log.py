@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from depthaware_uda.files import atomic_path
 
-__all__ = ["RunLog", "read_log"]
+__all__ = ["LossMeans", "RunLog", "read_log"]
 
 LOG_FILE = "log.jsonl"
 
@@ -25,6 +27,34 @@ def read_log(run_folder: str | Path) -> list[dict[str, Any]]:
     # What follows the last newline was cut off while it was written.
     *lines, _ = path.read_text(encoding="utf-8").split("\n")
     return [json.loads(line) for line in lines]
+
+
+class LossMeans:
+    """Means of named losses since they were last taken, summed on the device: reading them waits for it, adding not."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor | float] = {}
+        self.count = 0
+
+    def add(self, losses: Mapping[str, Tensor]) -> None:
+        """Add the losses of a step."""
+        for name, loss in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + loss
+        self.count += 1
+
+    def take(self) -> dict[str, float]:
+        """The means, which begin anew."""
+        means = {name: float(total) / self.count for name, total in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-ready state, for checkpoints between two records."""
+        return {"count": self.count, "sums": {name: float(total) for name, total in self.sums.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.count, self.sums = int(state["count"]), dict(state["sums"])
 
 
 class RunLog:

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
+import sys
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from depthaware_uda.files import read_json, write_json
 
-__all__ = ["claim_run_folder", "digest", "scratch_folder"]
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["claim_run_folder", "digest", "locked", "scratch_folder"]
 
 RUN_FILE = "run.json"
+LOCK_FILE = ".lock"
+
+_HELD: set[int] = set()  # descriptors of the locks that this process holds
 
 # What may change between a run and its resumption: none of it changes a weight.
-_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every"})
+_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"})
 
 
 def digest(value: Any) -> str:
@@ -38,7 +50,7 @@ def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
     run = json.loads(json.dumps(run))
     file = folder / RUN_FILE
     if not file.is_file():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != LOCK_FILE for path in folder.iterdir()):
             raise ValueError(f"{folder} holds files but no {RUN_FILE}: choose an empty or a new output_dir")
         write_json(file, run)
         return
@@ -55,6 +67,52 @@ def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
             f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differences)}. "
             "Choose another output_dir, or remove it to start anew"
         )
+
+
+@contextmanager
+def locked(folder: Path | None) -> Iterator[None]:
+    """Keep other processes from running in an output folder; None locks nothing.
+
+    The system holds the lock and drops it when the process ends, however it ends.
+
+    Raises:
+        RuntimeError: Another process runs in the folder.
+    """
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            _lock(descriptor)
+        except OSError:
+            raise RuntimeError(
+                f"another process trains in {folder}; wait for it to end, or choose another output_dir"
+            ) from None
+        _HELD.add(descriptor)
+        yield
+    finally:
+        _HELD.discard(descriptor)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release_in_child() -> None:
+    """A forked worker shares the lock and may outlive a killed trainer: it lets go of it at once."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_release_in_child)
 
 
 def scratch_folder(owner: object) -> Path:

@@ -7,6 +7,7 @@ processes, and not on what was drawn before. Resuming at a step needs no state b
 from __future__ import annotations
 
 import random
+import signal
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,6 +79,11 @@ class _Seeded(Dataset[Sample]):
             return sample if self.augment is None else self.augment(as_tv_tensors(sample))
 
 
+def _ignore_interrupts(worker: int) -> None:
+    """A terminal sends Ctrl-C to workers too; the trainer still needs them to end its step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def stream(
     dataset: SampleDataset,
     *,
@@ -99,5 +105,6 @@ def stream(
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=pin_memory,
+        worker_init_fn=_ignore_interrupts,
     )
     return iter(loader)

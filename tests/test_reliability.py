@@ -1,0 +1,185 @@
+"""A run survives what happens to it: damaged and half-written checkpoints, a full disk, signals, a second process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from depthaware_uda.trainers import TrainingInterrupted, checkpoint, read_log
+from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from depthaware_uda.trainers.run_folder import locked
+from depthaware_uda.types import Batch
+from tests.test_resume import build, losses
+from tests.tiny import assert_same_weights, weights
+
+TENSORS = {"module-model": {"weight": torch.arange(6.0)}, "optimizer-model": {"0.exp_avg": torch.ones(3)}}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two checkpoints."""
+    for step in (3, 6):
+        save_checkpoint(tmp_path, step, TENSORS, {"step": step})
+    return tmp_path
+
+
+def flip_a_bit(path: Path, position: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position % len(content)] ^= 1 << (position % 8)
+    path.write_bytes(bytes(content))
+
+
+FILES = ("module-model.safetensors", "optimizer-model.safetensors", "state.json")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("position", [0, 9, 40, 2**20 + 3])
+def test_a_flipped_bit_is_found_and_the_checkpoint_before_is_used(root: Path, name: str, position: int) -> None:
+    flip_a_bit(root / "step-00000006" / name, position)
+    with pytest.warns(UserWarning, match=f"step-00000006 is damaged: {name} changed after it was written"):
+        folder = latest_checkpoint(root)
+    assert folder == root / "step-00000003"
+    tensors, state = load_checkpoint(folder)
+    assert state == {"step": 3}
+    assert torch.equal(tensors["module-model"]["weight"], TENSORS["module-model"]["weight"])
+
+
+def test_every_flipped_bit_of_a_manifest_is_found_or_harmless(root: Path) -> None:
+    manifest = root / "step-00000006" / "manifest.json"
+    content = manifest.read_bytes()
+    found = harmless = 0
+    for position in range(0, len(content), 7):
+        flip_a_bit(manifest, position)
+        try:
+            folder = latest_checkpoint(root)
+        except UserWarning:
+            found += 1
+        else:  # in white space, or in the step, which the name of the folder says too
+            assert folder == root / "step-00000006"
+            harmless += 1
+        manifest.write_bytes(content)
+    assert found > 5 * harmless
+
+
+@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+def test_torn_and_missing_files_are_found(root: Path, name: str) -> None:
+    file = root / "step-00000006" / name
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match="step-00000006 is damaged"):
+        assert latest_checkpoint(root) == root / "step-00000003"
+    file.unlink()
+    with pytest.warns(UserWarning, match="step-00000006 is damaged"):
+        assert latest_checkpoint(root) == root / "step-00000003"
+
+
+def test_with_no_checkpoint_left_a_run_does_not_begin_anew_by_itself(root: Path) -> None:
+    for step in (3, 6):
+        (root / f"step-0000000{step}" / "state.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"no checkpoint can be used.*00000006.*00000003.*to start anew"):
+        latest_checkpoint(root)
+    assert sorted(path.name for path in root.iterdir()) == ["step-00000003", "step-00000006"]
+
+
+def test_a_full_disk_leaves_every_checkpoint_as_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(tensors: dict[str, Tensor], path: Path) -> None:
+        path.write_bytes(b"as much as fits")
+        raise OSError(28, "No space left on device")
+
+    before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(root, 9, TENSORS, {"step": 9}, keep=1)
+    assert {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_and_writes_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
+    handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
+    settings = {"checkpoint_every": 0, "log_every": 2}
+    whole = build("daf", tmp_path / "whole", **settings)
+    whole.fit()
+
+    stopped = build("daf", tmp_path / "run", **settings)
+    step = stopped.step
+
+    def interrupted(**batches: Batch) -> dict[str, Tensor]:
+        if stopped.step_count == 2:
+            os.kill(os.getpid(), number)
+        return step(**batches)
+
+    stopped.step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(
+        TrainingInterrupted, match=rf"DAF stopped by {number.name} after step 3 of 6; resume with .*run"
+    ):
+        stopped.fit()
+    assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert latest_checkpoint(tmp_path / "run" / "checkpoints") == tmp_path / "run" / "checkpoints" / "step-00000003"
+
+    resumed = build("daf", tmp_path / "run", **settings)
+    resumed.fit()
+    assert_same_weights(weights(resumed.model), weights(whole.model))
+    assert losses(read_log(tmp_path / "run")) == losses(read_log(tmp_path / "whole"))  # means over the cut included
+
+
+def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
+    trainer = build("daf", tmp_path / "run")
+
+    def impatient(**_: Batch) -> dict[str, Tensor]:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError
+
+    trainer.step = impatient  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+
+
+def test_a_folder_is_of_one_process_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path / "run"), pytest.raises(RuntimeError, match=r"another process trains in .*run; wait"):
+        build("daf", tmp_path / "run").fit()
+    shutil.rmtree(tmp_path / "run")
+    build("daf", tmp_path / "run").fit()
+
+
+CHILD = """
+import sys, torch
+from pathlib import Path
+from tests.test_resume import build
+torch.set_num_threads(1)
+result = build(sys.argv[1], Path(sys.argv[2]), checkpoint_every=1, num_workers=int(sys.argv[3])).fit()
+"""
+
+
+def start(stage: str, folder: Path, workers: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", CHILD, stage, str(folder), str(workers)]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE)
+
+
+def test_a_killed_process_goes_on_where_it_was_and_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+    whole = build("isl", tmp_path / "whole", checkpoint_every=1)
+    whole.fit()
+    child = start("isl", tmp_path / "run", workers=1)
+    checkpoints = tmp_path / "run" / "checkpoints"
+    until = time.monotonic() + 60
+    while not list(checkpoints.glob("step-*")) and child.poll() is None and time.monotonic() < until:
+        time.sleep(0.005)
+    child.kill()
+    _, errors = child.communicate()
+    assert child.returncode == -signal.SIGKILL, errors.decode()
+    resumed = build("isl", tmp_path / "run", checkpoint_every=1)  # the lock went with the process
+    resumed.fit()
+    assert_same_weights(weights(resumed.model), weights(whole.model))
+    states = [
+        json.loads((run / "checkpoints" / "step-00000006" / "manifest.json").read_text())
+        for run in (tmp_path / "run", tmp_path / "whole")
+    ]
+    assert states[0]["sha256"] == states[1]["sha256"]
