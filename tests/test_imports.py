@@ -28,6 +28,7 @@ ALLOWED = {
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "results": BASE | {"metrics", "protocols"},
     "evaluation": BASE | ROOMS | {"protocols", "results"},
+    "self_training": BASE,
     "trainers": BASE | ROOMS | STAGES,
     "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},

@@ -1,0 +1,62 @@
+"""Class-mix: some classes of one image are pasted onto another (ClassMix, Olsson et al., 2021).
+
+Across domains, as in DACS (Tranheden et al., 2021), source pixels with their true labels lie on a target image with
+pseudo-labels. Pasting only what is nearer than what it hides respects occlusion (DepthMix, Hoyer et al., 2021).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from depthaware_uda.labels import IGNORE_INDEX
+
+__all__ = ["class_mask", "mix", "nearer"]
+
+
+def class_mask(label: Tensor) -> Tensor:
+    """Pixels of half of the classes that each label shows, drawn from torch's generator; an odd count is rounded up.
+
+    Pixels without a label are never chosen.
+
+    Shape:
+        label (N, H, W) int64 -> (N, H, W) bool.
+    """
+    masks = []
+    for one in label:
+        classes = one.unique()
+        classes = classes[classes != IGNORE_INDEX]
+        drawn = torch.randperm(len(classes))[: (len(classes) + 1) // 2].to(classes.device)
+        masks.append(torch.isin(one, classes[drawn]))
+    return torch.stack(masks)
+
+
+def nearer(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """The part of a mask where the pasted image is at least as near as what it hides.
+
+    Args:
+        mask: Pixels to paste.
+        source: Inverse depth of the pasted image; NaN where unknown, which is not pasted.
+        target: Inverse depth of the image below, in the same unit, such as the network's prediction.
+
+    Shape:
+        mask (N, H, W) bool, source and target (N, 1, H, W) -> (N, H, W) bool.
+    """
+    return mask & (source >= target)[:, 0]
+
+
+def mix(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """Source where the mask is set, target elsewhere; for images, labels, depth and weights alike.
+
+    Shape:
+        mask (N, H, W) bool, source and target both (N, H, W) or both (N, C, H, W) -> their shape.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
+    """
+    if source.shape != target.shape or mask.shape != (source.shape[0], *source.shape[-2:]):
+        raise ValueError(
+            f"source {tuple(source.shape)} and target {tuple(target.shape)} must have one shape, "
+            f"and mask {tuple(mask.shape)} their number and size of images; bring all to one size first"
+        )
+    return torch.where(mask if source.ndim == 3 else mask[:, None], source, target)

@@ -1,0 +1,28 @@
+"""How far the pseudo-labels of an image are to be trusted."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+__all__ = ["confident_share"]
+
+
+def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
+    """Share of an image's pixels whose class is surer than a threshold: the weight of its pseudo-labels.
+
+    This is the weight of DACS (Tranheden et al., 2021) as DAFormer (Hoyer et al., 2022) takes it, an image each.
+
+    Args:
+        logits: Class scores before softmax, of the teacher.
+        threshold: Probability that a sure pixel exceeds.
+
+    Shape:
+        logits (N, C, H, W) -> (N,), in 0..1.
+
+    Raises:
+        ValueError: The threshold is not in 0..1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
+    confidence = logits.float().softmax(1).amax(1)
+    return (confidence > threshold).float().mean(dim=(1, 2))
