@@ -14,6 +14,9 @@ from typing import Any
 __all__ = ["atomic_folder", "atomic_path", "read_json", "safe_join", "sha256", "write_json"]
 
 
+_MAX_JSON_BYTES = 64 << 20
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{secrets.token_hex(4)}.partial{path.suffix}")
 
@@ -62,10 +65,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ValueError names the file if it is not JSON."""
+    """Read a JSON file; ValueError names the file if it is not JSON, nested without end, or larger than 64 MiB."""
+    path = Path(path)
+    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
+        raise ValueError(f"{path}: {size} bytes of JSON, more than the {_MAX_JSON_BYTES} that are read")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from None
 
 
@@ -79,8 +85,11 @@ def sha256(path: str | Path) -> str:
 
 
 def safe_join(root: str | Path, name: str) -> Path:
-    """Path of a sample name below `root`; ValueError if the name would leave it (absolute, drive, ``..``, NUL)."""
+    """Path of a sample name below `root`; ValueError if it would leave it (absolute, drive, ``..``, NUL, a link)."""
     parts = name.split("/")
     if not name or "\0" in name or "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"sample name {name!r} is not a relative path with forward slashes below its root")
-    return Path(root).joinpath(*parts)
+    path = Path(root).joinpath(*parts)
+    if not path.resolve().is_relative_to(Path(root).resolve()):
+        raise ValueError(f"sample name {name!r} leads out of {root} through a symbolic link; remove the link")
+    return path

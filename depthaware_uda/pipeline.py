@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,16 @@ from depthaware_uda.data import Unlabelled, cached
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
-from depthaware_uda.trainers import DAFConfig, DAFTrainer, IDAConfig, IDATrainer, ISLConfig, ISLTrainer, Trainer
+from depthaware_uda.trainers import (
+    Callback,
+    DAFConfig,
+    DAFTrainer,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    Trainer,
+)
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
@@ -39,6 +48,7 @@ def run_protocol(
     workers: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
 ) -> dict[str, EvaluationResult]:
     """Adapt a model as a protocol has it, with the published settings, and evaluate it after every stage.
 
@@ -61,6 +71,7 @@ def run_protocol(
         workers: Processes to decode a cache with.
         device: Where to train; by default CUDA if there is any.
         progress: Show progress bars.
+        callbacks: Called at the moments of `Callback`, in every stage.
 
     Returns:
         Results by stage: ``"daf"``, ``"isl"``, ``"ida"``.
@@ -77,6 +88,7 @@ def run_protocol(
         source = cached(source, cache, workers=workers, progress=progress)
         target = cached(target, cache, workers=workers, progress=progress)
     shared: dict[str, Any] = {"val": val, "augment": augment, "device": device, "progress": progress}
+    shared["callbacks"] = callbacks
     results: dict[str, EvaluationResult] = {}
 
     def finish(name: str, trainer: Trainer[Any]) -> None:

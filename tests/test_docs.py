@@ -14,9 +14,12 @@ import importlib
 import inspect
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -144,6 +147,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(miniatures, tmp_path / "data", dirs_exist_ok=True)
     save(tmp_path / "photo.jpg", rng.integers(0, 256, (80, 120, 3), np.uint8))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "wandb", mock.create_autospec(ModuleType("wandb"), init=mock.MagicMock()))
 
     def small_model(asked: dict[str, Any]) -> Any:
         kept = {key: asked[key] for key in ("depth_head", "gate", "depth_size", "seed")}

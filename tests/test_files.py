@@ -120,6 +120,28 @@ def test_a_joined_name_is_below_the_root_and_tells_its_name(name: str) -> None:
     assert path.relative_to(root).as_posix() == name
 
 
+def test_a_name_must_not_leave_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "town").symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match=r"leads out of .* through a symbolic link"):
+        safe_join(tmp_path / "root", "town/a.png")
+
+
+@pytest.mark.parametrize("content", ["[" * 200_000, "1" * 5000], ids=["nesting", "digits"])
+def test_json_without_end_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "deep.json").write_text(content)
+    with pytest.raises(ValueError, match=r"deep\.json: not a JSON file"):
+        read_json(tmp_path / "deep.json")
+
+
+def test_json_of_absurd_size_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate((64 << 20) + 1)
+    with pytest.raises(ValueError, match=r"huge\.json: 67108865 bytes of JSON"):
+        read_json(tmp_path / "huge.json")
+
+
 def test_json_is_written_with_a_final_newline(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", [1])
     text = (tmp_path / "a.json").read_text()

@@ -19,7 +19,10 @@ from PIL import Image, ImageOps
 __all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image"]
 
 # What Pillow raises on files that are cut short or are something else altogether.
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+
+# Only these are opened, whatever a file is called: some other formats of Pillow start programs to decode.
+_FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _RGB_OF_16_BITS = "RGB;16B"
 
@@ -32,10 +35,15 @@ class _Rejected(Exception):  # noqa: N818 - never leaves this module
 def _opened(path: Path) -> Iterator[Image.Image]:
     """An opened image; whatever Pillow finds wrong, now or while decoding, is a ValueError that names the file."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             yield image
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"{path}: too many pixels to be decoded ({error}); resize it, or raise PIL.Image.MAX_IMAGE_PIXELS if you "
+            "trust its origin"
+        ) from None
     except _Rejected as error:
         raise ValueError(f"{path}: {error}") from None
     except _BROKEN as error:
@@ -133,7 +141,8 @@ def read_depth_values(path: str | Path) -> NDArray[Any]:
 
 def _read_array(path: Path) -> NDArray[Any]:
     try:
-        values: NDArray[Any] = np.load(path, allow_pickle=False)
+        # Mapped first: a header that claims more than the file holds is refused before any memory is asked for.
+        values: NDArray[Any] = np.array(np.lib.format.open_memmap(path, mode="r"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:

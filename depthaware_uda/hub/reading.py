@@ -95,5 +95,5 @@ def _unpickled(path: Path) -> Any:
             f"{path}: refused, and nothing in it was run. Beside tensors it holds objects that run code when they are "
             f"read ({wanted}). If you trust its origin, load it where it was made and save its state_dict() alone"
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes make the reader raise nearly anything
         raise ValueError(f"{path}: not a checkpoint of PyTorch, or cut short: {error}") from error

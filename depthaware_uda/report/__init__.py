@@ -1,5 +1,6 @@
 """What a run folder has to tell: curves, panels of pictures, and a page that shows all of it."""
 
+from depthaware_uda.report.callbacks import PanelCallback, ReportCallback
 from depthaware_uda.report.run import run_curves, run_series, save_panel, write_report
 
-__all__ = ["run_curves", "run_series", "save_panel", "write_report"]
+__all__ = ["PanelCallback", "ReportCallback", "run_curves", "run_series", "save_panel", "write_report"]

@@ -2,6 +2,7 @@
 
 from depthaware_uda.trainers.base import Trainer, TrainResult
 from depthaware_uda.trainers.batch_norm import reestimate_statistics
+from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import AdversarialConfig, DAFConfig, IDAConfig, ISLConfig, TrainerConfig
 from depthaware_uda.trainers.daf import DAFTrainer
 from depthaware_uda.trainers.ida import IDATrainer
@@ -10,6 +11,7 @@ from depthaware_uda.trainers.log import read_log
 
 __all__ = [
     "AdversarialConfig",
+    "Callback",
     "DAFConfig",
     "DAFTrainer",
     "IDAConfig",

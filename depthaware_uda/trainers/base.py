@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -25,6 +25,7 @@ from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
+from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
@@ -73,6 +74,7 @@ class Trainer(ABC, Generic[ConfigT]):
         augment: Called with every training sample of every domain, pseudo-label included.
         device: Where to train; by default CUDA if there is any, else the CPU.
         progress: Show progress bars.
+        callbacks: Called at the moments of `Callback`, in this order.
 
     Raises:
         ValueError: Data and model do not fit each other, or a data set is empty.
@@ -93,6 +95,7 @@ class Trainer(ABC, Generic[ConfigT]):
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model.to(self.device)
@@ -101,6 +104,8 @@ class Trainer(ABC, Generic[ConfigT]):
         self.val = val
         self.augment = augment
         self.progress = progress
+        self.callbacks = tuple(callbacks)
+        self.log: RunLog | None = None
         self.step_count = 0
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.num_classes = 0
@@ -211,12 +216,14 @@ class Trainer(ABC, Generic[ConfigT]):
             ValueError: The output folder holds a run of another configuration, model or data.
         """
         self._resume()
-        log = RunLog(self.output_dir, self.step_count)
+        log = self.log = RunLog(self.output_dir, self.step_count)
         bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
         batches: Iterator[dict[str, Batch]] | None = None
         sums: dict[str, Tensor | float] = {}
         since, began = 0, time.perf_counter()
         try:
+            for callback in self.callbacks:
+                callback.on_start(self)
             while self.step_count < self.config.max_steps:
                 if batches is None or self.data_is_stale():
                     batches = self._batches()
@@ -229,7 +236,10 @@ class Trainer(ABC, Generic[ConfigT]):
                     means = {name: float(total) / since for name, total in sums.items()}
                     seconds = (time.perf_counter() - began) / since
                     rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
-                    log.write(self.step_count, {**means, "learning_rate": rate, "seconds_per_step": seconds})
+                    values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
+                    log.write(self.step_count, values)
+                    for callback in self.callbacks:
+                        callback.on_log(self, self.step_count, values)
                     bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
                     sums, since, began = {}, 0, time.perf_counter()
                 if self._due(self.config.validate_every) or done:
@@ -243,7 +253,10 @@ class Trainer(ABC, Generic[ConfigT]):
         self.model.train()
         self._export(self.model, "model")
         best_miou, best_step = self._best or (None, None)
-        return TrainResult(self.step_count, self._final, best_miou, best_step, log.records)
+        trained = TrainResult(self.step_count, self._final, best_miou, best_step, log.records)
+        for callback in self.callbacks:
+            callback.on_end(self, trained)
+        return trained
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step_count % every == 0
@@ -280,6 +293,8 @@ class Trainer(ABC, Generic[ConfigT]):
         if result.miou > (-1.0 if self._best is None else self._best[0]):  # never with NaN: labels without a class
             self._best = (result.miou, self.step_count)
             self._export(model, "best")
+        for callback in self.callbacks:
+            callback.on_validation(self, self.step_count, result)
 
     def _export(self, model: nn.Module, name: str) -> None:
         save = getattr(model, "save_pretrained", None)

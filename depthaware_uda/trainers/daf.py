@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.losses import entropy_loss
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
+from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import DAFConfig
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
@@ -40,6 +41,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         augment: Called with every training sample.
         device: Where to train.
         progress: Show progress bars.
+        callbacks: Called at the moments of `Callback`.
     """
 
     domains = ("source", "target")
@@ -56,6 +58,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         super().__init__(
             model,
@@ -65,6 +68,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
             augment=augment,
             device=device,
             progress=progress,
+            callbacks=callbacks,
         )
         self.source = source
         self.target = target

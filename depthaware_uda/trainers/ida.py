@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pse
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
+from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import IDAConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
@@ -41,6 +42,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         augment: Called with every training sample, pseudo-label included.
         device: Where to train.
         progress: Show progress bars.
+        callbacks: Called at the moments of `Callback`.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         super().__init__(
             model,
@@ -65,6 +68,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             augment=augment,
             device=device,
             progress=progress,
+            callbacks=callbacks,
         )
         self.target = target
         self.easy = Selected(target, split.easy)

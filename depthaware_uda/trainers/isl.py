@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import nn
 from depthaware_uda.losses import cross_entropy
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
 from depthaware_uda.trainers.base import Losses, Trainer
+from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import ISLConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
@@ -35,6 +36,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         augment: Called with every training sample, pseudo-label included.
         device: Where to train.
         progress: Show progress bars.
+        callbacks: Called at the moments of `Callback`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
         progress: bool = True,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         super().__init__(
             model,
@@ -58,6 +61,7 @@ class ISLTrainer(Trainer[ISLConfig]):
             augment=augment,
             device=device,
             progress=progress,
+            callbacks=callbacks,
         )
         self.target = target
         self.source = source

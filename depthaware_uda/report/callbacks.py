@@ -1,0 +1,105 @@
+"""Callbacks of a training run that draw: a panel of fixed images at each validation, and the page of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from depthaware_uda.data.wrappers import Selected, sample_names
+from depthaware_uda.evaluation import EvaluationResult
+from depthaware_uda.report.run import save_panel, write_report
+from depthaware_uda.trainers import Callback, Trainer, TrainResult
+from depthaware_uda.types import SampleDataset
+from depthaware_uda.viz import PanelMap
+from depthaware_uda.viz.figures import figure_class
+
+__all__ = ["PanelCallback", "ReportCallback"]
+
+
+class PanelCallback(Callback):
+    """At each validation, draw what the network sees in the same few images, into `panels/` of the run folder.
+
+    The page of the run (`write_report`) shows the panels, and so does TensorBoard where it is installed.
+
+    Args:
+        dataset: Where the images come from; by default the trainer's validation data.
+        names: Names of the images; by default `count` images evenly spread.
+        count: How many images, where no names are given; fewer if there are not so many.
+        maps: What is shown, see `depthaware_uda.viz.model_panel`; by default labels, entropy, and depth if the network
+            has it.
+
+    Raises:
+        ImportError: When training starts, matplotlib is not installed.
+        ValueError: When training starts, the trainer has no output folder or no images to show.
+    """
+
+    def __init__(
+        self,
+        dataset: SampleDataset | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        count: int = 4,
+        maps: Sequence[PanelMap] | None = None,
+    ) -> None:
+        self.dataset = dataset
+        self.names = names
+        self.count = count
+        self.maps = maps
+
+    def on_start(self, trainer: Trainer[Any]) -> None:
+        """Choose the images, and find out what is missing before training takes its time."""
+        figure_class()
+        _folder_of(trainer, type(self).__name__)
+        dataset = trainer.val if self.dataset is None else self.dataset
+        if dataset is None:
+            raise ValueError("PanelCallback has no images to show: give it a dataset, or the trainer a val")
+        if self.names is None:
+            known = sample_names(dataset)
+            spread = np.linspace(0, len(known) - 1, min(self.count, len(known))).round().astype(int)
+            self.names = [known[index] for index in spread]
+        Selected(dataset, self.names)
+        self.dataset = dataset
+
+    def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
+        """Draw the panel of this step."""
+        assert self.dataset is not None  # on_start chose it
+        maps = self.maps or (("labels", "entropy", "depth") if trainer.has_depth else ("labels", "entropy"))
+        folder = _folder_of(trainer, type(self).__name__)
+        path = save_panel(folder, step, trainer.predictor(), self.dataset, names=self.names, maps=maps)
+        if trainer.log is not None:
+            with Image.open(path) as picture:
+                trainer.log.picture(step, "panel", np.asarray(picture.convert("RGB")))
+
+
+class ReportCallback(Callback):
+    """Keep `index.html` of the run folder up to date: written anew after each validation and at the end.
+
+    Put it behind a `PanelCallback`, so that the page has the panel of its step.
+
+    Raises:
+        ImportError: When training starts, matplotlib is not installed.
+        ValueError: When training starts, the trainer has no output folder.
+    """
+
+    def on_start(self, trainer: Trainer[Any]) -> None:
+        """Find out what is missing before training takes its time."""
+        figure_class()
+        _folder_of(trainer, type(self).__name__)
+
+    def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
+        """Write the page."""
+        write_report(_folder_of(trainer, type(self).__name__))
+
+    def on_end(self, trainer: Trainer[Any], result: TrainResult) -> None:
+        """Write the page a last time."""
+        write_report(_folder_of(trainer, type(self).__name__))
+
+
+def _folder_of(trainer: Trainer[Any], callback: str) -> Path:
+    if trainer.output_dir is None:
+        raise ValueError(f"{callback} writes into the run folder, but the trainer has no output_dir")
+    return trainer.output_dir
