@@ -37,7 +37,8 @@ class Normalization(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Normalise a batch of images."""
         mean, std = (
-            torch.tensor(values, dtype=image.dtype, device=image.device).view(1, -1, 1, 1)
+            # Filled on the device: a copy from the host would wait for it in every step.
+            torch.cat([image.new_full((1, 1, 1, 1), value) for value in values], dim=1)
             for values in (self.pixels.mean, self.pixels.std)
         )
         if self.pixels.bgr:

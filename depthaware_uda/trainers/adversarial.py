@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,13 +20,18 @@ AdversarialT = TypeVar("AdversarialT", bound=AdversarialConfig)
 _DISCRIMINATOR_KEY = 0xD15C
 
 
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)
+class _WithGradient(torch.autograd.Function):
+    """A loss whose gradient with respect to a map is already known."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, loss: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *factors: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return factors[0] * gradient, None, None
 
 
 class AdversarialTrainer(Trainer[AdversarialT]):
@@ -73,13 +76,23 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         return {**super().modules(), "discriminator": self.discriminator}
 
     def adversarial(self, map_target: Tensor, losses: Losses) -> Tensor:
-        """lambda_adv * L_adv: target maps should look like the source to the discriminator, which is frozen here."""
-        with _frozen(self.discriminator):
-            losses["adversarial"] = domain_loss(self.discriminator(map_target), SOURCE)
-        return self.config.adversarial_weight * losses["adversarial"]
+        """lambda_adv * L_adv: target maps should look like the source to the discriminator.
 
-    def discriminate(self, map_source: Tensor, map_target: Tensor, losses: Losses) -> Tensor:
-        """L_D: the discriminator learns which domain a map is from; no gradient reaches the network."""
+        The same pass of the discriminator teaches it that they are of the target: its weights change after the step.
+        """
+        leaf = map_target.detach().requires_grad_()
+        scores = self.discriminator(leaf)
+        losses["adversarial"] = domain_loss(scores, SOURCE)
+        loss = self.config.adversarial_weight * losses["adversarial"]
+        (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+        losses["discriminator_target"] = domain_loss(scores, TARGET)
+        self.backward(
+            self.config.discriminator_weight * losses["discriminator_target"], inputs=self.discriminator.parameters()
+        )
+        value: Tensor = _WithGradient.apply(map_target, loss.detach(), gradient)
+        return value
+
+    def discriminate(self, map_source: Tensor, losses: Losses) -> Tensor:
+        """L_D of source maps, whose domain the discriminator learns; no gradient reaches the network."""
         losses["discriminator_source"] = domain_loss(self.discriminator(map_source.detach()), SOURCE)
-        losses["discriminator_target"] = domain_loss(self.discriminator(map_target.detach()), TARGET)
-        return self.config.discriminator_weight * (losses["discriminator_source"] + losses["discriminator_target"])
+        return self.config.discriminator_weight * losses["discriminator_source"]

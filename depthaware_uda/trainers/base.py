@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -168,9 +168,10 @@ class Trainer(ABC, Generic[ConfigT]):
             self._estimated_at = self.step_count
         return model
 
-    def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss, scaled for accumulation and for half precision."""
-        torch.autograd.backward(self._scaler.scale(loss / self.config.accumulation))
+    def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
+        """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
+        scaled = self._scaler.scale(loss / self.config.accumulation)
+        torch.autograd.backward(scaled, inputs=None if inputs is None else list(inputs))
 
     def step(self, **batches: Batch) -> Losses:
         """Train one step on a collated batch of each domain.

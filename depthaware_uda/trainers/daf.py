@@ -104,5 +104,5 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
             total = total + self.adversarial(map_target, losses)
         self.backward(total)
         if config.adversarial_weight:
-            self.backward(self.discriminate(map_source, map_target, losses))
+            self.backward(self.discriminate(map_source, losses))
         return losses

@@ -115,5 +115,5 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             map_easy = self.fuse_source(output.logits, output.inverse_depth)
             map_hard = self.fuse_target(aligned.logits, aligned.inverse_depth)
             self.backward(self.adversarial(map_hard, losses))
-            self.backward(self.discriminate(map_easy, map_hard, losses))
+            self.backward(self.discriminate(map_easy, losses))
         return losses

@@ -1,9 +1,8 @@
 """The published training step and evaluation, written plainly. It exists to be beaten: benchmarks race against it.
 
 Eager float32 after the description of the authors' code: two passes of the network, three of the discriminator, losses
-on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores moved to the host as
-NumPy. It takes the library's networks, so that a race compares nothing but what lies around them. To train, use the
-trainers.
+on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores on the host as NumPy.
+It takes the library's networks, so that a race compares nothing but what lies around them. Use the trainers to train.
 """
 
 from __future__ import annotations
