@@ -7,9 +7,10 @@ one process without a process group, the usual case, every function here does no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 __all__ = [
+    "alone",
     "barrier",
     "broadcast_module",
     "from_writer",
@@ -188,6 +190,29 @@ def broadcast_module(module: nn.Module) -> None:
             value = tensor.contiguous()
             dist.broadcast(value, src=0)
             tensor.copy_(value)
+
+
+@contextmanager
+def alone(norms: Iterable[nn.Module]) -> Iterator[None]:
+    """Let each `SyncBatchNorm` among some modules look at the images of its own process only."""
+    synchronized = [norm for norm in norms if isinstance(norm, nn.SyncBatchNorm)]
+    groups = [norm.process_group for norm in synchronized]
+    if synchronized and world_size() > 1:
+        own = _own_group(dist.group.WORLD)
+        for norm in synchronized:
+            norm.process_group = own
+    try:
+        yield
+    finally:
+        for norm, group in zip(synchronized, groups, strict=True):
+            norm.process_group = group
+
+
+@lru_cache(maxsize=1)
+def _own_group(world: dist.ProcessGroup) -> dist.ProcessGroup:
+    """The group of this process alone, made once for a group of all."""
+    own: dist.ProcessGroup = dist.new_subgroups(group_size=1, group=world)[0]
+    return own
 
 
 def _buckets(tensors: Iterable[Tensor]) -> list[list[Tensor]]:

@@ -10,9 +10,10 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+from depthaware_uda.distributed import barrier, from_writer, gather, is_writer
 from depthaware_uda.files import read_json, write_json
 
-__all__ = ["claim_run_folder", "digest", "scratch_folder"]
+__all__ = ["check_shared_folder", "claim_run_folder", "digest", "scratch_folder"]
 
 RUN_FILE = "run.json"
 
@@ -57,8 +58,27 @@ def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
         )
 
 
+def check_shared_folder(folder: Path) -> None:
+    """Wait for rank 0 to claim a folder, and check that every process sees it.
+
+    Raises:
+        ValueError: One does not.
+    """
+    barrier()
+    if blind := [rank for rank, sees in enumerate(gather((folder / RUN_FILE).is_file())) if not sees]:
+        raise ValueError(
+            f"processes {blind} do not see the {RUN_FILE} that rank 0 wrote into {folder}: give an absolute output_dir "
+            "on storage that all machines share"
+        )
+
+
 def scratch_folder(owner: object) -> Path:
-    """A temporary folder that goes with its owner, quietly: `TemporaryDirectory` would warn that nobody closed it."""
-    folder = Path(tempfile.mkdtemp())
+    """A temporary folder, the same in all processes, that goes with its owner in rank 0.
+
+    Quietly: `TemporaryDirectory` would warn that nobody closed it.
+    """
+    if not is_writer():
+        return from_writer(Path())
+    folder = from_writer(Path(tempfile.mkdtemp()))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder
