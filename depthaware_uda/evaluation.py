@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.depth import to_metres
+from depthaware_uda.distributed import gather, gather_in_turn
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
@@ -39,7 +40,8 @@ def evaluate(
     ``evaluate(model, val)`` takes any data set; ``evaluate(model, protocol="ep1", roots={"cityscapes": FOLDER})`` the
     validation data of a protocol, and prints beside the published results. Logits are resized once, to the label's
     size, before the argmax, on the model's device, and one confusion matrix counts all images there. The model's
-    training mode is as before afterwards.
+    training mode is as before afterwards. Several processes (`distributed.initialize`) share the batches; all of them
+    call this, and each has the result that one process would have.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`.
@@ -69,11 +71,16 @@ def evaluate(
             f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
         )
     confusion: Tensor | None = None
-    depth = DepthMeter()
+    meters: list[DepthMeter] = []  # one a batch, so that they add up in the same order in any number of processes
     image_sizes: set[tuple[int, int]] = set()
     label_sizes: set[tuple[int, int]] = set()
     batches = image_batches(
-        model, dataset, batch_size=batch_size, num_workers=num_workers, progress="evaluate" if progress else None
+        model,
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        progress="evaluate" if progress else None,
+        shared=True,
     )
     with evaluating(model):
         for batch, image in batches:
@@ -90,12 +97,18 @@ def evaluate(
             label_sizes.add((label.shape[-2], label.shape[-1]))
             counts = confusion_matrix(resize(output.logits, label.shape[-2:]).argmax(1), label, classes)
             confusion = counts if confusion is None else confusion + counts
+            meters.append(DepthMeter())
             if output.inverse_depth is not None and "depth" in batch:
                 metres = batch["depth"].to(label.device, non_blocking=True)
-                depth.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
-    assert confusion is not None  # an empty data set has raised
+                meters[-1].update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
+    counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]
+    confusion = torch.stack(counted).sum(0)  # an empty data set has raised: some process has counted
+    image_sizes, label_sizes = set().union(*gather(image_sizes)), set().union(*gather(label_sizes))
+    depth = DepthMeter()
+    for meter in gather_in_turn(meters):
+        depth.add(meter)
     result = EvaluationResult.from_confusion(
-        confusion.cpu(),
+        confusion,
         tuple(map(str, range(len(confusion)))) if space is None else space.classes,
         subsets=None if space is None else space.subsets,
         depth=depth.compute(),

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 from tqdm import tqdm
 
 from depthaware_uda.data.collate import collate
+from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
@@ -37,8 +38,11 @@ def image_batches(
     batch_size: int = 1,
     num_workers: int = 0,
     progress: str | None = None,
+    shared: bool = False,
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield each batch of a data set, in order, with its images on the device and in the precision of a model.
+
+    With `shared`, processes take the batches in turn (`distributed.gather_in_turn` puts results into order again).
 
     Raises:
         ValueError: The data set is empty.
@@ -47,14 +51,16 @@ def image_batches(
         raise ValueError("the data set is empty: there is nothing to predict")
     # A network without weights takes what it is given on the CPU.
     first = next(model.parameters(), torch.zeros(()))
+    batches = list(BatchSampler(range(len(dataset)), batch_size, drop_last=False))
     loader: DataLoader[Batch] = DataLoader(
         dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
-        batch_size=batch_size,
+        # The batches themselves are those of one process, so that each image's result is the same to the bit.
+        batch_sampler=batches[rank() :: world_size()] if shared else batches,
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=first.device.type == "cuda",
     )
-    for batch in tqdm(loader, desc=progress, disable=progress is None, leave=False):
+    for batch in tqdm(loader, desc=progress, disable=progress is None or not is_writer(), leave=False):
         yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
 
 
@@ -65,6 +71,7 @@ def predict_batches(
     batch_size: int = 1,
     num_workers: int = 0,
     progress: str | None = None,
+    shared: bool = False,
 ) -> Iterator[tuple[Batch, SegDepthOutput]]:
     """Yield each batch with the model's output, both maps at the image's size, on the model's device.
 
@@ -74,11 +81,14 @@ def predict_batches(
         batch_size: Images at once; more than 1 needs images of one size.
         num_workers: Processes that read samples.
         progress: Text of a progress bar; None shows none.
+        shared: Processes take the batches in turn.
 
     Raises:
         ValueError: The data set is empty.
     """
-    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress)
+    batches = image_batches(
+        model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
+    )
     with evaluating(model):
         for batch, image in batches:
             yield batch, resize_output(model(image), image.shape[-2:])

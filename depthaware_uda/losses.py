@@ -75,7 +75,9 @@ def _comparable(prediction: Tensor, target: Tensor, valid: Tensor | None) -> tup
     return prediction, target, known
 
 
-def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
+def berhu(
+    prediction: Tensor, target: Tensor, *, valid: Tensor | None = None, largest_error: Tensor | None = None
+) -> Tensor:
     """Reverse Huber loss of inverse depth (Laina et al., 2016), averaged over pixels of known depth.
 
     With e = prediction - target and c = 0.2 max|e| (a constant, without gradient): |e| where |e| <= c, else
@@ -85,9 +87,10 @@ def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) ->
         prediction: Predicted inverse depth.
         target: True inverse depth, NaN where unknown.
         valid: Further mask of the pixels that count.
+        largest_error: Stands for max|e|, where these images are a part of a larger batch.
 
     Shape:
-        prediction, target and valid (N, 1, H, W) -> scalar.
+        prediction, target and valid (N, 1, H, W), largest_error scalar -> scalar.
 
     Raises:
         ValueError: The shapes differ.
@@ -95,7 +98,7 @@ def berhu(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) ->
     prediction, target, known = _comparable(prediction, target, valid)
     # Where the truth is not known the prediction is compared with itself: no error, no gradient.
     error = (prediction - target.where(known, prediction.detach())).abs()
-    threshold = 0.2 * error.detach().amax()
+    threshold = 0.2 * (error.detach().amax() if largest_error is None else largest_error.to(error))
     tiny = torch.finfo(error.dtype).tiny
     quadratic = (error.square() + threshold.square()) / (2 * threshold.clamp(min=tiny))
     loss = torch.where(error <= threshold, error, quadratic)

@@ -96,6 +96,10 @@ class DepthMeter:
         sums = torch.stack([(error.abs() / true).sum(), error.square().sum(), (ratio < 1.25).double().sum(), count])
         self._sums += sums.cpu()
 
+    def add(self, other: DepthMeter) -> None:
+        """Add what another meter has added up."""
+        self._sums += other._sums
+
     def compute(self) -> DepthErrors | None:
         """The errors so far."""
         count = int(self._sums[3])

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from depthaware_uda.data import Unlabelled, cached
+from depthaware_uda.distributed import from_writer, is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
@@ -85,8 +86,8 @@ def run_protocol(
     source, target, val = chosen.source_data(roots), chosen.target_data(roots), chosen.validation_data(roots)
     target = Unlabelled(target)
     if cache is not None:
-        source = cached(source, cache, workers=workers, progress=progress)
-        target = cached(target, cache, workers=workers, progress=progress)
+        source = cached(source, cache, workers=workers, progress=progress and is_writer())
+        target = cached(target, cache, workers=workers, progress=progress and is_writer())
     shared: dict[str, Any] = {"val": val, "augment": augment, "device": device, "progress": progress}
     shared["callbacks"] = callbacks
     results: dict[str, EvaluationResult] = {}
@@ -101,24 +102,27 @@ def run_protocol(
     finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
     ranking = _ranked(model, target, fraction, out / "ranking.json", progress)
     split = ranking.split()
-    split.save(out / "split")
+    if is_writer():
+        split.save(out / "split")
     finish("ida", IDATrainer(model, target, split, ida or IDAConfig.reference(), out / "ida", **shared))
     return results
 
 
 def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtocol, path: Path) -> EvaluationResult:
     """The result in a file, or else the model's, written there."""
-    if path.is_file():
+    if from_writer(path.is_file()):
         return EvaluationResult.load(path)
     result = evaluate(model, val, protocol=protocol)
-    result.save(path)
+    if is_writer():
+        result.save(path)
     return result
 
 
 def _ranked(model: nn.Module, target: SampleDataset, fraction: float, path: Path, progress: bool) -> Ranking:
     """The ranking in a file, or else the model's, written there."""
-    if path.is_file():
+    if from_writer(path.is_file()):
         return Ranking.load(path)
     ranking = EntropyRanker(model, fraction=fraction, progress=progress).rank(target)
-    ranking.save(path)
+    if is_writer():
+        ranking.save(path)
     return ranking

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
 from depthaware_uda.files import atomic_path, read_json, safe_join, write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
@@ -136,7 +137,8 @@ def write_pseudo_labels(
 ) -> PseudoLabels:
     """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
 
-    The record is written last: a folder with one is complete.
+    The record is written last: a folder with one is complete. Several processes (`distributed.initialize`) share the
+    images: all of them call this with one folder, each writes the labels of its share, and rank 0 the record.
 
     Args:
         model: Any module that maps images to `SegDepthOutput`.
@@ -163,13 +165,16 @@ def write_pseudo_labels(
         "batch_size": batch_size,
         "num_workers": num_workers,
         "progress": "pseudo-labels" if progress else None,
+        "shared": True,
     }
     space = None if preview is None else get_label_space(preview)
     limits: Tensor | None = None
     if proportion is not None:
         limits = class_thresholds(_confidence_histogram(model, dataset, loading), proportion, ceiling=threshold)
-    (folder / RECORD_FILE).unlink(missing_ok=True)
-    names: list[str] = []
+    if is_writer():
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+    barrier()
+    batch_names: list[list[str]] = []
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in predict_batches(model, dataset, **loading):
@@ -185,7 +190,11 @@ def write_pseudo_labels(
             if space is not None:
                 with atomic_path(path.with_suffix(".color.png")) as partial:
                     Image.fromarray(space.colorize(values)).save(partial)
-        names += batch["name"]
+        batch_names.append(batch["name"])
+    names = [name for batch in gather_in_turn(batch_names) for name in batch]
+    if len(set(names)) != len(names):
+        raise ValueError("two samples of the data set share a name; names must be unique")
+    counts = torch.stack(gather(counts)).sum(0)
     shown = counts[:IGNORE_INDEX].nonzero()
     record = {
         "threshold": threshold,
@@ -195,7 +204,9 @@ def write_pseudo_labels(
         "pixels_per_class": counts[: int(shown.max()) + 1].tolist() if len(shown) else [],
         "names": names,
     }
-    write_json(folder / RECORD_FILE, record)
+    if is_writer():
+        write_json(folder / RECORD_FILE, record)
+    barrier()
     return PseudoLabels(folder)
 
 
@@ -207,5 +218,5 @@ def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dic
         bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
         counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS).cpu()
         histogram = counts if histogram is None else histogram + counts
-    assert histogram is not None  # an empty data set has raised
-    return histogram.reshape(-1, _BINS)
+    counted = [counts for counts in gather(histogram) if counts is not None]  # an empty data set has raised
+    return torch.stack(counted).sum(0).reshape(-1, _BINS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.distributed import gather_in_turn
 from depthaware_uda.files import atomic_path, read_json, write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
@@ -167,24 +168,27 @@ class EntropyRanker:
     def rank(self, dataset: SampleDataset) -> Ranking:
         """Rank the images of a data set; labels and depth it may have are not looked at.
 
+        Several processes (`distributed.initialize`) share the images, all of them call this, and each has the ranking.
+
         Raises:
             ValueError: The data set is empty or has two samples of one name.
         """
         rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
-        names: list[str] = []
-        scores: list[float] = []
+        scored: list[list[tuple[str, float]]] = []  # by batch
         for batch, output in predict_batches(
             self.model,
             dataset,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             progress="rank" if self.progress else None,
+            shared=True,
         ):
             score = self.fusion(output.logits, output.inverse_depth).mean(dim=(1, 2, 3))
             if rare:
                 score = score * rare_class_weight(output.logits.argmax(1), rare)
-            names += batch["name"]
-            scores += score.tolist()
-        if len(set(names)) != len(names):
+            scored.append(list(zip(batch["name"], score.tolist(), strict=True)))
+        pairs = [pair for batch_pairs in gather_in_turn(scored) for pair in batch_pairs]
+        scores = dict(pairs)
+        if len(scores) != len(pairs):
             raise ValueError("two samples of the data set share a name; names must be unique")
-        return Ranking.from_scores(dict(zip(names, scores, strict=True)), fraction=self.fraction)
+        return Ranking.from_scores(scores, fraction=self.fraction)

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.depth import to_inverse_depth
+from depthaware_uda.distributed import barrier, is_writer, rank
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
@@ -39,7 +39,15 @@ from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
 from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
-from depthaware_uda.trainers.run_folder import claim_run_folder, digest, locked
+from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, digest, locked
+from depthaware_uda.trainers.sharing import (
+    average_losses,
+    average_step,
+    berhu,
+    cross_entropy,
+    images_at_once,
+    shared_model,
+)
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
@@ -100,13 +108,13 @@ class Trainer(ABC, Generic[ConfigT]):
         callbacks: Sequence[Callback] = (),
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.model = model.to(self.device)
+        self.model = model = shared_model(model.to(self.device), config)
         self.config = config
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.val = val
         self.augment = augment
-        self.progress = progress
-        self.callbacks = tuple(callbacks)
+        self.progress = progress and is_writer()
+        self.callbacks = tuple(callbacks) if is_writer() else ()
         self.log: RunLog | None = None
         self._means = LossMeans()
         self.step_count = 0
@@ -119,6 +127,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self._best: tuple[float, int] | None = None
         self._final: EvaluationResult | None = None
         self._estimated_at: int | None = None
+        self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
 
     # What a subclass says -------------------------------------------------------------------------------------------
@@ -177,10 +186,11 @@ class Trainer(ABC, Generic[ConfigT]):
         """Train one step on a collated batch of each domain.
 
         Args:
-            **batches: One batch a domain, by the names in `domains`; each is divided into `accumulation` parts.
+            **batches: One batch a domain, by the names in `domains`; each is divided into `accumulation` parts. Of
+                several processes, each gives its own.
 
         Returns:
-            The losses by name, detached and unweighted, averaged over the parts.
+            The losses by name, detached and unweighted, averaged over the parts and the processes.
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
@@ -194,18 +204,20 @@ class Trainer(ABC, Generic[ConfigT]):
             for domain, batch in batches.items()
         }
         losses: Losses = {}
-        with seeded(self.config.seed, self.step_count, device=self.device):
+        with seeded(self.config.seed, self.step_count, rank(), device=self.device):  # rank 0 draws as one process does
             for index in range(self.config.accumulation):
                 computed = self.compute(**{domain: part[index] for domain, part in parts.items()})
                 for name, loss in computed.items():
                     losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
+        average_step(self.model, self.optimizers.values(), first=not self._stepped)
+        self._stepped = True
         for optimizer in self.optimizers.values():
             self._scaler.step(optimizer)
         self._scaler.update()
         if self.average is not None:
             self.average.update(self.model, self.step_count)
         self.step_count += 1
-        return losses
+        return average_losses(losses)
 
     # The loop -------------------------------------------------------------------------------------------------------
 
@@ -222,14 +234,16 @@ class Trainer(ABC, Generic[ConfigT]):
             TrainingInterrupted: SIGTERM or Ctrl-C came; the step was finished and a checkpoint written. The same call
                 goes on from it.
         """
-        if self.output_dir is not None:
+        if self.output_dir is not None and is_writer():
             claim_run_folder(self.output_dir, self._describe())
-        with locked(self.output_dir), Interruption() as interruption:
+        with locked(self.output_dir if is_writer() else None), Interruption() as interruption:
+            if self.output_dir is not None:
+                check_shared_folder(self.output_dir)
             return self._fit(interruption)
 
     def _fit(self, interruption: Interruption) -> TrainResult:
         self._resume()
-        log = self.log = RunLog(self.output_dir, self.step_count)
+        log = self.log = RunLog(self.output_dir, self.step_count, write=is_writer())
         bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
         batches: Iterator[dict[str, Batch]] | None = None
         since, began = 0, time.perf_counter()
@@ -255,16 +269,18 @@ class Trainer(ABC, Generic[ConfigT]):
                     since, began = 0, time.perf_counter()
                 if self._due(self.config.validate_every) or done:
                     self._validate(log)
-                if self._due(self.config.checkpoint_every) or done or interruption.received:
+                received = interruption.received_anywhere()
+                if self._due(self.config.checkpoint_every) or done or received:
                     self._save()
-                if interruption.received and not done:
-                    raise TrainingInterrupted(self._interrupted(interruption.received))
+                if received and not done:
+                    raise TrainingInterrupted(self._interrupted(received))
         finally:
             bar.close()
             log.close()
         self.model.load_state_dict(self.predictor().state_dict())
         self.model.train()
         self._export(self.model, "model")
+        barrier()  # what rank 0 wrote is there for all
         best_miou, best_step = self._best or (None, None)
         trained = TrainResult(self.step_count, self._final, best_miou, best_step, log.records)
         for callback in self.callbacks:
@@ -289,6 +305,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 name=domain,
                 seed=self.config.seed,
                 batch_size=self.config.batch_size,
+                share=images_at_once(self.config),
                 start_step=self.step_count,
                 stop_step=self.config.max_steps,
                 augment=self.augment,
@@ -315,13 +332,18 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def _export(self, model: nn.Module, name: str) -> None:
         save = getattr(model, "save_pretrained", None)
-        if self.output_dir is not None and save is not None and getattr(model, "config", True) is not None:
+        if (
+            is_writer()
+            and self.output_dir is not None
+            and save is not None
+            and getattr(model, "config", True) is not None
+        ):
             save(self.output_dir / name)
 
     # Checkpoints ----------------------------------------------------------------------------------------------------
 
     def _save(self) -> None:
-        if self.output_dir is None:
+        if self.output_dir is None or not is_writer():
             return
         tensors = {f"module-{name}": module.state_dict() for name, module in self.modules().items()}
         tensors |= {f"optimizer-{name}": optimizer_tensors(opt) for name, opt in self.optimizers.items()}
@@ -339,7 +361,8 @@ class Trainer(ABC, Generic[ConfigT]):
         """Go on from the last checkpoint of the output folder."""
         if self.output_dir is None:
             return
-        remove_partial(self.output_dir / "checkpoints")
+        if is_writer():
+            remove_partial(self.output_dir / "checkpoints")
         folder = latest_checkpoint(self.output_dir / "checkpoints")
         if folder is None:
             return

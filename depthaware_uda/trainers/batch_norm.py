@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from depthaware_uda.distributed import alone, sum_, world_size
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.types import SampleDataset
 
@@ -23,6 +24,8 @@ def freeze_statistics(model: nn.Module) -> None:
 def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8) -> None:
     """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is used.
 
+    Several processes share the batches; the statistics are those of one process but for rounding.
+
     Args:
         model: The model, changed in place; one without batch norm stays as it is.
         dataset: Samples of one size, usually the target's training images.
@@ -30,13 +33,28 @@ def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_siz
     """
     norms = _norms(model)
     momenta = {norm: norm.momentum for norm in norms}
-    batches = image_batches(model, dataset, batch_size=batch_size)
-    with evaluating(model):
+    batches = image_batches(model, dataset, batch_size=batch_size, shared=True)
+    with evaluating(model), alone(norms):
         for norm in norms:
             norm.reset_running_stats()
             norm.momentum = None  # the plain mean over all batches
             norm.train()
         for _, image in batches:
             model(image)
+    _combine(norms)
     for norm, momentum in momenta.items():
         norm.momentum = momentum
+
+
+def _combine(norms: list[nn.modules.batchnorm._BatchNorm]) -> None:
+    """Plain means over the batches of all processes, from each one's means over its own."""
+    if world_size() == 1:
+        return
+    for norm in norms:
+        if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
+            continue
+        batches = norm.num_batches_tracked
+        own = batches.clone()
+        sum_(batches)
+        for running in (norm.running_mean, norm.running_var):
+            running.copy_(sum_(running.double() * own) / batches)

@@ -66,15 +66,18 @@ class TrainerConfig:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 1
-    """Images of each domain in a step."""
+    """Images of each domain in a step, over all processes together."""
     accumulation: int = 1
-    """Forward passes that a step's batch is divided into."""
+    """Forward passes that a step's batch is divided into, in each process."""
     precision: Precision = "auto"
     """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
     batch_norm: BatchNormMode = "joint"
     """The statistics that the network predicts with: "joint" as they ran over all domains in training (published),
     "target" taken anew from the target's images, without augmentation, whenever it predicts (AdaBN; Li et al., 2017),
     "frozen" those it came with, used in training too."""
+    sync_batch_norm: bool = False
+    """Normalise in training over the images of all processes (`torch.nn.SyncBatchNorm`; GPUs only), not over each
+    one's own. Nothing changes in one process."""
     ema_decay: float = 0.0
     """Above 0, average the weights exponentially; validation looks at the average, and `fit` ends with it."""
     depth_weight: float = 1e-3

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from depthaware_uda.data.wrappers import Selected, Unlabelled
-from depthaware_uda.losses import cross_entropy
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
@@ -17,6 +16,7 @@ from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import IDAConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
+from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 

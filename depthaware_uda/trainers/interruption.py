@@ -7,6 +7,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from depthaware_uda.distributed import gather, world_size
+
 __all__ = ["Interruption", "TrainingInterrupted"]
 
 
@@ -38,6 +40,12 @@ class Interruption:
     ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+
+    def received_anywhere(self) -> str | None:
+        """The signal that this process noted, or another one of the group; all of them call this after a step."""
+        if world_size() == 1:
+            return self.received
+        return next((received for received in gather(self.received) if received is not None), None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

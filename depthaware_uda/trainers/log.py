@@ -63,15 +63,18 @@ class RunLog:
     Args:
         folder: The run folder, or None.
         step: Records after this step are dropped: a resumed run writes them again.
+        write: False reads what the folder has, and writes nothing there.
     """
 
-    def __init__(self, folder: Path | None, step: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None, step: int, *, write: bool = True) -> None:
+        self.folder = folder if write else None
         self.records: list[dict[str, Any]] = []
         self._board: Any = None
         if folder is None:
             return
         self.records = [record for record in read_log(folder) if record["step"] <= step]
+        if not write:
+            return
         with atomic_path(folder / LOG_FILE) as partial:
             partial.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
         if importlib.util.find_spec("tensorboard") is not None:

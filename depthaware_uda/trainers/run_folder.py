@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from depthaware_uda.distributed import barrier, from_writer, gather, is_writer
 from depthaware_uda.files import read_json, write_json
 
 if sys.platform == "win32":
@@ -21,7 +22,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["claim_run_folder", "digest", "locked", "scratch_folder"]
+__all__ = ["check_shared_folder", "claim_run_folder", "digest", "locked", "scratch_folder"]
 
 RUN_FILE = "run.json"
 LOCK_FILE = ".lock"
@@ -115,8 +116,27 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_release_in_child)
 
 
+def check_shared_folder(folder: Path) -> None:
+    """Wait for rank 0 to claim a folder, and check that every process sees it.
+
+    Raises:
+        ValueError: One does not.
+    """
+    barrier()
+    if blind := [rank for rank, sees in enumerate(gather((folder / RUN_FILE).is_file())) if not sees]:
+        raise ValueError(
+            f"processes {blind} do not see the {RUN_FILE} that rank 0 wrote into {folder}: give an absolute output_dir "
+            "on storage that all machines share"
+        )
+
+
 def scratch_folder(owner: object) -> Path:
-    """A temporary folder that goes with its owner, quietly: `TemporaryDirectory` would warn that nobody closed it."""
-    folder = Path(tempfile.mkdtemp())
+    """A temporary folder, the same in all processes, that goes with its owner in rank 0.
+
+    Quietly: `TemporaryDirectory` would warn that nobody closed it.
+    """
+    if not is_writer():
+        return from_writer(Path())
+    folder = from_writer(Path(tempfile.mkdtemp()))
     weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
     return folder

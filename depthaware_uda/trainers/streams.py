@@ -1,7 +1,8 @@
 """The endless stream of a domain's samples, as a function of the seed and the position alone.
 
 A sample at a position of the stream, its augmentation included, depends on nothing else: not on the number of worker
-processes, and not on what was drawn before. Resuming at a step needs no state but the step.
+processes, nor on that of training processes, which share the positions, and not on what was drawn before. Resuming at a
+step needs no state but the step.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
+from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["Augmentation", "seeded", "stream"]
@@ -48,13 +50,17 @@ def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
 
 
 class _Positions(Sampler[tuple[int, int]]):
-    """(position, index) pairs from `start` to `stop`: one shuffled pass over the data set after another."""
+    """(position, index) pairs from `start` to `stop`: one shuffled pass over the data set after another.
 
-    def __init__(self, length: int, start: int, stop: int, key: tuple[int, ...]) -> None:
-        self.length, self.start, self.stop, self.key = length, start, stop, key
+    Processes take `share` positions each in turn, and skip those of the others.
+    """
+
+    def __init__(self, length: int, start: int, stop: int, key: tuple[int, ...], share: int) -> None:
+        self.length, self.start, self.stop, self.key, self.share = length, start, stop, key, share
+        self.rank, self.world_size = rank(), world_size()
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return (self.stop - self.start) // self.world_size
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         position = self.start
@@ -62,7 +68,8 @@ class _Positions(Sampler[tuple[int, int]]):
             epoch, offset = divmod(position, self.length)
             order = np.random.default_rng([*self.key, epoch]).permutation(self.length)
             for index in order[offset : offset + self.stop - position]:
-                yield position, int(index)
+                if position // self.share % self.world_size == self.rank:
+                    yield position, int(index)
                 position += 1
 
 
@@ -90,18 +97,24 @@ def stream(
     name: str,
     seed: int,
     batch_size: int,
+    share: int | None = None,
     start_step: int,
     stop_step: int,
     augment: Augmentation | None = None,
     num_workers: int = 0,
     pin_memory: bool = False,
 ) -> Iterator[Batch]:
-    """Batches of the steps `start_step` to `stop_step` of a domain called `name`."""
+    """Batches of the steps `start_step` to `stop_step` of a domain called `name`.
+
+    Of each `batch_size` images of all processes this one gets its part, `share` neighbours at a time (by default all).
+    """
     key = (seed, zlib.crc32(name.encode()))
     loader: DataLoader[Batch] = DataLoader(
         _Seeded(dataset, augment, key),  # type: ignore[arg-type]
-        batch_size=batch_size,
-        sampler=_Positions(len(dataset), start_step * batch_size, stop_step * batch_size, key),
+        batch_size=batch_size // world_size(),
+        sampler=_Positions(
+            len(dataset), start_step * batch_size, stop_step * batch_size, key, share or batch_size // world_size()
+        ),
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=pin_memory,
