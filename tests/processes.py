@@ -1,0 +1,136 @@
+"""What `test_distributed.py` runs in one process and in two, each writing down what it found."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    EntropyRanker,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    TargetSplit,
+    evaluate,
+)
+from depthaware_uda import distributed as processes
+from depthaware_uda.pseudo_labels import write_pseudo_labels
+from depthaware_uda.trainers import Trainer, reestimate_statistics
+from tests.tiny import Scenes, tiny_model, weights
+
+SHARED: dict[str, Any] = {
+    **{"batch_size": 4, "batch_norm": "frozen", "learning_rate": 0.001, "checkpoint_every": 1, "precision": "float32"},
+    **{"log_every": 1, "max_steps": 3},
+}
+ALIGNED: dict[str, Any] = {"discriminator_channels": 4, "depth_scale": 0.02, "adversarial_weight": 0.1}
+SPLIT = TargetSplit(("street/0.png", "street/3.png", "street/2.png"), ("street/1.png", "street/4.png"))
+CLASS_WEIGHTS = (1.0, 2.0, 3.0, 1.0, 0.5, 1.0, 0.0)
+
+
+def build(stage: str, folder: Path | None, **settings: Any) -> Trainer[Any]:
+    """A trainer of a stage on five target images; a network drawn anew, in every process another one."""
+    model = tiny_model(processes.rank())
+    options: dict[str, Any] = {"output_dir": folder, "val": Scenes(3, seed=9), "device": "cpu", "progress": False}
+    target, settings = Scenes(5, seed=1), {**SHARED, **settings}
+    if stage == "daf":
+        return DAFTrainer(model, Scenes(6), target, DAFConfig(**{**ALIGNED, **settings}), **options)
+    if stage == "isl":
+        sparse = {"threshold": 0.15, "proportion": 0.3, "refresh_every": 2, "schedule_steps": 10}
+        return ISLTrainer(model, target, ISLConfig(**{**sparse, **settings}), source=Scenes(6), **options)
+    return IDATrainer(model, target, SPLIT, IDAConfig(**{**ALIGNED, **settings}), **options)
+
+
+def gradients(trainer: Trainer[Any]) -> dict[str, Tensor]:
+    """Gradients of the network and the discriminator in the first step, and its losses."""
+    losses = trainer.step(**next(trainer._batches()))
+    found = {
+        f"{name}.{key}": parameter.grad.clone()
+        for name, module in trainer.modules().items()
+        for key, parameter in module.named_parameters()
+        if parameter.grad is not None
+    }
+    return {**found, **{f"loss.{name}": loss for name, loss in losses.items()}}
+
+
+def all_weights(trainer: Trainer[Any]) -> dict[str, Tensor]:
+    """Of every network of a trainer."""
+    return {f"{name}.{key}": v for name, module in trainer.modules().items() for key, v in weights(module).items()}
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """Everything that must not depend on the number of processes, and the state of this one."""
+    model, target = tiny_model(0), Scenes(5, seed=1)
+    result: dict[str, Any] = {
+        "daf gradients": gradients(build("daf", None, class_weights=CLASS_WEIGHTS)),
+        "daf gradients, accumulated": gradients(build("daf", None, accumulation=2, batch_size=8)),
+        "isl gradients": gradients(build("isl", None)),
+        "ida gradients": gradients(build("ida", None)),
+    }
+    for batch_size in (1, 2):
+        ranking = EntropyRanker(model, batch_size=batch_size).rank(target)
+        evaluation = evaluate(model, target, batch_size=batch_size)
+        labels = write_pseudo_labels(
+            model, target, folder / f"labels-{batch_size}", threshold=0.3, proportion=0.2, batch_size=batch_size
+        )
+        result[f"ranking {batch_size}"] = (ranking.names, ranking.scores)
+        result[f"evaluation {batch_size}"] = evaluation.to_dict()
+        result[f"labels {batch_size}"] = (labels.record, [labels.read(name) for name in target.names])
+    result["one image"] = evaluate(model, Scenes(1)).to_dict()
+    reestimate_statistics(model, target, batch_size=2)
+    result["statistics"] = weights(model)
+    for stage in ("daf", "isl", "ida"):
+        trainer = build(stage, folder / stage)
+        trained = trainer.fit()
+        assert trained.final is not None
+        result[f"{stage} run"] = {"final": trained.final.to_dict(), "history": trained.history}
+        result[f"{stage} weights"] = all_weights(trainer)
+    moving = build("daf", None, batch_norm="target", ema_decay=0.5)
+    moving.fit()
+    result["moving weights"] = all_weights(moving)
+    resumed = build("daf", folder / "cut off")
+    resumed.fit()
+    result["resumed weights"] = weights(resumed.model)
+    return result
+
+
+def refused(folder: Path) -> dict[str, str]:
+    """What only several processes refuse, and in what words."""
+    calls = {
+        "batch size": lambda: build("daf", None, batch_size=3, accumulation=3),
+        "synchronised": lambda: build("daf", None, sync_batch_norm=True),
+        # As on machines that do not share a disk.
+        "output folder": lambda: build("daf", folder / f"disk of {processes.rank()}").fit(),
+    }
+    messages = {}
+    for name, call in calls.items():
+        with pytest.raises(ValueError, match=r"[a-z]") as error:
+            call()
+        messages[name] = str(error.value)
+    return messages
+
+
+def worker(rank: int, folder: Path, port: int) -> None:
+    """One of two processes: what it found goes into a file."""
+    torch.set_num_threads(1)
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    with processes.initialize():
+        assert (processes.rank(), processes.world_size(), processes.is_writer()) == (rank, 2, rank == 0)
+        result = {**found(folder), "refused": refused(folder)}
+    assert processes.world_size() == 1
+    torch.save(result, folder / f"found-{rank}.pt")
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
