@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from depthaware_uda import EvaluationResult, convert_checkpoint, evaluate
+from depthaware_uda.distributed import initialize, is_writer
 
 
 def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
@@ -27,13 +28,16 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
 
     model = convert_checkpoint(args.checkpoint)
     output = args.output or args.checkpoint.with_suffix("")
-    model.save_pretrained(output)
-    print(f"{output}: written, load_pretrained reads it")
+    if is_writer():
+        model.save_pretrained(output)
+        print(f"{output}: written, load_pretrained reads it")
 
     result = evaluate(model.to(args.device), protocol="ep1", roots={"cityscapes": args.cityscapes}, progress=True)
-    print(result.table())
+    if is_writer():
+        print(result.table())
     return result
 
 
 if __name__ == "__main__":
-    main()
+    with initialize():
+        main()

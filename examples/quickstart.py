@@ -3,7 +3,8 @@
 A network learns from rendered streets (MiniCity) and is carried over to another world without a label of it: to
 MiniCity's other style, or to real photographs with ``--target camvid --target-root FOLDER``. It is compared with a
 control that sees nothing but the source for as many steps. Prints one table and writes pictures, curves, the split and
-the final model into the output folder. Run again, it goes on where it was cut off.
+the final model into the output folder. Run again, it goes on where it was cut off. With torchrun, several processes
+share the work (``torchrun --nproc_per_node 2 examples/quickstart.py``); the batch size must be a multiple of them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from depthaware_uda.data import (
     strong_augmentation,
 )
 from depthaware_uda.depth import to_metres
+from depthaware_uda.distributed import initialize, is_writer
 from depthaware_uda.files import write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.trainers import Trainer, read_log, reestimate_statistics
@@ -86,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
 
     def keep(name: str, network: nn.Module, result: EvaluationResult) -> None:
         models[name], results[name] = copy.deepcopy(network), result
-        print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}", flush=True)
+        if is_writer():
+            print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}", flush=True)
 
     def stage(name: str, fitted: Trainer[Any]) -> None:
         final = fitted.fit().final
@@ -119,16 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     stage("isl", ISLTrainer(model, target, isl, out / "isl", source=source, **trainer))
 
     ranking = EntropyRanker(model, fraction=0.66).rank(target)
-    ranking.save(out / "ranking.json")
     split = ranking.split()
-    split.save(out / "split")
+    if is_writer():
+        ranking.save(out / "ranking.json")
+        split.save(out / "split")
     ida = IDAConfig(**adapting, **adversary, max_steps=steps["ida"], schedule_steps=None)
     stage("ida", IDATrainer(model, target, split, ida, out / "ida", source=source, **trainer))
 
-    model.save_pretrained(out / "model")
-    draw_panel(out, val, models)
-    draw_curves(out, steps, results)
-    report(out, args, steps, results, time.perf_counter() - began)
+    if is_writer():
+        model.save_pretrained(out / "model")
+        draw_panel(out, val, models)
+        draw_curves(out, steps, results)
+        report(out, args, steps, results, time.perf_counter() - began)
     return results
 
 
@@ -141,7 +146,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=float, default=1.0, help="factor on the steps of every stage")
     parser.add_argument("--images", type=float, default=1.0, help="factor on the number of rendered images")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="default: 96 160, for CamVid 120 160")
-    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--batch-size", type=int, default=4, help="of each domain, over all processes")
     parser.add_argument(
         "--augmentation",
         choices=("flip", "zoom", "strong"),
@@ -244,4 +249,5 @@ def report(
 
 
 if __name__ == "__main__":
-    main()
+    with initialize():
+        main()

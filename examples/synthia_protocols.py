@@ -22,6 +22,7 @@ from depthaware_uda import (
     load_pretrained,
 )
 from depthaware_uda.data import write_miniature
+from depthaware_uda.distributed import barrier, is_writer, world_size
 from depthaware_uda.pipeline import run_protocol
 
 STAGES = {"daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
@@ -34,7 +35,13 @@ def run(
     args = parse(description, target, protocols, arguments)
     protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
     steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
-    settings = {"seed": args.seed, "num_workers": args.workers, "validate_every": args.validate_every, **steps}
+    settings = {
+        "seed": args.seed,
+        "batch_size": args.batch_size,
+        "num_workers": args.workers,
+        "validate_every": args.validate_every,
+        **steps,
+    }
     if args.smoke:
         protocol, roots = miniature(protocol, args.output / "data")
         settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
@@ -53,9 +60,10 @@ def run(
         workers=args.workers,
         device=args.device,
     )
-    for name, result in results.items():
-        print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}")
-    print(results["ida"].table())
+    if is_writer():
+        for name, result in results.items():
+            print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}")
+        print(results["ida"].table())
     return results
 
 
@@ -72,6 +80,9 @@ def parse(
     parser.add_argument("--cache", type=Path, help="folder for decoded images, many times quicker to read")
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
     parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
+    parser.add_argument(
+        "--batch-size", type=int, default=world_size(), help="of each domain, over all processes; default: 1 each"
+    )
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain"
@@ -90,8 +101,9 @@ def miniature(protocol: AdaptationProtocol, folder: Path) -> tuple[AdaptationPro
     """The protocol at a tenth of its size, and miniature data sets in the formats of the real ones."""
     roots = {name: folder / name for name in protocol.roots}
     for name, root in roots.items():
-        if not root.exists():
+        if is_writer() and not root.exists():
             write_miniature(root, name, 4, size=(96, 160))
+    barrier()
     return replace(protocol, source_size=(48, 80), target_size=(48, 64)), roots
 
 
@@ -105,6 +117,7 @@ def network(args: argparse.Namespace, protocol: AdaptationProtocol) -> nn.Module
         tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
         return create_model("timm/resnet10t", len(space), backbone_arguments=tiny, dilations=(1, 2), **common)
     if args.model == "deeplabv2_resnet101":
-        print("starting from random weights: the published results start from ImageNet's, given by --weights")
+        if is_writer():
+            print("starting from random weights: the published results start from ImageNet's, given by --weights")
         return create_model(args.model, len(space), depth_size=(228, 304), **common)
     return create_model(args.model, len(space), pretrained_backbone=True, **common)

@@ -3,7 +3,7 @@
     python examples/train_synthia_to_mapillary.py --synthia FOLDER --mapillary FOLDER --weights FOLDER
 
 The settings are those of the authors' code. Run again, it goes on where it was cut off. ``--smoke`` goes through all
-of it in a minute, on miniature data in the formats of the real ones.
+of it in a minute, on miniature data in the formats of the real ones. With torchrun, several processes share the work.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from synthia_protocols import run
 
 from depthaware_uda import EvaluationResult
+from depthaware_uda.distributed import initialize
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
@@ -20,4 +21,5 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
 
 
 if __name__ == "__main__":
-    main()
+    with initialize():
+        main()
