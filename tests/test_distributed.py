@@ -15,6 +15,7 @@ from depthaware_uda import distributed
 from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint
+from depthaware_uda.trainers.saving import resume
 from tests.processes import build, found, free_port, worker
 from tests.test_resume import cut_off
 from tests.tiny import assert_same_weights, weights
@@ -171,6 +172,6 @@ def test_a_process_that_dies_stops_the_run_and_the_checkpoint_is_whole(tmp_path:
     tensors, state = load_checkpoint(folder)
     assert state["step"] == 3
     resumed = build("daf", tmp_path / "run", max_steps=50)
-    resumed._resume()
+    resume(resumed, tmp_path / "run")
     assert resumed.step_count == 3
     assert_same_weights(weights(resumed.model), tensors["module-model"])

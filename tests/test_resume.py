@@ -302,7 +302,7 @@ def test_a_validation_without_a_score_is_never_the_best(tmp_path: Path, monkeypa
         nothing = EvaluationResult.from_confusion(torch.zeros(7, 7), get_label_space("common7").classes)
         return dataclasses.replace(nothing, miou=next(scores))
 
-    monkeypatch.setattr("depthaware_uda.trainers.base.evaluate", scripted)
+    monkeypatch.setattr("depthaware_uda.trainers.validation.evaluate", scripted)
     result = build("daf", tmp_path / "run", validate_every=2).fit()
     assert (result.best_miou, result.best_step) == (0.2, 4)
 

@@ -1,11 +1,11 @@
 """The training loop that every stage shares; a subclass says what a step computes.
 
-It owns device, precision, accumulation, schedules, averaging, validation, checkpoints, resume, logging and progress.
+It owns device, precision, accumulation, schedules, averaging, logging and progress; what is saved and restored is in
+`saving`, and what validations found in `validation`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,29 +17,21 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.distributed import barrier, is_writer, rank
-from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.evaluation import EvaluationResult
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.checkpoint import (
-    latest_checkpoint,
-    load_checkpoint,
-    load_optimizer_tensors,
-    optimizer_tensors,
-    remove_partial,
-    save_checkpoint,
-)
 from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
 from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
-from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, digest, locked
+from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
+from depthaware_uda.trainers.saving import describe, resume, save
 from depthaware_uda.trainers.sharing import (
     average_losses,
     average_step,
@@ -49,6 +41,7 @@ from depthaware_uda.trainers.sharing import (
     shared_model,
 )
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
+from depthaware_uda.trainers.validation import Validation, export
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
 __all__ = ["TrainResult", "Trainer"]
@@ -112,20 +105,19 @@ class Trainer(ABC, Generic[ConfigT]):
         self.config = config
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.val = val
+        self.validation = Validation()
         self.augment = augment
         self.progress = progress and is_writer()
         self.callbacks = tuple(callbacks) if is_writer() else ()
         self.log: RunLog | None = None
-        self._means = LossMeans()
+        self.means = LossMeans()
         self.step_count = 0
         self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
         self.num_classes = 0
         self.has_depth = False
         self._class_weight: Tensor | None = None
         self._precision = self._autocast_dtype()
-        self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._precision == torch.float16)
-        self._best: tuple[float, int] | None = None
-        self._final: EvaluationResult | None = None
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._precision == torch.float16)
         self._estimated_at: int | None = None
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
@@ -139,6 +131,10 @@ class Trainer(ABC, Generic[ConfigT]):
     @abstractmethod
     def compute(self, **batches: Batch) -> Losses:
         """Compute the losses of a batch of every domain and call `backward` on what is to be minimised."""
+
+    @abstractmethod
+    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
+        """The data sets that the trainer was given, by argument name."""
 
     def data_is_stale(self) -> bool:
         """Whether `datasets` must be asked again before the current step."""
@@ -179,7 +175,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
         """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
-        scaled = self._scaler.scale(loss / self.config.accumulation)
+        scaled = self.scaler.scale(loss / self.config.accumulation)
         torch.autograd.backward(scaled, inputs=None if inputs is None else list(inputs))
 
     def step(self, **batches: Batch) -> Losses:
@@ -212,8 +208,8 @@ class Trainer(ABC, Generic[ConfigT]):
         average_step(self.model, self.optimizers.values(), first=not self._stepped)
         self._stepped = True
         for optimizer in self.optimizers.values():
-            self._scaler.step(optimizer)
-        self._scaler.update()
+            self.scaler.step(optimizer)
+        self.scaler.update()
         if self.average is not None:
             self.average.update(self.model, self.step_count)
         self.step_count += 1
@@ -235,14 +231,15 @@ class Trainer(ABC, Generic[ConfigT]):
                 goes on from it.
         """
         if self.output_dir is not None and is_writer():
-            claim_run_folder(self.output_dir, self._describe())
+            claim_run_folder(self.output_dir, describe(self))
         with locked(self.output_dir if is_writer() else None), Interruption() as interruption:
             if self.output_dir is not None:
                 check_shared_folder(self.output_dir)
             return self._fit(interruption)
 
     def _fit(self, interruption: Interruption) -> TrainResult:
-        self._resume()
+        resume(self, self.output_dir)
+        self._estimated_at = None
         log = self.log = RunLog(self.output_dir, self.step_count, write=is_writer())
         bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
         batches: Iterator[dict[str, Batch]] | None = None
@@ -253,12 +250,12 @@ class Trainer(ABC, Generic[ConfigT]):
             while self.step_count < self.config.max_steps:
                 if batches is None or self.data_is_stale():
                     batches = self._batches()
-                self._means.add(self.step(**next(batches)))
+                self.means.add(self.step(**next(batches)))
                 since += 1
                 bar.update()
                 done = self.step_count == self.config.max_steps
                 if self._due(self.config.log_every) or done:
-                    means = self._means.take()
+                    means = self.means.take()
                     seconds = (time.perf_counter() - began) / since
                     rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
                     values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
@@ -271,7 +268,7 @@ class Trainer(ABC, Generic[ConfigT]):
                     self._validate(log)
                 received = interruption.received_anywhere()
                 if self._due(self.config.checkpoint_every) or done or received:
-                    self._save()
+                    save(self, self.output_dir)
                 if received and not done:
                     raise TrainingInterrupted(self._interrupted(received))
         finally:
@@ -279,10 +276,10 @@ class Trainer(ABC, Generic[ConfigT]):
             log.close()
         self.model.load_state_dict(self.predictor().state_dict())
         self.model.train()
-        self._export(self.model, "model")
+        export(self.model, self._folder("model"))
         barrier()  # what rank 0 wrote is there for all
-        best_miou, best_step = self._best or (None, None)
-        trained = TrainResult(self.step_count, self._final, best_miou, best_step, log.records)
+        best_miou, best_step = self.validation.best or (None, None)
+        trained = TrainResult(self.step_count, self.validation.final, best_miou, best_step, log.records)
         for callback in self.callbacks:
             callback.on_end(self, trained)
         return trained
@@ -320,80 +317,16 @@ class Trainer(ABC, Generic[ConfigT]):
         if self.val is None:
             return
         model = self.predictor()
-        result = evaluate(model, self.val)
-        self._final = result
+        result, is_best = self.validation.run(model, self.val, self.step_count)
         values: dict[str, Any] = {"val/miou": result.miou, "val/pixel_accuracy": result.pixel_accuracy}
         log.write(self.step_count, {**values, "val/iou": result.to_dict()["iou"]})
-        if result.miou > (-1.0 if self._best is None else self._best[0]):  # never with NaN: labels without a class
-            self._best = (result.miou, self.step_count)
-            self._export(model, "best")
+        if is_best:
+            export(model, self._folder("best"))
         for callback in self.callbacks:
             callback.on_validation(self, self.step_count, result)
 
-    def _export(self, model: nn.Module, name: str) -> None:
-        save = getattr(model, "save_pretrained", None)
-        if (
-            is_writer()
-            and self.output_dir is not None
-            and save is not None
-            and getattr(model, "config", True) is not None
-        ):
-            save(self.output_dir / name)
-
-    # Checkpoints ----------------------------------------------------------------------------------------------------
-
-    def _save(self) -> None:
-        if self.output_dir is None or not is_writer():
-            return
-        tensors = {f"module-{name}": module.state_dict() for name, module in self.modules().items()}
-        tensors |= {f"optimizer-{name}": optimizer_tensors(opt) for name, opt in self.optimizers.items()}
-        state = {
-            "step": self.step_count,
-            "best": self._best,
-            "final": None if self._final is None else self._final.to_dict(),
-            "scaler": self._scaler.state_dict(),
-            "means": self._means.state_dict(),
-        }
-        keep = self.config.keep_checkpoints
-        save_checkpoint(self.output_dir / "checkpoints", self.step_count, tensors, state, keep=keep)
-
-    def _resume(self) -> None:
-        """Go on from the last checkpoint of the output folder."""
-        if self.output_dir is None:
-            return
-        if is_writer():
-            remove_partial(self.output_dir / "checkpoints")
-        folder = latest_checkpoint(self.output_dir / "checkpoints")
-        if folder is None:
-            return
-        tensors, state = load_checkpoint(folder)
-        if state["step"] < self.step_count:
-            raise ValueError(f"{folder} is behind this trainer, which is at step {self.step_count}; make a new trainer")
-        for name, module in self.modules().items():
-            module.load_state_dict(tensors[f"module-{name}"])
-        for name, optimizer in self.optimizers.items():
-            load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
-        self._estimated_at = None
-        self._scaler.load_state_dict(state["scaler"])
-        self._means.load_state_dict(state["means"])
-        self.step_count = state["step"]
-        self._best = None if state["best"] is None else (float(state["best"][0]), int(state["best"][1]))
-        self._final = None if state["final"] is None else EvaluationResult.from_dict(state["final"])
-
-    def _describe(self) -> dict[str, Any]:
-        """What makes a run this run."""
-        tensors = [(key, list(value.shape)) for key, value in self.model.state_dict().items()]
-        return {
-            "trainer": type(self).__name__,
-            "config": dataclasses.asdict(self.config),
-            "model": getattr(self.model, "config", None) or type(self.model).__name__,
-            "model_tensors": digest(tensors),
-            "data": {name: digest(sample_names(dataset)) for name, dataset in self.fixed_datasets().items()},
-        }
-
-    @abstractmethod
-    def fixed_datasets(self) -> Mapping[str, SampleDataset]:
-        """The data sets that the trainer was given, by argument name."""
+    def _folder(self, name: str) -> Path | None:
+        return None if self.output_dir is None else self.output_dir / name
 
     # Set-up ---------------------------------------------------------------------------------------------------------
 
