@@ -29,11 +29,13 @@ class EvaluationResult:
     subsets: dict[str, float]
     """Mean IoU over the named subsets of the label space, such as ``"13"`` (mIoU*)."""
     pixel_accuracy: float
+    """Share of labelled pixels whose class is right."""
     confusion: list[list[int]] = field(repr=False)
     """Pixel counts; row: label, column: prediction."""
     depth: DepthErrors | None = None
     """Depth errors, or None where the data or the model has no depth."""
     images: int = 0
+    """Number of images that were measured."""
     protocol: str | None = None
     """Name of the protocol that was followed, or None."""
     image_size: tuple[int, int] | None = None

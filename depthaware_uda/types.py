@@ -30,9 +30,13 @@ class Batch(TypedDict, total=False):
     """Samples of one domain, collated: the tensors of `Sample` with a leading N, and their names."""
 
     image: Tensor
+    """RGB in 0..1, (N, 3, H, W)."""
     label: Tensor
+    """Class index or 255, int64 (N, H, W)."""
     depth: Tensor
+    """Metres or NaN, (N, 1, H, W)."""
     name: list[str]
+    """One name a sample."""
 
 
 class SegDepthOutput(NamedTuple):

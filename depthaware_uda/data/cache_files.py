@@ -24,6 +24,7 @@ from depthaware_uda.files import read_json, write_json
 __all__ = ["CacheFiles", "CacheLayout", "DepthFormat"]
 
 DepthFormat = Literal["centimetres", "float32"]
+"""How depth lies in the files: 16-bit centimetres, or metres as float32 where centimetres would lose something."""
 RECORD_FILE = "cache.json"
 _CHECKSUMS = "checksums"
 
@@ -36,10 +37,15 @@ class CacheLayout:
     """
 
     samples: int
+    """Number of samples."""
     image: tuple[int, int, int]
+    """(3, H, W)."""
     label: tuple[int, int] | None
+    """(H, W)."""
     depth: tuple[int, int, int] | None
+    """(1, H, W)."""
     depth_format: DepthFormat = "centimetres"
+    """Type of the depth file."""
 
     @classmethod
     def of(cls, packed: PackedSample, samples: int, depth_format: DepthFormat) -> CacheLayout:

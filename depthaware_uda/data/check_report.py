@@ -22,8 +22,11 @@ class Finding:
     severity: Literal["error", "warning", "note"]
     """An error stops or spoils training; a warning may be as intended; a note is good to know."""
     kind: str
+    """A short name of what was found, the same in every report."""
     message: str
+    """What was found."""
     remedy: str
+    """How to mend it."""
     count: int = 0
     """Number of samples concerned; 0 if it concerns the whole data set."""
     names: tuple[str, ...] = ()
@@ -35,7 +38,9 @@ class ClassPixels:
     """How often the labels show a class."""
 
     name: str
+    """Name of the class."""
     pixels: int
+    """Pixels of it in all labels."""
     share: float
     """Share of all pixels that have a class, 0..1."""
     images: int
@@ -53,6 +58,7 @@ class DepthRange:
     median: float | None
     """Median of the samples' medians."""
     farthest: float | None
+    """Metres."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class DatasetReport:
     dataset: str
     """Class of the data set."""
     samples: int
+    """Number of samples."""
     readable: int
     """Samples that could be read."""
     sizes: dict[tuple[int, int], int]
@@ -73,6 +80,7 @@ class DatasetReport:
     depth: DepthRange | None
     """None if no sample has depth."""
     findings: tuple[Finding, ...]
+    """Everything that was found."""
     source: SampleDataset = field(repr=False, compare=False)
     """The data set."""
     whole: tuple[int, ...] = field(repr=False, compare=False)

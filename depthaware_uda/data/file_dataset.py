@@ -30,8 +30,11 @@ class SampleFiles(NamedTuple):
     name: str
     """The sample's name: the path of its image below the data root."""
     image: Path
+    """The photograph."""
     label: Path | None = None
+    """Its label image; None if it has none."""
     depth: Path | None = None
+    """Its depth; None if it has none."""
     camera: Path | None = None
     """What tells how a disparity becomes depth, where that differs from image to image."""
 

@@ -25,6 +25,7 @@ class PackedSample(NamedTuple):
     depth: NDArray[np.float32] | None
     """Metres, (1, H, W)."""
     name: str | None
+    """The sample's name."""
 
 
 def pack(sample: Sample) -> PackedSample:

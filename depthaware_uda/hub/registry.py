@@ -28,9 +28,11 @@ class PretrainedRecord:
     """What is known about weights of a name: enough to rebuild, verify and cite them."""
 
     name: str
+    """What `load_pretrained` takes."""
     architecture: str
     """Name of the network, as `create_model` takes it."""
     label_space: str
+    """Name of the label space of its classes."""
     protocol: str
     """How they were trained: data, classes, stages."""
     miou: float
@@ -38,7 +40,9 @@ class PretrainedRecord:
     miou_source: str
     """Who measured it, on what."""
     parameters: int
+    """Number of the network's parameters."""
     citation: str
+    """What to cite when they are used."""
     license: str | None = None
     """None while nothing is published."""
     file_size: int | None = None

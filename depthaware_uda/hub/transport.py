@@ -23,6 +23,7 @@ WAYS_ON = (
     f"Two ways on: load_pretrained of a local folder with {CONFIG_FILE} and {WEIGHTS_FILE}, "
     "or convert_checkpoint on a checkpoint of the authors."
 )
+"""What errors about weights that cannot be had advise."""
 # The HTTP library's own errors, raised when a connection breaks again and again: huggingface_hub changed that library
 # before, so its base class is taken from where huggingface_hub derives its own.
 _FAILURES: tuple[type[Exception], ...] = (

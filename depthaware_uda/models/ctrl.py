@@ -105,8 +105,11 @@ class JointOutput(NamedTuple):
     """What `JointSegmenter.joint` gives, at the network's own strides."""
 
     logits: Tensor
+    """Of the first classifier, (N, C, h, w)."""
     inverse_depth: Tensor
+    """(N, 1, h', w')."""
     refined_logits: Tensor
+    """Of the second classifier, which sees features times inverse depth, (N, C, h, w)."""
 
 
 class JointSegmenter(nn.Module):

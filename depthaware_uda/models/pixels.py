@@ -15,9 +15,13 @@ class PixelStatistics:
     """How a backbone wants its pixels: ``(value * scale - mean) / std`` in its own channel order."""
 
     mean: tuple[float, ...]
+    """One value a channel."""
     std: tuple[float, ...]
+    """One value a channel."""
     scale: float = 1.0
+    """What values in 0..1 are multiplied by first."""
     bgr: bool = False
+    """Whether the channels are blue, green, red."""
 
 
 CAFFE_PIXELS = PixelStatistics((104.00698793, 116.66876762, 122.67891434), (1.0, 1.0, 1.0), scale=255.0, bgr=True)

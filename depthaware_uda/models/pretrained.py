@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "PretrainedModel"]
 
 CONFIG_FILE = "config.json"
+"""Name of the file that says how to build the network."""
 WEIGHTS_FILE = "model.safetensors"
+"""Name of the file of the weights."""
 CARD_FILE = "README.md"
 
 

@@ -19,6 +19,7 @@ from depthaware_uda.types import SegDepthOutput
 __all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]
 
 DepthHeadName = Literal["attention", "dada"]
+"""`DepthAttentionHead` or `DadaDepthHead`."""
 
 
 class Backbone(Protocol):

@@ -34,6 +34,7 @@ class Frame(NamedTuple):
     """An image that is read when it is needed."""
 
     name: str
+    """What its results are filed under."""
     read: Callable[[], Tensor]
     """Gives the image, RGB of shape (3, H, W), uint8 or float32 in 0..1."""
 
@@ -42,6 +43,7 @@ class Source(NamedTuple):
     """The images of an input, in order."""
 
     frames: Iterator[Frame]
+    """The images, read one by one."""
     total: int | None
     """How many there are, where that can be known."""
     single: bool

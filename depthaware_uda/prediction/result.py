@@ -24,6 +24,7 @@ FileKind = Literal["labels", "overlays", "depth", "depth_pictures", "confidence"
 in colours, and confidence and entropy as 8-bit greys (255 is 1)."""
 
 DEFAULT_FILES: tuple[FileKind, ...] = ("labels", "overlays", "depth")
+"""What is written unless told otherwise."""
 _SUFFIX = {"overlays": ".jpg"}
 
 

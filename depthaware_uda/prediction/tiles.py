@@ -22,9 +22,13 @@ class Tile(NamedTuple):
     """A rectangle of an image, in pixels."""
 
     top: int
+    """First row."""
     left: int
+    """First column."""
     height: int
+    """Number of rows."""
     width: int
+    """Number of columns."""
 
     @property
     def window(self) -> tuple[slice, slice]:

@@ -59,6 +59,7 @@ class TrainResult:
     final: EvaluationResult | None
     """Evaluation of the weights that the model ends with, or None without validation data."""
     best_miou: float | None
+    """Highest mIoU of all validations, in 0..1; None without validation data."""
     best_step: int | None
     """The validation with the highest mIoU; its weights are in `best` of the output folder."""
     history: list[dict[str, Any]] = field(repr=False)

@@ -20,8 +20,11 @@ __all__ = [
 ]
 
 OptimizerName = Literal["sgd", "adamw"]
+"""Optimiser of the network's weights."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""Precision of the network's forward pass."""
 BatchNormMode = Literal["joint", "target", "frozen"]
+"""Which statistics the network predicts with; see `TrainerConfig.batch_norm`."""
 
 _POSITIVE = frozenset(
     {
@@ -55,16 +58,21 @@ class TrainerConfig:
     schedule_steps: int | None = None
     """Horizon of the polynomial schedule; None is `max_steps`."""
     poly_power: float = 0.9
+    """Exponent of the schedule; 0 keeps the learning rate."""
     warmup_steps: int = 0
     """Steps over which the learning rates rise linearly from 0."""
     optimizer: OptimizerName = "sgd"
+    """SGD with momentum (published) or AdamW."""
     learning_rate: float = 2.5e-4
+    """Before the two factors below."""
     backbone_lr_multiplier: float = 1.0
     """Factor on the learning rate of the backbone."""
     head_lr_multiplier: float = 10.0
     """Factor on the learning rate of the heads."""
     momentum: float = 0.9
+    """Of SGD; AdamW has betas of its own."""
     weight_decay: float = 5e-4
+    """Of SGD in the gradient, of AdamW decoupled from it."""
     batch_size: int = 1
     """Images of each domain in a step, over all processes together."""
     accumulation: int = 1
@@ -89,6 +97,7 @@ class TrainerConfig:
     num_workers: int = 0
     """Processes that read each domain's samples."""
     log_every: int = 50
+    """Steps between two records of the log."""
     validate_every: int = 0
     """Steps between two validations; 0 validates at the end only."""
     checkpoint_every: int = 1000
@@ -150,8 +159,11 @@ class AdversarialConfig(TrainerConfig):
     discriminator_weight: float = 1.0
     """Factor of each of the discriminator's own two losses."""
     discriminator_learning_rate: float = 1e-4
+    """Of Adam; it follows the same schedule."""
     discriminator_betas: tuple[float, float] = (0.9, 0.99)
+    """Of Adam."""
     discriminator_channels: int = 64
+    """Channels of the discriminator's first layer; each further layer has twice as many."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -204,7 +216,9 @@ class ISLConfig(TrainerConfig):
     """Iterative self-learning (ISL) on confident pseudo-labels of the target."""
 
     max_steps: int = 25_000
+    """Published: stopped at 25,000 of a schedule of 90,000."""
     schedule_steps: int | None = 90_000
+    """Horizon of the polynomial schedule; None is `max_steps`."""
     threshold: float = 0.9
     """Least probability of a pseudo-label."""
     proportion: float | None = None
@@ -225,8 +239,11 @@ class IDAConfig(AdversarialConfig):
     """Intra-domain adaptation (IDA): easy target images with pseudo-labels, hard ones aligned to them."""
 
     max_steps: int = 120_000
+    """Published: stopped at 120,000 of a schedule of 250,000."""
     schedule_steps: int | None = 250_000
+    """Horizon of the polynomial schedule; None is `max_steps`."""
     discriminator_weight: float = 0.5
+    """Factor of each of the discriminator's own two losses; published: half of DAF's."""
     threshold: float = 0.0
     """Least probability of an easy image's pseudo-label; published: 0, every pixel has one."""
     source_weight: float = 1.0

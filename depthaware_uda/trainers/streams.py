@@ -25,6 +25,7 @@ from depthaware_uda.types import Batch, Sample, SampleDataset
 __all__ = ["Augmentation", "seeded", "stream"]
 
 Augmentation = Callable[[Sample], Sample]
+"""What changes a training sample: a `Sample` to a `Sample`."""
 
 
 @contextmanager

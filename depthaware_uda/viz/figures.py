@@ -23,6 +23,7 @@ __all__ = ["FAINT", "INK", "LINE_COLOURS", "curves", "figure_class", "panel", "s
 
 # Lines that stay apart for colour-blind eyes (Okabe and Ito).
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours of lines and bars, in this order."""
 INK, FAINT = "#222222", "#dddddd"
 DPI = 150
 
