@@ -48,14 +48,7 @@ def to_metres(inverse_depth: Tensor, *, max_metres: float = MAX_METRES) -> Tenso
 
 def centimetres_to_metres(encoded: NDArray[np.integer]) -> NDArray[np.float32]:
     """Metres of a 16-bit depth image in centimetres; 0 is unknown and becomes NaN. Any shape."""
-    values = np.asarray(encoded)
-    DEPTH_ENCODINGS["centimetres"].check_numbers(values)
-    # What `DepthEncoding.decode` gives, in fewer passes over the memory: caches call this for every sample.
-    metres: NDArray[np.float32] = np.divide(values, np.float32(100), dtype=np.float32)
-    unknown = values <= 0
-    if unknown.any():
-        metres[unknown] = np.nan
-    return metres
+    return DEPTH_ENCODINGS["centimetres"].decode(np.asarray(encoded))
 
 
 def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.uint16]:
@@ -162,18 +155,18 @@ class DepthEncoding:
             ValueError: The file holds integers where the encoding has floats, or the other way round.
         """
         self.check_numbers(values)
-        raw = np.asarray(values, np.float32)
+        metres = np.array(values, np.float32)
         if self.kind == "relative":
-            return self._relative_to_metres(raw)
-        # 0 is "no measurement" everywhere, also where disparities begin above it.
-        known = np.isfinite(raw) & (raw > max(self.offset, 0.0))
-        scaled = np.where(known, raw - np.float32(self.offset), np.float32(1))
+            return self._relative_to_metres(metres)
+        # In place: photographs have millions of pixels. 0 is "no measurement" everywhere, also where disparities begin
+        # above it.
+        metres[~((metres > max(self.offset, 0.0)) & (metres < np.inf))] = np.nan
         if self.kind == "disparity":
-            metres = np.float32(self.baseline * self.focal_length / self.unit) / scaled
-        else:
-            # Dividing by 100 rounds better than multiplying by 0.01, which binary fractions do not hold.
-            metres = scaled / np.float32(1 / self.unit)
-        return np.where(known, metres, np.float32(np.nan))
+            metres -= np.float32(self.offset)
+            return np.divide(np.float32(self.baseline * self.focal_length / self.unit), metres, out=metres)
+        # Dividing by 100 rounds better than multiplying by 0.01, which binary fractions do not hold.
+        metres /= np.float32(1 / self.unit)
+        return metres
 
     def check_numbers(self, values: NDArray[np.integer | np.floating]) -> None:
         """ValueError if the numbers are of another kind than the encoding has."""

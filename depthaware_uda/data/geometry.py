@@ -61,9 +61,10 @@ class Geometry:
             content = self._content(pixels.shape[:2])
             if content != pixels.shape[:2]:
                 image = resize_image(image, list(content), antialias=True)
-            bottom, right = self.size[0] - content[0], self.size[1] - content[1]
-            image = functional.pad(image, (0, right, 0, bottom))
-        return image.contiguous().float().div_(255)
+            if content != self.size:
+                image = functional.pad(image, (0, self.size[1] - content[1], 0, self.size[0] - content[0]))
+        # One pass over the memory: order, type and range of the numbers change at once.
+        return torch.from_numpy(np.divide(image.numpy(), np.float32(255), dtype=np.float32, order="C"))
 
     def pixels(self, values: NDArray[Any]) -> NDArray[Any]:
         """Resized labels or depth, not filled up yet: each new pixel takes the old one under its centre.
@@ -109,5 +110,5 @@ def _resize_nearest(values: NDArray[Any], size: Size) -> NDArray[Any]:
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(np.intp) for new, old in zip(size, values.shape, strict=True)
     )
-    resized: NDArray[Any] = values[rows[:, None], columns]
+    resized: NDArray[Any] = values.take(rows, axis=0).take(columns, axis=1)
     return resized

@@ -64,7 +64,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         if image.mode.startswith(("I", "F")):
             raise _Rejected(f"expected an image of 8 bits a channel, got mode {image.mode}; convert it first")
         ImageOps.exif_transpose(image, in_place=True)
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def read_ids(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -107,7 +107,7 @@ def read_first_channel(path: str | Path) -> NDArray[np.uint16]:
                 f"({_raw_mode(image) or image.format}); a file that a picture program saved again has lost its ids: "
                 "take the original"
             )
-    return _rgb_of_16_bits(Path(path))[..., 0]
+    return _rgb_of_16_bits(Path(path), channel=0)
 
 
 def read_depth_values(path: str | Path) -> NDArray[Any]:
@@ -160,20 +160,22 @@ def _raw_mode(image: Image.Image) -> str:
     return str(tiles[0][3]) if tiles else ""
 
 
-def _rgb_of_16_bits(path: Path) -> NDArray[np.uint16]:
+def _rgb_of_16_bits(path: Path, channel: int | None = None) -> NDArray[np.uint16]:
     """All bits of an RGB PNG of 16 bits: Pillow keeps one byte of each two, so the file is decoded for either.
+
+    With `channel`, that one alone, (H, W), which spares copies of the others.
 
     PNG puts the high byte first. Read as if the low byte came first, the byte that Pillow keeps is the low one.
     (The decoder of torchvision keeps 16 bits, but a damaged file ends the process.)
     """
-    high, low = (_decode_as(path, raw) for raw in (_RGB_OF_16_BITS, "RGB;16L"))
+    high, low = (_decode_as(path, raw, channel) for raw in (_RGB_OF_16_BITS, "RGB;16L"))
     return high * np.uint16(256) + low
 
 
-def _decode_as(path: Path, raw_mode: str) -> NDArray[np.uint8]:
+def _decode_as(path: Path, raw_mode: str, channel: int | None) -> NDArray[np.uint8]:
     with _opened(path) as image:
         image.tile = [(*tile[:3], raw_mode) for tile in image.tile]  # type: ignore[attr-defined]
-        return np.array(image)
+        return np.array(image if channel is None else image.getchannel(channel))
 
 
 def _grey_stretch(image: Image.Image) -> int:

@@ -3,6 +3,7 @@
 Generates files of the true sizes (SYNTHIA 1280 x 760 with depth, Cityscapes 2048 x 1024), reads them with one
 process and prints one table; ``--output FILE`` also writes it as JSON. The Pillow reader does what the published code
 does for every sample of every epoch: decode, bicubic resize of the image, nearest of label and depth, an id-by-id map.
+The readers take turns, and the median over the turns counts, so that a busy machine slows all of them alike.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,7 +49,7 @@ CASES = (
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12, help="generated samples of each data set")
-    parser.add_argument("--seconds", type=float, default=6.0, help="to measure each reader for")
+    parser.add_argument("--turns", type=int, default=15, help="of each reader, over all samples")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on all sizes, for a quick look")
     parser.add_argument("--output", type=Path, help="JSON file to write the table to")
     args = parser.parse_args(arguments)
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     print(f"{'samples a second of one worker':<40}{'Pillow':>9}{'plain':>9}{'cached':>9}   plain/Pillow  cached/Pillow")
     with tempfile.TemporaryDirectory() as folder:
         for case in (scaled(case, args.scale) for case in CASES):
-            rows.append(row := measure(case, Path(folder), args.images, args.seconds))
+            rows.append(row := measure(case, Path(folder), args.images, args.turns))
             ratios = f"{row['plain'] / row['pillow']:>14.2f}{row['cached'] / row['pillow']:>15.1f}"
             print(
                 f"{row['name']:<40}{row['pillow']:>9.1f}{row['plain']:>9.1f}{row['cached']:>9.1f}{ratios}", flush=True
@@ -73,7 +75,7 @@ def scaled(case: Case, factor: float) -> Case:
     return case._replace(file_size=file_size, size=size)
 
 
-def measure(case: Case, folder: Path, images: int, seconds: float) -> dict[str, Any]:
+def measure(case: Case, folder: Path, images: int, turns: int) -> dict[str, Any]:
     """Rates of the three readers over the same files."""
     root = folder / case.ids
     if not root.exists():
@@ -89,19 +91,20 @@ def measure(case: Case, folder: Path, images: int, seconds: float) -> dict[str, 
         return pillow_sample(root, f"{index:06d}.png", table, case)
 
     readers = {"pillow": pillow, "plain": plain.__getitem__, "cached": fast.__getitem__}
-    rates = {name: rate(reader, images, seconds) for name, reader in readers.items()}
-    return {"name": case.name, "file_size": case.file_size, "size": case.size, "images": images, **rates}
+    about = {"name": case.name, "file_size": case.file_size, "size": case.size, "images": images, "turns": turns}
+    return {**about, **rates(readers, images, turns)}
 
 
-def rate(read: Callable[[int], Any], count: int, seconds: float) -> float:
-    """Samples a second, over all files in turn, which the system's cache holds by then."""
-    for index in range(count):
-        read(index)
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
-        read(done % count)
-        done += 1
-    return done / (time.perf_counter() - began)
+def rates(readers: Mapping[str, Callable[[int], Any]], count: int, turns: int) -> dict[str, float]:
+    """Samples a second of each reader; the system's cache holds the files after a first turn that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in readers}
+    for _ in range(turns + 1):
+        for name, read in readers.items():
+            began = time.perf_counter()
+            for index in range(count):
+                read(index)
+            times[name].append((time.perf_counter() - began) / count)
+    return {name: 1 / statistics.median(measured[1:]) for name, measured in times.items()}
 
 
 def pillow_sample(root: Path, name: str, table: Any, case: Case) -> dict[str, torch.Tensor]:
