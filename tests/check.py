@@ -10,14 +10,22 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # no advertisements
+    environment = {
+        **os.environ,
+        "NO_MKDOCS_2_WARNING": "1",  # no advertisements
+        "OMP_NUM_THREADS": "1",  # a process a core, and no threads that compete
+    }
     with tempfile.TemporaryDirectory() as site:
         checks = {
             "format": ["ruff", "format", "--check", "."],
             "lint": ["ruff", "check", "."],
             "types": ["mypy"],
             "documentation": ["mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", "-d", site],
-            "tests": ["pytest", "--cov", "--cov-report=term", "--durations=5", *sys.argv[1:]],
+            # A module's tests stay in one process, which makes what they share once.
+            "tests": [
+                *("pytest", "-n", "auto", "--maxprocesses=8", "--dist=loadscope"),
+                *("--cov", "--cov-report=term", "--durations=5", *sys.argv[1:]),
+            ],
         }
         for name, (module, *arguments) in checks.items():
             print(f"== {name}: {module} {' '.join(arguments)}", flush=True)
