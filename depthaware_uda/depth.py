@@ -192,6 +192,7 @@ DEPTH_ENCODINGS = {
     "centimetres": DepthEncoding.centimetres(),
     "metres": DepthEncoding.metres(),
     "millimetres": DepthEncoding.millimetres(),
+    "relative_inverse": DepthEncoding.relative_inverse_depth(),
     "relative_inverse_depth": DepthEncoding.relative_inverse_depth(),
 }
 """The depth encodings that a name says all about. A disparity needs its camera: `DepthEncoding.disparity`."""

@@ -124,20 +124,25 @@ def scale_shift_invariant(prediction: Tensor, target: Tensor, *, valid: Tensor |
     Raises:
         ValueError: The shapes differ.
     """
-    prediction, target, known = _comparable(prediction, target, valid)
-    errors = [
-        (_standardized(ours[mask]) - _standardized(theirs[mask])).abs().mean()
-        for ours, theirs, mask in zip(prediction, target, known, strict=True)
-        if mask.sum() > 1 and theirs[mask].amin() < theirs[mask].amax()
-    ]
-    # The empty sum keeps the graph, so that there is a gradient, which is 0.
-    return torch.stack(errors).mean() if errors else 0.0 * prediction.sum()
+    prediction, target, known = (maps.flatten(1) for maps in _comparable(prediction, target, valid))
+    error = (_standardized(prediction, known) - _standardized(target, known)).abs().sum(1) / known.sum(1).clamp(min=1)
+    comparable = has_relative_depth(target, known)
+    return (error * comparable).sum() / comparable.sum().clamp(min=1)
 
 
-def _standardized(values: Tensor) -> Tensor:
-    """Values (P,) without their median, over their mean absolute deviation from it."""
-    centred = values - values.median()
-    return centred / centred.abs().mean().clamp(min=torch.finfo(values.dtype).eps)
+def has_relative_depth(target: Tensor, known: Tensor | None = None) -> Tensor:
+    """Which images `scale_shift_invariant` can compare: those whose known pixels differ. (N, ...) -> bool (N,)."""
+    known = target.isfinite() if known is None else known
+    nearest = target.masked_fill(~known, -torch.inf).flatten(1).amax(1)
+    return nearest > target.masked_fill(~known, torch.inf).flatten(1).amin(1)
+
+
+def _standardized(values: Tensor, known: Tensor) -> Tensor:
+    """Values (N, P) without the median of the known ones, over their mean absolute deviation; 0 where unknown."""
+    median = values.masked_fill(~known, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+    centred = (values - median).where(known, 0)
+    spread = centred.abs().sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)
+    return centred / spread.clamp(min=torch.finfo(values.dtype).eps)
 
 
 def self_information(logits: Tensor) -> Tensor:

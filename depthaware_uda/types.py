@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Batch", "Sample", "SampleDataset", "SegDepthOutput"]
+__all__ = ["Batch", "JointOutput", "Sample", "SampleDataset", "SegDepthOutput"]
 
 
 class Sample(TypedDict, total=False):
@@ -46,6 +46,17 @@ class SegDepthOutput(NamedTuple):
     """Class scores before softmax, shape (N, C, h, w)."""
     inverse_depth: Tensor | None
     """Predicted inverse depth, 655.36 / (metres + 0.01), shape (N, 1, h', w'); None without a depth head."""
+
+
+class JointOutput(NamedTuple):
+    """What a network with a refined segmentation head gives in training, by `DepthSegmenter.joint`, at its strides."""
+
+    logits: Tensor
+    """As in `SegDepthOutput`."""
+    inverse_depth: Tensor
+    """As in `SegDepthOutput`."""
+    refined_logits: Tensor
+    """Class scores of the refined head, shape (N, C, h, w)."""
 
 
 @runtime_checkable

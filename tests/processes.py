@@ -68,7 +68,7 @@ def found(folder: Path) -> dict[str, Any]:
     """Everything that must not depend on the number of processes, and the state of this one."""
     model, target = tiny_model(0), Scenes(5, seed=1)
     result: dict[str, Any] = {
-        "daf gradients": gradients(build("daf", None, class_weights=CLASS_WEIGHTS)),
+        "daf gradients": gradients(build("daf", None, class_weights=CLASS_WEIGHTS, target_depth_weight=0.5)),
         "daf gradients, accumulated": gradients(build("daf", None, accumulation=2, batch_size=8)),
         "isl gradients": gradients(build("isl", None)),
         "ida gradients": gradients(build("ida", None)),

@@ -1,24 +1,32 @@
 """CTRL: depth bins, the joint space and the refined head."""
 
+import copy
 import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from depthaware_uda import evaluate, predict
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    EntropyRanker,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    evaluate,
+    load_pretrained,
+    predict,
+)
+from depthaware_uda.data import collate
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import berhu, cross_entropy, domain_loss
-from depthaware_uda.models import (
-    JointSegmenter,
-    JointSpace,
-    RefinedSegmentationHead,
-    create_discriminator,
-    depth_bin_logits,
-    resize,
-)
-
-from .tiny import Scenes, tiny_model
+from depthaware_uda.models import DepthSegmenter, JointSpace, RefinedSegmentationHead, depth_bin_logits, resize
+from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 
 
 def test_bins_lie_evenly_in_logarithm_between_1_and_655_metres() -> None:
@@ -66,8 +74,6 @@ def test_arguments_are_checked() -> None:
         JointSpace(1)
     with pytest.raises(ValueError, match=r"differ in height or width: \[\(4, 5\), \(8, 10\)\]; resize"):
         JointSpace()(torch.zeros(1, 7, 4, 5), torch.zeros(1, 1, 8, 10), torch.zeros(1, 7, 4, 5))
-    with pytest.raises(ValueError, match="must have a depth head, a gate"):
-        JointSegmenter(tiny_model(gate=False))
 
 
 def test_the_refined_head_sees_features_times_depth() -> None:
@@ -77,27 +83,90 @@ def test_the_refined_head_sees_features_times_depth() -> None:
     torch.testing.assert_close(head(features, inverse_depth), expected)
 
 
-def test_the_network_predicts_as_without_the_head_and_trains_with_it() -> None:
-    network = tiny_model(depth_head="dada")
-    model, space = JointSegmenter(network), JointSpace()
-    discriminator = create_discriminator(space.channels(7), base_channels=4)
-    scenes = Scenes(2, (64, 64))
-    image = torch.stack([scenes[i]["image"] for i in range(2)])
-    label = torch.stack([scenes[i]["label"] for i in range(2)])
-    depth = to_inverse_depth(torch.stack([scenes[i]["depth"] for i in range(2)]))
-    logits, inverse_depth, refined = (resize(maps, (64, 64)) for maps in model.joint(image))
-    loss = cross_entropy(logits, label) + cross_entropy(refined, label) + 1e-3 * berhu(inverse_depth, depth)
-    loss = loss + 1e-3 * domain_loss(discriminator(space(logits, inverse_depth, refined)), 0)
-    loss.backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-    gradients = [branch.weight.grad for branch in model.refined.classifier.branches]
-    assert all(gradient is not None and gradient.any() for gradient in gradients)
+def joint_model(**options: Any) -> DepthSegmenter:
+    return tiny_model(depth_head="dada", refined_head=True, **options)
 
-    model.eval()
+
+def test_a_network_with_the_refined_head_predicts_as_without_it_and_comes_back_with_it(tmp_path: Path) -> None:
+    model = joint_model().eval()
+    plain = tiny_model(depth_head="dada").eval()
+    plain.load_state_dict({key: value for key, value in model.state_dict().items() if not key.startswith("refined.")})
+    image = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
-        ours, theirs, joint = model(image), network(image), model.joint(image)
-    torch.testing.assert_close(ours.logits, theirs.logits)
-    torch.testing.assert_close(joint.logits, theirs.logits)
-    torch.testing.assert_close(joint.inverse_depth, theirs.inverse_depth)
-    assert evaluate(model, scenes).images == 2
+        ours, theirs, joint = model(image), plain(image), model.joint(image)
+    for output in (ours, joint):
+        torch.testing.assert_close(output.logits, theirs.logits)
+        torch.testing.assert_close(output.inverse_depth, theirs.inverse_depth)
+    assert joint.refined_logits.shape == joint.logits.shape
+    assert evaluate(model, Scenes(2)).images == 2
     assert predict(model, image[0]).label_space.name == "common7"
+
+    model.save_pretrained(tmp_path)
+    again = load_pretrained(tmp_path)
+    assert_same_weights(weights(again), weights(model))
+    with torch.no_grad():
+        torch.testing.assert_close(again.eval().joint(image).refined_logits, joint.refined_logits)
+
+
+def test_what_the_refined_head_needs_is_named() -> None:
+    with pytest.raises(ValueError, match="refined_head multiplies features by predicted depth"):
+        tiny_model(depth_head=None, refined_head=True)
+    with pytest.raises(ValueError, match=r"no refined head; create_model\(..., refined_head=True\)"):
+        tiny_model().joint(torch.rand(1, 3, 64, 64))
+    with pytest.raises(ValueError, match="a refined head needs a depth_head"):
+        DepthSegmenter(tiny_model().backbone, torch.nn.Identity(), refined=torch.nn.Identity())
+    with pytest.raises(ValueError, match=r"fusion='joint' aligns a refined segmentation too.*refined_head=True"):
+        DAFTrainer(tiny_model(), Scenes(1), Scenes(1), DAFConfig.ctrl(), device="cpu")
+
+
+def test_ctrl_steps_replayed_longhand() -> None:
+    config = DAFConfig.ctrl(max_steps=3, learning_rate=0.01, momentum=0.0, weight_decay=0.0, head_lr_multiplier=1.0)
+    config = replace(config, adversarial_weight=0.5, depth_weight=0.01, refined_weight=0.7, discriminator_channels=4)
+    model, source, target = joint_model().double(), Scenes(3), Scenes(4, seed=1)
+    trainer = DAFTrainer(model, source, target, config, device="cpu", progress=False)
+    assert trainer.discriminator[0].weight.shape[1] == 2 * 7 + 15
+    copied, judge, space = copy.deepcopy(model), copy.deepcopy(trainer.discriminator), JointSpace()
+    labelled, aligned = ({**collate([scenes[1], scenes[2]])} for scenes in (source, target))
+    for batch in (labelled, aligned):
+        batch.update(image=batch["image"].double(), depth=batch["depth"].double())
+
+    ours = trainer.step(source=labelled, target={"image": aligned["image"], "name": aligned["name"]})
+
+    copied.train()
+    logits, depth, refined = (resize(maps, (32, 40)) for maps in copied.joint(labelled["image"]))
+    losses = {
+        "segmentation": cross_entropy(logits, labelled["label"]),
+        "depth": berhu(depth, to_inverse_depth(labelled["depth"])),
+        "refined": cross_entropy(refined, labelled["label"]),
+    }
+    map_target = space(*(resize(maps, (32, 40)) for maps in copied.joint(aligned["image"])))
+    losses["adversarial"] = domain_loss(judge(map_target), 0)
+    factors = {"segmentation": 1, "depth": 0.01, "refined": 0.7, "adversarial": 0.5}
+    sum(factors[name] * loss for name, loss in losses.items()).backward()  # type: ignore[union-attr]
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.01 * parameter.grad
+    losses["discriminator_source"] = domain_loss(judge(space(logits, depth, refined).detach()), 0)
+    losses["discriminator_target"] = domain_loss(judge(map_target.detach()), 1)
+    expected = {name: loss.item() for name, loss in losses.items()}
+    assert {name: loss.item() for name, loss in ours.items()} == pytest.approx(expected)
+    torch.testing.assert_close(weights(model), weights(copied), rtol=1e-7, atol=1e-10)
+
+
+def test_ctrl_from_start_to_end(tmp_path: Path) -> None:
+    """The joint space in the first stage and in the last, between them the stages that need no more than the logits."""
+    quick: dict[str, Any] = {"max_steps": 2, "schedule_steps": 2, "learning_rate": 0.01}
+    target, given = Scenes(4, seed=1), {"device": "cpu", "progress": False}
+    model = joint_model()
+    config = DAFConfig.ctrl(**quick, discriminator_channels=4)
+    result = DAFTrainer(model, Scenes(3), target, config, tmp_path, val=Scenes(2, seed=2), **given).fit()
+    assert result.history[0]["refined"] > 0
+    assert load_pretrained(tmp_path / "model").refined is not None
+    ISLTrainer(model, target, ISLConfig(**quick), **given).fit()
+    split = EntropyRanker(model).rank(target).split()
+    before = weights(model.refined)
+    ida = IDAConfig(**quick, fusion="joint", discriminator_channels=4)
+    final = IDATrainer(model, target, split, ida, source=Scenes(3), **given).fit()
+    assert {"refined", "source_refined", "segmentation", "source_segmentation"} <= final.history[0].keys()
+    assert not torch.equal(before["classifier.branches.0.weight"], model.refined.classifier.branches[0].weight)

@@ -150,7 +150,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setitem(sys.modules, "wandb", mock.create_autospec(ModuleType("wandb"), init=mock.MagicMock()))
 
     def small_model(asked: dict[str, Any]) -> Any:
-        kept = {key: asked[key] for key in ("depth_head", "gate", "depth_size", "seed")}
+        kept = {key: asked[key] for key in ("depth_head", "gate", "refined_head", "depth_size", "seed")}
         tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
         return create_model("timm/resnet10t", 7, label_space="common7", backbone_arguments=tiny, dilations=(1,), **kept)
 

@@ -353,6 +353,16 @@ def test_another_run_is_not_overwritten(tmp_path: Path, name: str) -> None:
     assert files(tmp_path / "run") == before
 
 
+def test_a_run_of_a_version_without_a_setting_goes_on_with_its_default(tmp_path: Path) -> None:
+    cut_off(build("daf", tmp_path / "run"), 3)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    del record["config"]["target_depth_weight"]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=r"target_depth_weight \(was 0.0, is 0.5\)"):
+        build("daf", tmp_path / "run", target_depth_weight=0.5).fit()
+    assert build("daf", tmp_path / "run").fit().steps == 6
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_folder_of_other_files_is_not_touched(tmp_path: Path, stage: str) -> None:
     (tmp_path / "holiday").mkdir()

@@ -439,8 +439,10 @@ IDA_SCHEDULE = {"max_steps": 120_000, "schedule_steps": 250_000, "discriminator_
         (DAFConfig.source_only(), {**DAF_SCHEDULE, "adversarial_weight": 0, "entropy_weight": 0}),
         (ISLConfig(), {**ISL_SCHEDULE, "proportion": None, "backbone_lr_multiplier": 1}),
         (ISLConfig.reference(), {**ISL_SCHEDULE, "proportion": None, "backbone_lr_multiplier": 3}),
+        (DAFConfig.ctrl(), {**ALIGNED, **DAF_SCHEDULE, "fusion": "joint", "refined_weight": 1, "entropy_weight": 0}),
         (IDAConfig(), {**ALIGNED, **IDA_SCHEDULE, **DEPTH_AWARE, "backbone_lr_multiplier": 1}),
         (IDAConfig.reference(), {**ALIGNED, **IDA_SCHEDULE, "fusion": "entropy", "backbone_lr_multiplier": 3}),
+        (IDAConfig.intrada(), {**ALIGNED, **IDA_SCHEDULE, "fusion": "entropy", "depth_weight": 0}),
     ],
 )
 def test_presets_hold_the_published_settings(config: Any, expected: dict[str, Any]) -> None:
@@ -471,7 +473,7 @@ def test_presets_can_be_overridden_and_are_frozen() -> None:
         (DAFConfig, {"schedule_steps": 10, "max_steps": 20}, "schedule_steps 10 must not be below max_steps 20"),
         (DAFConfig, {"optimizer": "adam"}, r"optimizer must be one of \('sgd', 'adamw'\), got 'adam'"),
         (DAFConfig, {"precision": "half"}, "precision must be one of .*got 'half'"),
-        (DAFConfig, {"fusion": "depth"}, r"mode must be one of .*got 'depth'"),
+        (DAFConfig, {"fusion": "depth"}, r"fusion must be one of .*got 'depth'"),
         (DAFConfig, {"depth_power_target": -1}, "depth_power_target must not be negative"),
         (DAFConfig, {"depth_scale": 0.0}, "depth_scale must be positive"),
         (DAFConfig, {"log_every": 0}, "log_every must be positive"),

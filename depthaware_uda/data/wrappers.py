@@ -105,11 +105,18 @@ class Unlabelled(_Wrapper):
 
     Args:
         dataset: Any data set of samples.
+        depth: Keep the depth, if there is any: pseudo-labels that another network wrote.
     """
+
+    def __init__(self, dataset: SampleDataset, *, depth: bool = False) -> None:
+        super().__init__(dataset)
+        self.depth = depth
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
         kept = Sample(image=sample["image"])
+        if self.depth and "depth" in sample:
+            kept["depth"] = sample["depth"]
         if "name" in sample:
             kept["name"] = sample["name"]
         return kept

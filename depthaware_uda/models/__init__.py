@@ -1,10 +1,10 @@
 """Networks and their pieces; each piece works alone."""
 
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
-from depthaware_uda.models.ctrl import JointSegmenter, JointSpace, RefinedSegmentationHead, depth_bin_logits
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
-from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
+from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace, depth_bin_logits
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.refined_head import RefinedSegmentationHead
 from depthaware_uda.models.resize import resize, resize_output
 from depthaware_uda.models.segmenter import DepthSegmenter, create_model
 
@@ -19,7 +19,6 @@ __all__ = [
     "DepthGate",
     "DepthSegmenter",
     "FusionMode",
-    "JointSegmenter",
     "JointSpace",
     "Normalization",
     "RefinedSegmentationHead",

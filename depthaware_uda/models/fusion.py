@@ -1,17 +1,22 @@
-"""Cross-task interaction: entropy maps of the segmentation, multiplied by predicted inverse depth."""
+"""Cross-task interaction: the maps that domains are aligned in, of a segmentation and of the depth beside it."""
 
 from __future__ import annotations
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
+from depthaware_uda.depth import MAX_METRES, to_inverse_depth
 from depthaware_uda.losses import self_information
 
-__all__ = ["DepthAwareFusion", "FusionMode"]
+__all__ = ["DEPTH_BINS", "DepthAwareFusion", "FusionMode", "JointSpace", "depth_bin_logits"]
 
 FusionMode = Literal["depth_aware", "entropy"]
 """``"depth_aware"`` multiplies by inverse depth (DAF, DADA), ``"entropy"`` does not (AdvEnt)."""
+DEPTH_BINS = 15
+"""How many bins CTRL divides depth into."""
+_NEAREST, _FARTHEST = 1.0, MAX_METRES + 0.01
 
 
 class DepthAwareFusion(nn.Module):
@@ -44,6 +49,10 @@ class DepthAwareFusion(nn.Module):
         self.depth_power = depth_power
         self.depth_scale = depth_scale
 
+    def channels(self, num_classes: int) -> int:
+        """Channels of the map, for `create_discriminator`."""
+        return num_classes
+
     def forward(self, logits: Tensor, inverse_depth: Tensor | None = None) -> Tensor:
         """The map of a batch."""
         information = self_information(logits)
@@ -61,3 +70,57 @@ class DepthAwareFusion(nn.Module):
     def extra_repr(self) -> str:
         """The arguments, for `print`."""
         return f"mode={self.mode!r}, depth_power={self.depth_power}, depth_scale={self.depth_scale}"
+
+
+def depth_bin_logits(inverse_depth: Tensor, bins: int = DEPTH_BINS) -> Tensor:
+    """Soft assignment of inverse depth to bins of depth: the softmax of these is the probability of each bin.
+
+    The bins divide 1 m to 655.36 m evenly in logarithm; bin i lies at its middle, 655.36 ** ((2i + 1) / 2K) metres. The
+    logit of a bin is the negative squared distance to it, in the unit of inverse depth.
+
+    Args:
+        inverse_depth: Predicted inverse depth, 655.36 / (metres + 0.01).
+        bins: Number of bins K.
+
+    Shape:
+        (N, 1, H, W) -> (N, K, H, W), nearest bin first.
+    """
+    position = (2 * torch.arange(bins, dtype=torch.float64) + 1) / (2 * bins)
+    metres = _NEAREST * (_FARTHEST / _NEAREST) ** position
+    if inverse_depth.dtype in (torch.float16, torch.bfloat16):
+        inverse_depth = inverse_depth.float()
+    return -((inverse_depth - to_inverse_depth(metres).to(inverse_depth).view(1, -1, 1, 1)) ** 2)
+
+
+class JointSpace(nn.Module):
+    """What CTRL aligns: weighted self-information of segmentation, depth bins and refined segmentation, concatenated.
+
+    Computed in float32 (float64 stays). It has no parameters.
+
+    Args:
+        bins: Number of depth bins K.
+
+    Shape:
+        logits (N, C, H, W), inverse_depth (N, 1, H, W), refined_logits (N, C, H, W) -> (N, 2C + K, H, W).
+
+    Raises:
+        ValueError: In `forward`, the maps differ in size.
+    """
+
+    def __init__(self, bins: int = DEPTH_BINS) -> None:
+        super().__init__()
+        if bins < 2:
+            raise ValueError(f"bins must be at least 2, got {bins}")
+        self.bins = bins
+
+    def channels(self, num_classes: int) -> int:
+        """Channels of the map, for `create_discriminator`."""
+        return 2 * num_classes + self.bins
+
+    def forward(self, logits: Tensor, inverse_depth: Tensor, refined_logits: Tensor) -> Tensor:
+        """The map of a batch."""
+        sizes = {tuple(maps.shape[-2:]) for maps in (logits, inverse_depth, refined_logits)}
+        if len(sizes) > 1:
+            raise ValueError(f"the maps differ in height or width: {sorted(sizes)}; resize them to one size first")
+        depth = depth_bin_logits(inverse_depth, self.bins)
+        return torch.cat([self_information(maps) for maps in (logits, depth, refined_logits)], dim=1)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthaware_uda.types import SegDepthOutput
+from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["resize", "resize_output"]
 
@@ -37,6 +37,18 @@ def resize(maps: Tensor | None, size: tuple[int, int] | torch.Size) -> Tensor | 
     return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=True)
 
 
-def resize_output(output: SegDepthOutput, size: tuple[int, int] | torch.Size) -> SegDepthOutput:
-    """Both maps of a model's output at one size, usually the input's."""
+@overload
+def resize_output(output: SegDepthOutput, size: tuple[int, int] | torch.Size) -> SegDepthOutput: ...
+@overload
+def resize_output(output: JointOutput, size: tuple[int, int] | torch.Size) -> JointOutput: ...
+@overload
+def resize_output(
+    output: SegDepthOutput | JointOutput, size: tuple[int, int] | torch.Size
+) -> SegDepthOutput | JointOutput: ...
+def resize_output(
+    output: SegDepthOutput | JointOutput, size: tuple[int, int] | torch.Size
+) -> SegDepthOutput | JointOutput:
+    """All maps of a model's output at one size, usually the input's."""
+    if isinstance(output, JointOutput):
+        return JointOutput(*(resize(maps, size) for maps in output))
     return SegDepthOutput(resize(output.logits, size), resize(output.inverse_depth, size))

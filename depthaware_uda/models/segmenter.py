@@ -12,9 +12,10 @@ from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.pretrained import PretrainedModel
+from depthaware_uda.models.refined_head import RefinedSegmentationHead
 from depthaware_uda.models.resize import resize
 from depthaware_uda.models.timm_backbone import OutputStride
-from depthaware_uda.types import SegDepthOutput
+from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["DepthHeadName", "DepthSegmenter", "create_model"]
 
@@ -42,6 +43,7 @@ class DepthSegmenter(PretrainedModel):
         classifier: Maps the (gated) last stage to logits.
         depth_head: Maps the stages to (inverse_depth, depth_features); None for a network without depth.
         gate: Maps (last stage, depth_features) to gated features; None leaves them as they are.
+        refined: Maps (gated features, inverse depth) to logits a second time, for `joint`: `RefinedSegmentationHead`.
         depth_size: Fixed size that inverse depth is resized to; the published code has (228, 304), None keeps its own.
         label_space: The classes that the logits stand for, if they have names.
 
@@ -59,17 +61,21 @@ class DepthSegmenter(PretrainedModel):
         *,
         depth_head: nn.Module | None = None,
         gate: nn.Module | None = None,
+        refined: nn.Module | None = None,
         depth_size: tuple[int, int] | None = None,
         label_space: LabelSpace | None = None,
     ) -> None:
         super().__init__()
         if gate is not None and depth_head is None:
             raise ValueError("a gate needs a depth_head, whose depth features it multiplies in")
+        if refined is not None and depth_head is None:
+            raise ValueError("a refined head needs a depth_head, whose inverse depth it multiplies in")
         self.normalization = Normalization(backbone.pixels)
         self.backbone = backbone
         self.depth_head = depth_head
         self.gate = gate
         self.classifier = classifier
+        self.refined = refined
         self.depth_size = depth_size
         self.label_space = label_space
         self.stride = max(backbone.strides)
@@ -78,6 +84,18 @@ class DepthSegmenter(PretrainedModel):
         """Logits and inverse depth of a batch of images."""
         features, inverse_depth = self.features(image)
         return SegDepthOutput(self.classifier(features), inverse_depth)
+
+    def joint(self, image: Tensor) -> JointOutput:
+        """Logits, inverse depth and refined logits of a batch of images, for training as CTRL does.
+
+        Raises:
+            ValueError: The network has no refined head; or as in `forward`.
+        """
+        if self.refined is None:
+            raise ValueError("the network has no refined head; create_model(..., refined_head=True) gives it one")
+        features, inverse_depth = self.features(image)
+        assert inverse_depth is not None  # a refined head comes with a depth head
+        return JointOutput(self.classifier(features), inverse_depth, self.refined(features, inverse_depth))
 
     def features(self, image: Tensor) -> tuple[Tensor, Tensor | None]:
         """What the classifier sees of a batch of images, gated by depth if there is a gate; and the inverse depth."""
@@ -134,6 +152,7 @@ def create_model(
     depth_head: DepthHeadName | None = "attention",
     channel_attention: bool = True,
     gate: bool = True,
+    refined_head: bool = False,
     dilations: Sequence[int] = (6, 12, 18, 24),
     depth_size: tuple[int, int] | None = None,
     output_stride: OutputStride = "auto",
@@ -151,6 +170,7 @@ def create_model(
         depth_head: ``"attention"`` (`DepthAttentionHead`), ``"dada"`` (`DadaDepthHead`), or None for no depth.
         channel_attention: Channel attention in the attention head.
         gate: Multiply semantic features by gated depth features.
+        refined_head: Add the refined segmentation head of CTRL, for `DAFConfig.ctrl`; it is not used to predict.
         dilations: Dilations of the classifier; large ones want large images.
         depth_size: Resize inverse depth to this fixed size; the published code has (228, 304).
         output_stride: Stride of a timm backbone's last stage: ``"auto"`` is 8 where timm can dilate the network and its
@@ -169,6 +189,8 @@ def create_model(
         raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
     if depth_head is not None and depth_head not in get_args(DepthHeadName):
         raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
+    if refined_head and depth_head is None:
+        raise ValueError("refined_head multiplies features by predicted depth; it needs a depth_head")
     config = {
         "name": name,
         "num_classes": num_classes,
@@ -180,6 +202,7 @@ def create_model(
         "depth_size": None if depth_size is None else list(depth_size),
         "output_stride": output_stride,
         "backbone_arguments": dict(backbone_arguments or {}),
+        **({"refined_head": True} if refined_head else {}),
     }
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -213,11 +236,13 @@ def create_model(
             head = DepthAttentionHead(backbone.channels, attention=channel_attention, output_stage=stage)
         elif depth_head == "dada":
             head = DadaDepthHead(backbone.channels)
+        last = backbone.channels[-1]
         model = DepthSegmenter(
             backbone,
-            ASPPv2(backbone.channels[-1], num_classes, dilations=dilations),
+            ASPPv2(last, num_classes, dilations=dilations),
             depth_head=head,
-            gate=DepthGate(head.out_channels, backbone.channels[-1]) if head is not None and gate else None,
+            gate=DepthGate(head.out_channels, last) if head is not None and gate else None,
+            refined=RefinedSegmentationHead(last, num_classes, dilations=dilations) if refined_head else None,
             depth_size=depth_size,
             label_space=space,
         )

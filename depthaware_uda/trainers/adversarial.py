@@ -11,8 +11,9 @@ from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.config import AdversarialConfig
+from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.types import JointOutput, SampleDataset, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]
 
@@ -46,8 +47,14 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         self.fuse_source = config.fusion_module("source")
         self.fuse_target = config.fusion_module("target")
         with seeded(config.seed, _DISCRIMINATOR_KEY):
-            self.discriminator = create_discriminator(self.num_classes, base_channels=config.discriminator_channels).to(
+            channels = self.fuse_target.channels(self.num_classes)
+            self.discriminator = create_discriminator(channels, base_channels=config.discriminator_channels).to(
                 self.device, next(self.model.parameters()).dtype
+            )
+        if config.fusion == "joint" and getattr(self.model, "refined", None) is None:
+            raise ValueError(
+                "fusion='joint' aligns a refined segmentation too, which this model does not have; "
+                "create_model(..., depth_head='dada', refined_head=True) builds one that does"
             )
         if not config.adversarial_weight:
             return
@@ -74,6 +81,20 @@ class AdversarialTrainer(Trainer[AdversarialT]):
     def modules(self) -> dict[str, nn.Module]:
         """The model, its average, and the discriminator."""
         return {**super().modules(), "discriminator": self.discriminator}
+
+    def forward(self, image: Tensor) -> SegDepthOutput | JointOutput:
+        """Logits and inverse depth, and refined logits where the joint space is aligned."""
+        if self.config.fusion != "joint":
+            return super().forward(image)
+        output: JointOutput = self.model.joint(image)  # type: ignore[operator]
+        return output
+
+    def refined(self, output: SegDepthOutput | JointOutput, label: Tensor, losses: Losses) -> Tensor:
+        """refined_weight * L_seg of the refined head; 0 where it is not trained."""
+        if not isinstance(output, JointOutput):
+            return output.logits.new_zeros(())
+        losses["refined"] = cross_entropy(output.refined_logits, label, class_weight=self._class_weight)
+        return self.config.refined_weight * losses["refined"]
 
     def adversarial(self, map_target: Tensor, losses: Losses) -> Tensor:
         """lambda_adv * L_adv: target maps should look like the source to the discriminator.

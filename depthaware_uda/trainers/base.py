@@ -31,7 +31,7 @@ from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupt
 from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
 from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
-from depthaware_uda.trainers.saving import describe, resume, save
+from depthaware_uda.trainers.saving import defaults, describe, resume, save
 from depthaware_uda.trainers.sharing import (
     average_losses,
     average_step,
@@ -42,7 +42,7 @@ from depthaware_uda.trainers.sharing import (
 )
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.trainers.validation import Validation, export
-from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
+from depthaware_uda.types import Batch, JointOutput, SampleDataset, SegDepthOutput
 
 __all__ = ["TrainResult", "Trainer"]
 
@@ -150,14 +150,19 @@ class Trainer(ABC, Generic[ConfigT]):
 
     # Pieces of a step -----------------------------------------------------------------------------------------------
 
-    def predict(self, batch: Batch) -> SegDepthOutput:
-        """Logits and inverse depth of a batch, float32, at the size of its images."""
+    def forward(self, image: Tensor) -> SegDepthOutput | JointOutput:
+        """What a step needs of the network."""
+        output: SegDepthOutput = self.model(image)
+        return output
+
+    def predict(self, batch: Batch) -> SegDepthOutput | JointOutput:
+        """What `forward` gives of a batch, float32, at the size of its images."""
         image = batch["image"]
         with torch.autocast(self.device.type, self._precision, enabled=self._precision is not None):
-            output: SegDepthOutput = self.model(image)
+            output = self.forward(image)
         return resize_output(output, image.shape[-2:])
 
-    def supervised(self, output: SegDepthOutput, batch: Batch, losses: Losses) -> Tensor:
+    def supervised(self, output: SegDepthOutput | JointOutput, batch: Batch, losses: Losses) -> Tensor:
         """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
         losses["segmentation"] = cross_entropy(output.logits, batch["label"], class_weight=self._class_weight)
         total = losses["segmentation"]
@@ -232,7 +237,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 goes on from it.
         """
         if self.output_dir is not None and is_writer():
-            claim_run_folder(self.output_dir, describe(self))
+            claim_run_folder(self.output_dir, describe(self), defaults=defaults(self.config))
         with locked(self.output_dir if is_writer() else None), Interruption() as interruption:
             if self.output_dir is not None:
                 check_shared_folder(self.output_dir)

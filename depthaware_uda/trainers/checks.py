@@ -10,7 +10,7 @@ from depthaware_uda.inference import evaluating
 from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
-__all__ = ["check_data", "check_source"]
+__all__ = ["check_data", "check_source", "check_target_depth"]
 
 
 def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple[int, bool]:
@@ -60,4 +60,19 @@ def check_source(source: SampleDataset, *, needs_depth: bool) -> None:
         raise ValueError(
             "source has no depth, but the model predicts it and depth_weight is not 0; "
             "load the source with depth, or set depth_weight=0"
+        )
+
+
+def check_target_depth(target: SampleDataset, *, has_depth: bool) -> None:
+    """Check that model and first sample of a target have the depth that `target_depth_weight` asks for.
+
+    Raises:
+        ValueError: One has not.
+    """
+    if not has_depth:
+        raise ValueError("target_depth_weight teaches depth, which this model does not predict; give it a depth head")
+    if "depth" not in target[0]:
+        raise ValueError(
+            "target_depth_weight compares with the target's depth, which its samples do not have; load it with files "
+            "of a monocular network, such as SegmentationFolder(..., depth_encoding='relative_inverse_depth')"
         )

@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
-from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode
+from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace
 
 __all__ = [
     "AdversarialConfig",
     "BatchNormMode",
     "DAFConfig",
+    "FusionName",
     "IDAConfig",
     "ISLConfig",
     "OptimizerName",
@@ -19,6 +20,8 @@ __all__ = [
     "TrainerConfig",
 ]
 
+FusionName = FusionMode | Literal["joint"]
+"""A `DepthAwareFusion` of that mode, or the `JointSpace` of CTRL."""
 OptimizerName = Literal["sgd", "adamw"]
 """Optimiser of the network's weights."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -42,6 +45,7 @@ _POSITIVE = frozenset(
 _NOT_NEGATIVE = frozenset(
     {"poly_power", "warmup_steps", "backbone_lr_multiplier", "head_lr_multiplier", "momentum", "weight_decay", "seed"}
     | {"depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "discriminator_weight"}
+    | {"refined_weight", "target_depth_weight"}
     | {"depth_power_source", "depth_power_target", "num_workers", "validate_every", "checkpoint_every"}
 )
 _FRACTIONS = frozenset({"ema_decay", "threshold", "proportion"})
@@ -146,8 +150,10 @@ class TrainerConfig:
 class AdversarialConfig(TrainerConfig):
     """What DAF and IDA share: the map that is aligned, the discriminator, and the weights of both."""
 
-    fusion: FusionMode = "depth_aware"
-    """The map that the discriminator sees."""
+    fusion: FusionName = "depth_aware"
+    """The map that the discriminator sees; "joint" needs a network with a refined head."""
+    refined_weight: float = 1.0
+    """Factor of the cross-entropy of the refined head, which is trained where `fusion` is "joint"."""
     depth_power_source: int = 1
     """Exponent of inverse depth on maps of the source (IDA: easy) domain."""
     depth_power_target: int = 1
@@ -167,10 +173,14 @@ class AdversarialConfig(TrainerConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.fusion not in (*get_args(FusionMode), "joint"):
+            raise ValueError(f"fusion must be one of {(*get_args(FusionMode), 'joint')}, got {self.fusion!r}")
         self.fusion_module("source")
 
-    def fusion_module(self, domain: Literal["source", "target"]) -> DepthAwareFusion:
+    def fusion_module(self, domain: Literal["source", "target"]) -> DepthAwareFusion | JointSpace:
         """The map of a domain."""
+        if self.fusion == "joint":
+            return JointSpace()
         power = self.depth_power_source if domain == "source" else self.depth_power_target
         return DepthAwareFusion(self.fusion, power, depth_scale=self.depth_scale)
 
@@ -184,6 +194,9 @@ class DAFConfig(AdversarialConfig):
 
     entropy_weight: float = 0.0
     """Factor of the entropy of target predictions (MinEnt)."""
+    target_depth_weight: float = 0.0
+    """Factor of `scale_shift_invariant` of the target's depth, where a monocular network estimated it: pseudo-labels
+    of depth, in files that are read with ``depth_encoding="relative_inverse_depth"``. 0 does not look at it."""
 
     @classmethod
     def reference(cls, **overrides: Any) -> DAFConfig:
@@ -209,6 +222,14 @@ class DAFConfig(AdversarialConfig):
     def dada(cls, **overrides: Any) -> DAFConfig:
         """DADA (Vu et al., 2019b): depth-aware maps; use it with ``create_model(..., depth_head="dada")``."""
         return cls._preset({}, overrides)
+
+    @classmethod
+    def ctrl(cls, **overrides: Any) -> DAFConfig:
+        """CTRL (Saha et al., 2021): the joint space of segmentation, discretised depth and a refined segmentation.
+
+        Use it with ``create_model(..., depth_head="dada", refined_head=True)``.
+        """
+        return cls._preset({"fusion": "joint"}, overrides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,3 +274,11 @@ class IDAConfig(AdversarialConfig):
     def reference(cls, **overrides: Any) -> IDAConfig:
         """What the authors' code does: plain entropy maps."""
         return cls._preset({"fusion": "entropy", "backbone_lr_multiplier": 3.0}, overrides)
+
+    @classmethod
+    def intrada(cls, **overrides: Any) -> IDAConfig:
+        """IntraDA (Pan et al., 2020): plain entropy maps, of images that were ranked by entropy alone.
+
+        The split comes from ``EntropyRanker(model, DepthAwareFusion(mode="entropy"), fraction=0.67)``.
+        """
+        return cls._preset({"fusion": "entropy", "depth_weight": 0.0}, overrides)

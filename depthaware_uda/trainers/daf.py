@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import entropy_loss
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
+from depthaware_uda.trainers.checks import check_target_depth
 from depthaware_uda.trainers.config import DAFConfig
+from depthaware_uda.trainers.sharing import scale_shift_invariant
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
@@ -29,12 +32,14 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         + adversarial_weight * BCE(D(map_target), source) + entropy_weight * mean(E_target)
 
     over the network, and BCE(D(map_source), source) + BCE(D(map_target), target) over the discriminator D. The
-    presets of `DAFConfig` make it source-only training, MinEnt, AdvEnt or DADA.
+    presets of `DAFConfig` make it source-only training, MinEnt, AdvEnt, DADA or CTRL. With ``fusion="joint"`` (CTRL)
+    the map is that of `JointSpace`, and refined_weight * L_seg of the refined head is added. Where another network
+    estimated the target's depth, target_depth_weight * `scale_shift_invariant` of it is added.
 
     Args:
         model: The network, trained in place.
         source: Samples with labels, and with depth unless `depth_weight` is 0.
-        target: Samples; labels and depth they may have are not looked at.
+        target: Samples; labels they may have are not looked at, nor depth if `target_depth_weight` is 0.
         config: Settings; by default the published ones.
         output_dir: See `Trainer`, as the further arguments.
         val: Labelled samples to validate on.
@@ -74,14 +79,16 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         self.target = target
         self._set_up_adversary(target)
         self._check_source(source)
+        if self.config.target_depth_weight:
+            check_target_depth(target, has_depth=self.has_depth)
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Source and target as given."""
         return {"source": self.source, "target": self.target}
 
     def datasets(self) -> Mapping[str, SampleDataset]:
-        """Source, and target without anything but images."""
-        return {"source": self.source, "target": Unlabelled(self.target)}
+        """Source, and target without anything but images, and depth where it is a pseudo-label."""
+        return {"source": self.source, "target": Unlabelled(self.target, depth=self.config.target_depth_weight > 0)}
 
     def compute(self, source: Batch, target: Batch) -> Losses:  # type: ignore[override]
         """The equations above, in the order of the published step."""
@@ -89,8 +96,8 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         losses: Losses = {}
 
         output = self.predict(source)
-        self.backward(self.supervised(output, source, losses))
-        if not (config.adversarial_weight or config.entropy_weight):
+        self.backward(self.supervised(output, source, losses) + self.refined(output, source["label"], losses))
+        if not (config.adversarial_weight or config.entropy_weight or config.target_depth_weight):
             return losses
 
         aligned = self.predict(target)
@@ -98,9 +105,13 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         if config.entropy_weight:
             losses["entropy"] = entropy_loss(aligned.logits)
             total = total + config.entropy_weight * losses["entropy"]
+        if config.target_depth_weight:
+            assert aligned.inverse_depth is not None  # the constructor made sure
+            losses["target_depth"] = scale_shift_invariant(aligned.inverse_depth, to_inverse_depth(target["depth"]))
+            total = total + config.target_depth_weight * losses["target_depth"]
         if config.adversarial_weight:
-            map_source = self.fuse_source(output.logits, output.inverse_depth)
-            map_target = self.fuse_target(aligned.logits, aligned.inverse_depth)
+            map_source = self.fuse_source(*output)
+            map_target = self.fuse_target(*aligned)
             total = total + self.adversarial(map_target, losses)
         self.backward(total)
         if config.adversarial_weight:

@@ -102,18 +102,18 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
         """The equations above."""
-        losses: Losses = {}
         output = self.predict(easy)
-        pseudo = cross_entropy(output.logits, easy["label"])
-        self.backward(pseudo)
+        losses: Losses = {"segmentation": cross_entropy(output.logits, easy["label"])}
+        self.backward(losses["segmentation"] + self.refined(output, easy["label"], losses))
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
-            losses = {f"source_{name}": loss for name, loss in losses.items()}
-        losses["segmentation"] = pseudo
+            learned, known = self.predict(source), Losses()
+            total = self.supervised(learned, source, known) + self.refined(learned, source["label"], known)
+            self.backward(self.config.source_weight * total)
+            losses |= {f"source_{name}": loss for name, loss in known.items()}
         if self.config.adversarial_weight:
             aligned = self.predict(hard)
-            map_easy = self.fuse_source(output.logits, output.inverse_depth)
-            map_hard = self.fuse_target(aligned.logits, aligned.inverse_depth)
+            map_easy = self.fuse_source(*output)
+            map_hard = self.fuse_target(*aligned)
             self.backward(self.adversarial(map_hard, losses))
             self.backward(self.discriminate(map_easy, losses))
         return losses

@@ -9,9 +9,10 @@ import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from depthaware_uda.distributed import barrier, from_writer, gather, is_writer
@@ -38,12 +39,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
-def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
+def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Write what makes a run this run to `run.json` of a new folder, or check that the folder is of the same run.
 
     Args:
         folder: The output folder, which need not exist.
         run: JSON-ready description, with the settings under "config".
+        defaults: What a setting was before it had a name, for folders that an older version wrote.
 
     Raises:
         ValueError: The folder holds another run, or files that no run wrote; nothing was changed.
@@ -56,7 +58,7 @@ def claim_run_folder(folder: Path, run: dict[str, Any]) -> None:
         write_json(file, run)
         return
     found = read_json(file)
-    before = found.get("config", {})
+    before = {**json.loads(json.dumps(dict(defaults))), **found.get("config", {})}
     differences = [key for key in run if key != "config" and run[key] != found.get(key)]
     differences += [
         f"{key} (was {before.get(key)}, is {value})"

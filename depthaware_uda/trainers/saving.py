@@ -20,8 +20,9 @@ from depthaware_uda.trainers.run_folder import digest
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer
+    from depthaware_uda.trainers.config import TrainerConfig
 
-__all__ = ["describe", "resume", "save"]
+__all__ = ["defaults", "describe", "resume", "save"]
 
 
 def save(trainer: Trainer[Any], output_dir: Path | None) -> None:
@@ -76,3 +77,8 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
         "model_tensors": digest(tensors),
         "data": {name: digest(sample_names(dataset)) for name, dataset in trainer.fixed_datasets().items()},
     }
+
+
+def defaults(config: TrainerConfig) -> dict[str, Any]:
+    """What each setting is unless it is given: what it was to a version that did not have it yet."""
+    return {setting.name: setting.default for setting in dataclasses.fields(config)}

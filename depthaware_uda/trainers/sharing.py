@@ -18,7 +18,15 @@ from depthaware_uda.distributed import broadcast_module, gather, max_, mean_, su
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.trainers.config import TrainerConfig
 
-__all__ = ["average_losses", "average_step", "berhu", "cross_entropy", "images_at_once", "shared_model"]
+__all__ = [
+    "average_losses",
+    "average_step",
+    "berhu",
+    "cross_entropy",
+    "images_at_once",
+    "scale_shift_invariant",
+    "shared_model",
+]
 
 
 def images_at_once(config: TrainerConfig) -> int:
@@ -80,8 +88,14 @@ def berhu(prediction: Tensor, target: Tensor) -> Tensor:
     return _of_all(loss, known.sum())
 
 
+def scale_shift_invariant(prediction: Tensor, target: Tensor) -> Tensor:
+    """`losses.scale_shift_invariant` with the mean over the images of all processes; its mean over them is the loss."""
+    loss = losses.scale_shift_invariant(prediction, target)
+    return loss if world_size() == 1 else _of_all(loss, losses.has_relative_depth(target).sum())
+
+
 def _of_all(loss: Tensor, count: Tensor) -> Tensor:
-    """A mean over the `count` pixels of this process, weighted by its share of all of them."""
+    """A mean over the `count` pixels or images of this process, weighted by its share of all of them."""
     total = sum_(count.clone())
     return loss * (count * world_size() / total.where(total > 0, 1))
 
