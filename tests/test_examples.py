@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -146,3 +147,12 @@ def test_a_checkpoint_is_converted_and_evaluated_in_one_command(
     assert list(result.subsets) == ["13"]
     assert f"{100 * result.miou:.1f}" in capsys.readouterr().out
     assert load_pretrained(tmp_path / "model_ida").label_space == get_label_space("cityscapes16")
+
+
+def test_the_figures_of_the_concepts_are_drawn(tmp_path: Path) -> None:
+    load("concept_figures").main(["--output", str(tmp_path), "--images", "4"])
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    text = (EXAMPLES.parent / "docs/concepts.md").read_text(encoding="utf-8")
+    assert drawn == set(re.findall(r"\(images/(concepts_\w+\.png)\)", text))
+    for name in drawn:
+        assert (tmp_path / name).stat().st_size < 300_000
