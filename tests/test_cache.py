@@ -11,7 +11,16 @@ import torch
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
-from depthaware_uda.data import Augmented, CamVid, SegmentationFolder, cache_layout, cached, collate, resize
+from depthaware_uda.data import (
+    Augmented,
+    CamVid,
+    SegmentationFolder,
+    cache_layout,
+    cached,
+    collate,
+    resize,
+    strong_augmentation,
+)
 from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.types import Sample
@@ -95,12 +104,12 @@ def test_every_centimetre_of_depth_survives(tmp_path: Path) -> None:
     assert torch.equal(kept.as_subclass(torch.Tensor), sample["depth"])
 
 
-def test_the_second_call_decodes_nothing_but_three_probes(tmp_path: Path) -> None:
+def test_the_second_call_decodes_nothing_but_three_probes_twice(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     cached(drawings, tmp_path / "cache", progress=False)
     drawings.reads.unlink()
     cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == [0, 3, 6]
+    assert drawings.read() == [0, 0, 3, 3, 6, 6]
 
 
 def test_it_says_what_it_takes_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +186,7 @@ def test_a_cache_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     drawings.reads.unlink()
     ours = cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == sorted([0, 3, 6, *(index for index in range(COUNT) if index not in done)])
+    assert drawings.read() == sorted([0, 0, 3, 3, 6, 6, *(index for index in range(COUNT) if index not in done)])
     for index in range(COUNT):
         assert_same(ours[index], drawings[index])
 
@@ -191,7 +200,7 @@ def test_a_sample_that_was_half_written_is_written_anew(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     drawings.reads.unlink()
     again = cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == [0, 2, 3, 6]
+    assert drawings.read() == [0, 0, 2, 3, 3, 6, 6]
     assert_same(again[2], drawings[2])
 
 
@@ -219,6 +228,13 @@ def test_a_source_file_that_changed_is_decoded_anew(
     message = capsys.readouterr().out
     assert f"the source changed since {first.folder} was written" in message
     assert "remove that folder to free" in message
+
+
+def test_random_transforms_are_not_frozen_into_a_cache(tmp_path: Path) -> None:
+    flipping = Augmented(Drawings(tmp_path), strong_augmentation((12, 16)))
+    with pytest.raises(ValueError, match=r"'town/0\.png' is another sample each time it is read.*around the cache"):
+        cached(flipping, tmp_path / "cache", progress=False)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_another_label_map_is_another_cache(camvid_copy: Path, tmp_path: Path) -> None:

@@ -22,8 +22,9 @@ from depthaware_uda.data import (
     check_dataset,
     write_miniature,
 )
-from depthaware_uda.data.check_report import Finding
+from depthaware_uda.data.check import Finding
 from depthaware_uda.labels import get_label_space
+from depthaware_uda.paint import colorize_depth
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, save
@@ -176,10 +177,8 @@ def test_colours_and_instances_beside_the_labels_of_cityscapes_are_no_strangers(
 
 def synthia(root: Path, size: tuple[int, int], name: str = "0000000.png") -> Synthia:
     """A SYNTHIA of one image with the given name and (height, width)."""
-    save(root / "RGB" / name, np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8))
-    save(
-        root / "parsed_LABELS" / name, np.arange(size[0] * size[1], dtype=np.uint32).reshape(size).astype(np.uint8) % 23
-    )
+    save(root / "RGB" / name, np.zeros((*size, 3), np.uint8))  # quickly written, whatever its size
+    save(root / "parsed_LABELS" / name, np.ones(size, np.uint8))
     return Synthia(root, depth=False)
 
 
@@ -204,6 +203,17 @@ def test_the_wrong_package_of_synthia_is_named(tmp_path: Path, size: tuple[int, 
     assert wrong.severity == "error"
     assert package in wrong.message
     assert "download SYNTHIA-RAND-CITYSCAPES" in wrong.remedy
+
+
+def test_the_package_of_synthia_is_told_although_its_first_image_is_damaged(tmp_path: Path) -> None:
+    synthia(tmp_path, (720, 960), "1.png")
+    dataset = synthia(tmp_path, (720, 960), "0.png")
+    (tmp_path / "RGB" / "0.png").write_bytes(b"no image")
+    report = check(dataset)
+    assert finding(report, "unreadable").names == ("RGB/0.png",)
+    assert "frames of 2016" in finding(report, "wrong SYNTHIA package").message
+    (tmp_path / "RGB" / "1.png").write_bytes(b"no image")
+    assert [found.kind for found in check(dataset).findings] == ["unreadable"]
 
 
 def test_samples_that_break_the_contract() -> None:
@@ -246,10 +256,14 @@ def test_the_report_as_json_and_as_a_page(streets: Path, tmp_path: Path) -> None
     report.draw(tmp_path / "page.png", count=3)
     with Image.open(tmp_path / "page.png") as page:
         pixels = np.asarray(page)
-    # Three columns of 360 and their gaps; the colours of all seven classes, and grey for depth.
+    # Three columns of 360 and their gaps, below two lines of 20 and a gap; 6 x 8 pixels are drawn at 270 x 360.
     assert pixels.shape[1] == 6 + 3 * 366
-    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)}
-    assert set(get_label_space("common7").palette) <= colours
+    image, label, depth = (pixels[46 : 46 + 270, left : left + 360][22::45, 22::45] for left in (6, 372, 738))
+    sample = folder(streets)[0]
+    centres = sample["image"].mul(255).round().byte().permute(1, 2, 0)
+    assert np.abs(image.astype(int) - centres.numpy()).max() < 40  # bilinear
+    assert label.tolist() == get_label_space("common7").colorize(sample["label"].numpy()).tolist()
+    assert depth.tolist() == colorize_depth(sample["depth"]).tolist()
     report.draw(tmp_path / "all.png", count=50)
     with Image.open(tmp_path / "all.png") as page:
         assert page.height > 2 * len(pixels)

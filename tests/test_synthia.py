@@ -8,7 +8,7 @@ import pytest
 
 from depthaware_uda.data import Synthia
 from depthaware_uda.data.images import read_first_channel
-from depthaware_uda.data.synthia import other_package
+from depthaware_uda.data.synthia_packages import package_of_folder
 from depthaware_uda.labels import LabelSpace, get_label_space
 
 from .conftest import save
@@ -198,12 +198,12 @@ def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "package"), [("GTTXT", "SYNTHIA-RAND of 2016"), ("RGB/Stereo_Left", "SYNTHIA-SEQS"), ("RGBLeft", "-SF")]
+    ("folder", "package"), [("GTTXT", "frames of 2016"), ("RGB/Stereo_Left", "SYNTHIA-SEQS"), ("RGBLeft", "SYNTHIA-SF")]
 )
 def test_another_package_of_synthia_is_recognised(root: Path, folder: str, package: str) -> None:
-    assert other_package(root) is None
+    assert package_of_folder(root) is None
     (root / folder).mkdir(parents=True)
-    with pytest.raises(ValueError, match=rf"this is .*{package}.* but SYNTHIA-RAND-CITYSCAPES is needed"):
+    with pytest.raises(ValueError, match=rf"this is .*{package}.*; download SYNTHIA-RAND-CITYSCAPES"):
         Synthia(root)
 
 

@@ -2,8 +2,7 @@
 
 from depthaware_uda.data.cache import CachedDataset, cache_layout, cached
 from depthaware_uda.data.camvid import CamVid
-from depthaware_uda.data.check import check_dataset
-from depthaware_uda.data.check_report import DatasetReport
+from depthaware_uda.data.check import DatasetReport, check_dataset
 from depthaware_uda.data.cityscapes import Cityscapes
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-__all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image"]
+__all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image", "read_size"]
 
 # What Pillow raises on files that are cut short or are something else altogether.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -48,6 +48,17 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"{path}: {error}") from None
     except _BROKEN as error:
         raise ValueError(f"{path}: cannot be read as an image; is it cut short? ({error})") from None
+
+
+def read_size(path: str | Path) -> tuple[int, int]:
+    """Read (height, width) of an image, as it lies in the file, without decoding it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is not an image.
+    """
+    with _opened(Path(path)) as image:
+        return image.height, image.width
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

@@ -13,10 +13,11 @@ from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.images import read_first_channel, read_ids
 from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
+from depthaware_uda.data.synthia_packages import REMEDY, package_of_folder
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
-__all__ = ["Synthia", "other_package"]
+__all__ = ["Synthia"]
 
 _DOWNLOADED, _PARSED = "GT/LABELS", "parsed_LABELS"
 _EXPECTED = """
@@ -26,13 +27,6 @@ _EXPECTED = """
                   may be absent with depth=False"""
 # The archive unpacks into a folder of this name.
 _ARCHIVE = "RAND_CITYSCAPES"
-# By what other packages of SYNTHIA are recognised: a folder below the root, and the package's name.
-_OTHER_PACKAGES = {
-    "GTTXT": "SYNTHIA-RAND of 2016 (13,407 images of 960 x 720 pixels, 11 classes)",
-    "RGB/Stereo_Left": "a video sequence of SYNTHIA-SEQS",
-    "RGBLeft": "SYNTHIA-SF",
-    "SEQ1/RGBLeft": "SYNTHIA-SF",
-}
 _VALIDATION_EVERY = 20
 _PNG = (".png",)
 
@@ -99,14 +93,9 @@ class Synthia(FileDataset):
         return read_first_channel(path) if self.layout == "downloaded" else read_ids(path)
 
 
-def other_package(root: str | Path) -> str | None:
-    """Name of the package of SYNTHIA in a folder, if it is recognised as another one than SYNTHIA-RAND-CITYSCAPES."""
-    return next((package for folder, package in _OTHER_PACKAGES.items() if (Path(root) / folder).is_dir()), None)
-
-
 def _find(root: Path, base: Path, layout: str, depth: bool) -> list[SampleFiles]:
-    if package := other_package(base):
-        raise ValueError(f"{base}: this is {package}, but SYNTHIA-RAND-CITYSCAPES is needed; download that package")
+    if package := package_of_folder(base):
+        raise ValueError(f"{base}: this is {package.name}; {REMEDY}")
     folder = _existing(base, "RGB")
     images = images_by_stem("RGB", folder, _PNG)
     stems = list(images)

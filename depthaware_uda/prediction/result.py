@@ -15,7 +15,7 @@ from PIL import Image
 from depthaware_uda.depth import metres_to_centimetres
 from depthaware_uda.files import atomic_path, safe_join
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.viz.paint import colorize_depth, overlay
+from depthaware_uda.paint import colorize_depth, overlay
 
 __all__ = ["DEFAULT_FILES", "FileKind", "Prediction", "prediction_path"]
 

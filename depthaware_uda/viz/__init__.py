@@ -3,9 +3,9 @@
 Painting needs NumPy alone; figures need matplotlib (``pip install depthaware-uda[viz]``).
 """
 
+from depthaware_uda.paint import colorize_depth, colorize_fraction, colorize_label, overlay
 from depthaware_uda.viz.figures import curves, panel
 from depthaware_uda.viz.measures import class_bars, confusion_figure
-from depthaware_uda.viz.paint import colorize_depth, colorize_fraction, colorize_label, overlay
 from depthaware_uda.viz.samples import PanelMap, model_panel, ranking_sheet, sample_sheet
 
 __all__ = [

@@ -17,10 +17,10 @@ from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.fusion import DepthAwareFusion
+from depthaware_uda.paint import as_array, colorize_depth, colorize_fraction, colorize_label
 from depthaware_uda.ranking import Ranking
 from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 from depthaware_uda.viz.figures import panel, save_figure
-from depthaware_uda.viz.paint import as_array, colorize_depth, colorize_fraction, colorize_label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from depthaware_uda.data.check_findings import (
+from depthaware_uda.data.check.findings import (
     Facts,
     class_histogram,
     count_sizes,
@@ -19,8 +19,8 @@ from depthaware_uda.data.check_findings import (
     findings,
     ignored_share,
 )
-from depthaware_uda.data.check_report import DatasetReport
-from depthaware_uda.data.check_sources import source_findings
+from depthaware_uda.data.check.report import DatasetReport
+from depthaware_uda.data.check.sources import source_findings
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 

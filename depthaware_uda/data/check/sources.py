@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from PIL import Image
-
-from depthaware_uda.data.check_report import Finding, sample_finding
+from depthaware_uda.data.check.report import Finding, sample_finding
+from depthaware_uda.data.images import read_size
 from depthaware_uda.data.synthia import Synthia
+from depthaware_uda.data.synthia_packages import IMAGE_SIZE, IMAGES, REMEDY, package_of_images
 from depthaware_uda.data.wrappers import source_files
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["source_findings"]
-
-_SYNTHIA_IMAGES, _SYNTHIA_SIZE = 9400, (760, 1280)
-# Sizes (height, width) and names of the packages of SYNTHIA that are not the one of the protocols.
-_SIZES = {
-    (720, 960): "SYNTHIA-RAND, the 13,407 random frames of 2016 with 11 classes and no depth",
-    (1080, 1920): "SYNTHIA-SF, six sequences of San Francisco with the ids of Cityscapes",
-    (480, 640): "SYNTHIA-AL, the sequences of 2019",
-}
-_NAMES = (
-    (re.compile(r"ap_\d+_.*_Rand_\d+"), _SIZES[720, 960]),
-    (re.compile(r"(Stereo_(Left|Right)|Omni_[FBLR])/"), "SYNTHIA-SEQS, video sequences with 13 classes"),
-)
-_REMEDY = "download SYNTHIA-RAND-CITYSCAPES (9,400 images of 1280 x 760 pixels with 23 ids and depth)"
 
 
 def source_findings(dataset: SampleDataset, names: Sequence[str]) -> Iterator[Finding]:
@@ -61,6 +47,7 @@ def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
     alone = [
         str(path)
         for folder, stems in sorted(known.items())
+        if folder.is_dir()
         for path in sorted(folder.iterdir())
         if path.suffix in {partner.suffix for partner in partners} and path not in partners and path not in images
         if not any(path.stem[:cut] in stems for cut in range(len(path.stem) + 1))
@@ -76,21 +63,25 @@ def _shared_start(one: str, other: str) -> str:
     return one[:length]
 
 
+def _size_of(path: Path) -> tuple[int, int] | None:
+    try:
+        return read_size(path)
+    except (OSError, ValueError):
+        return None
+
+
 def _synthia(names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
     """Whether the images are those of another package of SYNTHIA, by their names or sizes, or not all there."""
-    for pattern, package in _NAMES:
-        if any(pattern.search(name) for name in names):
-            yield Finding("error", "wrong SYNTHIA package", f"the names are those of {package}", _REMEDY)
-            return
-    with Image.open(images[0]) as image:
-        size = image.height, image.width
-    if size in _SIZES:
-        yield Finding("error", "wrong SYNTHIA package", f"the images have the size of {_SIZES[size]}", _REMEDY)
-    elif size != _SYNTHIA_SIZE:
+    size = next(filter(None, map(_size_of, images)), None)
+    if size is None:
+        return  # not one of them can be opened, which is told sample by sample
+    if package := package_of_images(names, size):
+        yield Finding("error", "wrong SYNTHIA package", f"the images are those of {package.name}", REMEDY)
+    elif size != IMAGE_SIZE:
         message = f"the first image has {size[1]} x {size[0]} pixels, SYNTHIA-RAND-CITYSCAPES has 1280 x 760"
         yield Finding(
             "warning", "resized SYNTHIA", message, "train from the original files: labels suffer when resized"
         )
-    elif len(images) < _SYNTHIA_IMAGES:
-        message = f"{len(images):,} images, SYNTHIA-RAND-CITYSCAPES has {_SYNTHIA_IMAGES:,}"
+    elif len(images) < IMAGES:
+        message = f"{len(images):,} images, SYNTHIA-RAND-CITYSCAPES has {IMAGES:,}"
         yield Finding("note", "part of SYNTHIA", message, "published results are of all images: unpack the rest")

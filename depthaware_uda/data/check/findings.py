@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthaware_uda.data.check_report import ClassPixels, DepthRange, Finding, sample_finding
+from depthaware_uda.data.check.report import ClassPixels, DepthRange, Finding, sample_finding
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 
 __all__ = ["Facts", "class_histogram", "count_sizes", "depth_range", "findings", "ignored_share"]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from depthaware_uda.data.check_page import draw_page
+from depthaware_uda.data.check.page import draw_page
 from depthaware_uda.files import write_json
 from depthaware_uda.types import SampleDataset
 

@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from depthaware_uda.files import atomic_path
 from depthaware_uda.labels import LabelSpace
+from depthaware_uda.paint import colorize_depth
 from depthaware_uda.types import Sample
 
 __all__ = ["draw_page"]
 
 _CELL, _GAP, _LINE = 360, 6, 20
-_INK, _PAPER, _UNKNOWN = (34, 34, 34), (255, 255, 255), (120, 30, 40)
+_INK, _PAPER = (34, 34, 34), (255, 255, 255)
 
 
 def draw_page(samples: list[Sample], path: str | Path, *, title: str, space: LabelSpace | None) -> None:
     """Draw samples as rows: what they have of image, label in the colours of `space`, and depth.
 
-    Depth is grey on a logarithmic scale, white at 1 m and black at 100 m; where it is unknown, dark red.
+    Depth is painted as `colorize_depth` does it: near is yellow, far is dark blue, unknown is grey.
     """
     columns = [key for key in ("image", "label", "depth") if any(key in sample for sample in samples)]
     rows = [{key: _picture(sample, key, space) for key in columns if key in sample} for sample in samples]
@@ -61,18 +61,10 @@ def _picture(sample: Sample, key: str, space: LabelSpace | None) -> Image.Image:
         values = tensor.clamp(0, 255).numpy()
         pixels = space.colorize(values) if space is not None else np.repeat(values[..., None] * 37 % 256, 3, -1)
     else:
-        pixels = _grey(tensor[0].numpy())
+        pixels = colorize_depth(tensor)
     height = max(1, round(_CELL * pixels.shape[0] / pixels.shape[1]))
     how = Image.Resampling.BILINEAR if key == "image" else Image.Resampling.NEAREST
     return Image.fromarray(pixels.astype(np.uint8)).resize((_CELL, height), how)
-
-
-def _grey(metres: NDArray[np.float32]) -> NDArray[np.uint8]:
-    known = ~np.isnan(metres)
-    position = np.log(np.clip(np.where(known, metres, 1), 1, 100)) / np.log(100)
-    painted: NDArray[np.uint8] = np.repeat((255 * (1 - position)).astype(np.uint8)[..., None], 3, -1)
-    painted[~known] = _UNKNOWN
-    return painted
 
 
 def _legend(space: LabelSpace, width: int) -> list[list[tuple[int, str, tuple[int, int, int]]]]:

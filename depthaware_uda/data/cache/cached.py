@@ -1,0 +1,105 @@
+"""Decoding once: samples at their training size in memory-mapped files, shared by all processes of a machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat
+from depthaware_uda.data.cache.filling import Source, fill
+from depthaware_uda.data.geometry import check_size
+from depthaware_uda.data.packing import unpack
+from depthaware_uda.labels import LabelSpace
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["CachedDataset", "cache_layout", "cached"]
+
+
+def cache_layout(
+    dataset: SampleDataset, size: tuple[int, int] | None = None, *, depth_format: DepthFormat = "centimetres"
+) -> CacheLayout:
+    """What `cached` would write, and how many `bytes` of disk that takes; three samples are read.
+
+    Args:
+        dataset: As for `cached`, as the further arguments.
+        size: (height, width) of the cached samples.
+        depth_format: How depth is kept.
+
+    Raises:
+        ValueError: The data set is empty, or an argument is not usable.
+    """
+    return Source(dataset, check_size(size), depth_format).layout
+
+
+def cached(
+    dataset: SampleDataset,
+    directory: str | Path,
+    size: tuple[int, int] | None = None,
+    *,
+    depth_format: DepthFormat = "centimetres",
+    workers: int = 0,
+    progress: bool = True,
+) -> CachedDataset:
+    """Decode and resize every sample once, into memory-mapped files, and serve them from there.
+
+    The first call fills the cache, after it said how many bytes that takes; later ones open it. Any number of
+    processes may call it at once, with any number of workers each: they share the work, and none waits for a lock. A
+    call that was cut off is taken up where it was. A cache belongs to its source: each state of the source (names,
+    sizes and times of its files, and the content of three samples) and each `size` has a folder of its own below
+    `directory`, so a source that changed is decoded anew and never mistaken.
+
+    Images and labels take 8 bits a value, depth 16 bits in centimetres (0.01 to 655.35 m): 6 bytes a pixel with label
+    and depth, 3 without. Wrap random transforms around the cache (`Augmented`, or the trainers' `augment`), not inside
+    it: they would be drawn once and for all.
+
+    Args:
+        dataset: Any data set of samples, always giving the same ones.
+        directory: Folder of caches; one may serve any number of data sets.
+        size: (height, width) to resize to: the image bilinear and antialiased, label and depth nearest. None keeps
+            the size of the samples, which must then be the same.
+        depth_format: ``"float32"`` keeps metres as they are, in twice the bytes; for depth that is not in metres, or
+            beyond 655 m.
+        workers: Processes to decode with; 0 decodes in this one.
+        progress: Whether to say what is done and show a progress bar.
+
+    Raises:
+        ValueError: The data set is empty, samples differ in size or keys, a sample is another one each time it is
+            read, or an argument is not usable.
+        OSError: The disk of `directory` has too little room.
+    """
+    if workers < 0:
+        raise ValueError(f"workers must be 0 or more, got {workers}")
+    directory = Path(directory)
+    source = Source(dataset, check_size(size), depth_format)
+    files = CacheFiles(directory / source.fingerprint, source.layout)
+    if not files.complete():
+        fill(source, files, workers, progress)
+    return CachedDataset(files, source.names, getattr(dataset, "label_space", None))
+
+
+class CachedDataset:
+    """Samples served from the files that `cached` wrote. Can be sent to worker processes.
+
+    Args:
+        storage: The files.
+        names: Names of the samples, in order.
+        label_space: Label space of the samples, if they have one.
+    """
+
+    def __init__(self, storage: CacheFiles, names: list[str], label_space: LabelSpace | None) -> None:
+        self.storage, self.names = storage, names
+        if label_space is not None:
+            self.label_space = label_space
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie; removing it frees their bytes."""
+        return self.storage.folder
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} cached samples")
+        index %= len(self)
+        return unpack(self.storage.read(index, self.names[index]), share_depth=True)

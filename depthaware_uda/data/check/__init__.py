@@ -1,0 +1,6 @@
+"""Looking a data set through before days of training, and the report of what was found."""
+
+from depthaware_uda.data.check.look import check_dataset
+from depthaware_uda.data.check.report import ClassPixels, DatasetReport, DepthRange, Finding
+
+__all__ = ["ClassPixels", "DatasetReport", "DepthRange", "Finding", "check_dataset"]

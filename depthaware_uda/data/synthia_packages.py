@@ -1,0 +1,68 @@
+"""The packages that SYNTHIA was published in, and how each is told from SYNTHIA-RAND-CITYSCAPES, which is needed here.
+
+Facts as the download page of SYNTHIA, and the read-me files of its archives, give them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["IMAGES", "IMAGE_SIZE", "OTHER_PACKAGES", "REMEDY", "Package", "package_of_folder", "package_of_images"]
+
+IMAGES = 9400
+"""Images of SYNTHIA-RAND-CITYSCAPES."""
+IMAGE_SIZE = (760, 1280)
+"""Their height and width."""
+REMEDY = "download SYNTHIA-RAND-CITYSCAPES (9,400 images of 1280 x 760 pixels with 23 ids and depth)"
+"""What to do about another package."""
+
+
+class Package(NamedTuple):
+    """A package of SYNTHIA that is not the one of the published protocols."""
+
+    name: str
+    """What it is."""
+    folders: tuple[str, ...]
+    """Folders below its root that SYNTHIA-RAND-CITYSCAPES has not."""
+    image_names: str | None = None
+    """A pattern that names of its images hold."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) of its images, where the right package has another one."""
+
+
+OTHER_PACKAGES = (
+    Package(
+        "SYNTHIA-RAND, the 13,407 random frames of 2016 with 11 classes and no depth",
+        folders=("GTTXT",),
+        image_names=r"ap_\d+_.*_Rand_\d+",
+        image_size=(720, 960),
+    ),
+    Package(
+        "SYNTHIA-SEQS, video sequences with 13 classes",
+        folders=("RGB/Stereo_Left", "RGB/Stereo_Right"),
+        image_names=r"(Stereo_(Left|Right)|Omni_[FBLR])/",
+    ),
+    Package(
+        "SYNTHIA-SF, six sequences of San Francisco with the ids of Cityscapes",
+        folders=("RGBLeft", "SEQ1/RGBLeft"),
+        image_size=(1080, 1920),
+    ),
+    Package("SYNTHIA-AL, the sequences of 2019", folders=(), image_size=(480, 640)),
+)
+"""The other packages, each recognised by any of its marks."""
+
+
+def package_of_folder(root: str | Path) -> Package | None:
+    """The other package that a folder holds, if its subfolders tell."""
+    return next((one for one in OTHER_PACKAGES if any((Path(root) / name).is_dir() for name in one.folders)), None)
+
+
+def package_of_images(names: Iterable[str], size: tuple[int, int]) -> Package | None:
+    """The other package that images belong to, if one of their names, or the (height, width) of the first, tells."""
+    for one in OTHER_PACKAGES:
+        if one.image_names and any(re.search(one.image_names, name) for name in names):
+            return one
+    return next((one for one in OTHER_PACKAGES if one.image_size == size), None)
