@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_in_turn
 from depthaware_uda.inference import evaluating, image_batches
@@ -39,9 +40,10 @@ def evaluate(
 
     ``evaluate(model, val)`` takes any data set; ``evaluate(model, protocol="ep1", roots={"cityscapes": FOLDER})`` the
     validation data of a protocol, and prints beside the published results. Logits are resized once, to the label's
-    size, before the argmax, on the model's device, and one confusion matrix counts all images there. The model's
-    training mode is as before afterwards. Several processes (`distributed.initialize`) share the batches; all of them
-    call this, and each has the result that one process would have.
+    size, before the argmax, on the model's device, and one confusion matrix counts all images there. Depth is compared
+    where the data has any, in metres: a data set or a model whose attribute ``is_metric`` is false has relative depth,
+    which is left out. The model's training mode is as before afterwards. Several processes (`distributed.initialize`)
+    share the batches; all of them call this, and each has the result that one process would have.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`.
@@ -70,6 +72,7 @@ def evaluate(
         raise ValueError(
             f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
         )
+    measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
     meters: list[DepthMeter] = []  # one a batch, so that they add up in the same order in any number of processes
     image_sizes: set[tuple[int, int]] = set()
@@ -98,7 +101,7 @@ def evaluate(
             counts = confusion_matrix(resize(output.logits, label.shape[-2:]).argmax(1), label, classes)
             confusion = counts if confusion is None else confusion + counts
             meters.append(DepthMeter())
-            if output.inverse_depth is not None and "depth" in batch:
+            if measures_depth and output.inverse_depth is not None and "depth" in batch:
                 metres = batch["depth"].to(label.device, non_blocking=True)
                 meters[-1].update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
     counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]

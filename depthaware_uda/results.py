@@ -33,7 +33,7 @@ class EvaluationResult:
     confusion: list[list[int]] = field(repr=False)
     """Pixel counts; row: label, column: prediction."""
     depth: DepthErrors | None = None
-    """Depth errors, or None where the data or the model has no depth."""
+    """Depth errors, or None where the data or the model has no depth, or the data's has no unit."""
     images: int = 0
     """Number of images that were measured."""
     protocol: str | None = None

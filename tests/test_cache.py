@@ -230,6 +230,13 @@ def test_a_source_file_that_changed_is_decoded_anew(
     assert "remove that folder to free" in message
 
 
+def test_relative_depth_stays_relative(camvid_copy: Path, tmp_path: Path) -> None:
+    images = camvid_copy / "train" / "images"
+    for encoding, is_metric in (("centimetres", True), ("relative_inverse_depth", False)):
+        dataset = SegmentationFolder(images, label_space="common7", depth_encoding=encoding)
+        assert cached(dataset, tmp_path / "cache", progress=False).is_metric == is_metric
+
+
 def test_random_transforms_are_not_frozen_into_a_cache(tmp_path: Path) -> None:
     flipping = Augmented(Drawings(tmp_path), strong_augmentation((12, 16)))
     with pytest.raises(ValueError, match=r"'town/0\.png' is another sample each time it is read.*around the cache"):

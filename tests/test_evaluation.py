@@ -1,14 +1,16 @@
 """`evaluate` and the loop below it, with networks whose answers the test prepared."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import ConcatDataset, Subset
 
 from depthaware_uda import EvaluationResult, SegDepthOutput, evaluate
-from depthaware_uda.data import Unlabelled
+from depthaware_uda.data import Augmented, InMemory, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.inference import evaluating, predict_batches
 from depthaware_uda.labels import LabelSpace
@@ -111,6 +113,29 @@ def test_no_depth_errors_without_depth_in_the_data() -> None:
     assert evaluate(tiny_model(), Scenes(1, depth=False)).depth is None
     assert evaluate(tiny_model(depth_head=None), Scenes(1)).depth is None
     assert evaluate(tiny_model(), Scenes(1)).depth is not None
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda data: data,
+        lambda data: InMemory(data, progress=False),
+        lambda data: Augmented(data, dict),
+        lambda data: Subset(data, [0]),
+        lambda data: ConcatDataset([Scenes(1), data]),
+    ],
+)
+def test_relative_depth_is_not_scored_as_metres(wrap: Callable) -> None:
+    images = Scenes(1)
+    assert evaluate(tiny_model(), wrap(images)).depth is not None
+    images.is_metric = False  # type: ignore[attr-defined]
+    assert evaluate(tiny_model(), wrap(images)).depth is None
+
+
+def test_a_model_of_relative_depth_is_not_scored_in_metres() -> None:
+    model = tiny_model()
+    model.is_metric = False  # type: ignore[assignment]
+    assert evaluate(model, Scenes(1)).depth is None
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3}, {"batch_size": 5}, {"num_workers": 2}])

@@ -76,6 +76,11 @@ class FileDataset:
         self.geometry = geometry
         self.transform = transform
 
+    @property
+    def is_metric(self) -> bool:
+        """Whether depth is in metres, and not relative."""
+        return self.depth_encoding.is_metric
+
     def __len__(self) -> int:
         return len(self.files)
 

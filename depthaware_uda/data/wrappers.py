@@ -16,7 +16,7 @@ from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "sample_names", "source_files"]
+__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "has_metric_depth", "sample_names", "source_files"]
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -47,6 +47,19 @@ def source_files(dataset: SampleDataset) -> list[list[Path]]:
     return [[part for part in parts if isinstance(part, Path)] for parts in files]
 
 
+def has_metric_depth(dataset: SampleDataset) -> bool:
+    """Whether the depth of a data set is in metres, so that errors in metres against it mean something.
+
+    Its attribute ``is_metric`` says so, or that of the data sets it wraps (as torch's ``Subset`` and ``ConcatDataset``
+    do); where nobody says, depth is metres, as `Sample` has it.
+    """
+    is_metric: bool | None = getattr(dataset, "is_metric", None)
+    if is_metric is not None:
+        return is_metric
+    wrapped = [getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())]
+    return all(has_metric_depth(inner) for inner in wrapped if inner is not None)
+
+
 def _name_of(sample: Sample, index: int) -> str:
     if "name" not in sample:
         raise ValueError(f"sample {index} has no name; give every sample its path below the data root as 'name'")
@@ -73,6 +86,11 @@ class _Wrapper:
     def label_space(self) -> LabelSpace:
         """Label space of the wrapped data set."""
         return _label_space(self.dataset)
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether depth is in metres, see `has_metric_depth`."""
+        return has_metric_depth(self.dataset)
 
     @property
     def files(self) -> Sequence[Iterable[object]]:
@@ -196,6 +214,7 @@ class InMemory:
             raise ValueError("dataset: expected at least one sample, got an empty data set")
         bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
         self._samples = list(bar)
+        self.is_metric = has_metric_depth(dataset)
         if hasattr(dataset, "label_space"):
             self.label_space = _label_space(dataset)
         if all(packed.name is not None for packed in self._samples):

@@ -8,6 +8,7 @@ from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat
 from depthaware_uda.data.cache.filling import Source, fill
 from depthaware_uda.data.geometry import check_size
 from depthaware_uda.data.packing import unpack
+from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -73,7 +74,9 @@ def cached(
     files = CacheFiles(directory / source.fingerprint, source.layout)
     if not files.complete():
         fill(source, files, workers, progress)
-    return CachedDataset(files, source.names, getattr(dataset, "label_space", None))
+    return CachedDataset(
+        files, source.names, getattr(dataset, "label_space", None), is_metric=has_metric_depth(dataset)
+    )
 
 
 class CachedDataset:
@@ -83,10 +86,13 @@ class CachedDataset:
         storage: The files.
         names: Names of the samples, in order.
         label_space: Label space of the samples, if they have one.
+        is_metric: Whether their depth is in metres, and not relative.
     """
 
-    def __init__(self, storage: CacheFiles, names: list[str], label_space: LabelSpace | None) -> None:
-        self.storage, self.names = storage, names
+    def __init__(
+        self, storage: CacheFiles, names: list[str], label_space: LabelSpace | None, *, is_metric: bool = True
+    ) -> None:
+        self.storage, self.names, self.is_metric = storage, names, is_metric
         if label_space is not None:
             self.label_space = label_space
 

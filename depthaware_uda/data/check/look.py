@@ -21,6 +21,7 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
+from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -51,7 +52,6 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one sample, got an empty data set")
     space: LabelSpace | None = getattr(dataset, "label_space", None)
-    metric = getattr(getattr(dataset, "depth_encoding", None), "is_metric", True)
     loader = DataLoader(
         _Looking(dataset, len(space) if space is not None else IGNORE_INDEX),
         batch_size=None,
@@ -62,6 +62,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
     bar = tqdm(loader, total=len(dataset), desc="checking", unit="image", disable=not progress)
     facts: list[Facts] = list(bar)
     whole = [fact for fact in facts if fact.error is None]
+    found = findings(facts, space, metric=has_metric_depth(dataset))
     return DatasetReport(
         dataset=type(dataset).__name__,
         samples=len(dataset),
@@ -70,7 +71,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
         classes=class_histogram(whole, space),
         ignored=ignored_share(whole),
         depth=depth_range(whole),
-        findings=(*findings(facts, space, metric=metric), *source_findings(dataset, [fact.name for fact in facts])),
+        findings=(*found, *source_findings(dataset, [fact.name for fact in facts])),
         source=dataset,
         whole=tuple(i for i, fact in enumerate(facts) if fact.error is None),
     )
