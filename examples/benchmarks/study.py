@@ -1,0 +1,110 @@
+"""MiniCity to CamVid, every method under one budget, several seeds, no label of a photograph in training or in a choice.
+
+``python examples/benchmarks/study.py --camvid FOLDER`` trains what is not trained yet, each run in a folder of its own
+that goes on where it was cut off, and prints the table. Two processes with different ``--seeds`` may share ``--output``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from study_methods import RUNS
+from study_setup import SCALES, Study
+from torch import nn
+
+from depthaware_uda import EvaluationResult, evaluate
+from depthaware_uda.data import Selected
+from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.files import write_json
+from depthaware_uda.label_free import label_free_score
+from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
+
+SCORES = "scores.json"
+
+
+class Snapshots(Callback):
+    """Weights of the network at each validation, and how it scores with and without labels."""
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        self.folder = folder
+        names = sample_names(study.target)
+        self.shown = Selected(study.target, names[:: max(1, len(names) // 60)])
+
+    def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
+        network = trainer.predictor()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        save_file(network.state_dict(), self.folder / f"{step:06d}.safetensors")
+        seems = label_free_score(network, self.shown)
+        record: dict[str, Any] = {"step": step, "miou": result.miou}
+        record |= {"agreement": seems.agreement, "certainty": seems.certainty}
+        if step == trainer.config.max_steps:
+            record["raw"] = evaluate(trainer.model, trainer.val).to_dict()
+        write_json(self.folder / f"{step:06d}.json", record)
+
+
+def train(study: Study, name: str) -> None:
+    """Train a run and those it goes on from, unless they are done."""
+    run, folder = RUNS[name], study.folder / name
+    if (folder / SCORES).is_file():
+        return
+    model = network(study, name, trained=False)
+    if run.parent is not None:
+        train(study, run.parent)
+        model.load_state_dict(load_file(study.folder / run.parent / "model" / "model.safetensors"))
+    began = time.perf_counter()
+    trainer = run.start(study, model, folder)
+    trainer.callbacks = (Snapshots(study, folder / "snapshots"),)
+    final = trainer.fit().final
+    assert final is not None  # there is validation data
+    seconds = time.perf_counter() - began
+    checkpoints = [json.loads(file.read_text()) for file in sorted((folder / "snapshots").glob("*.json"))]
+    raw = checkpoints[-1].pop("raw")
+    reestimate_statistics(model, study.target)
+    record = {"run": name, "title": run.title, "parent": run.parent, "seed": study.seed, "seconds": seconds}
+    record |= {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw}
+    record |= {"adabn": evaluate(model, study.val).to_dict(), "checkpoints": checkpoints}
+    write_json(folder / SCORES, record)
+    print(f"seed {study.seed} {name}: mIoU {100 * final.miou:.1f}, {seconds:.0f} s", flush=True)
+
+
+def network(study: Study, name: str, *, trained: bool = True) -> nn.Module:
+    """The network of a run, with its final weights or as it is before training."""
+    changes, ancestor = RUNS[name].network, RUNS[name].parent
+    while ancestor is not None:
+        changes, ancestor = {**RUNS[ancestor].network, **changes}, RUNS[ancestor].parent
+    model = study.model(**changes)
+    if trained:
+        model.load_state_dict(load_file(study.folder / name / "model" / "model.safetensors"))
+    return model
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse(arguments)
+    for name in args.runs or RUNS:
+        for seed in args.seeds:
+            study = Study(args.size, args.camvid, args.output, seed, device=args.device, workers=args.workers)
+            train(study, name)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
+    parser.add_argument("--size", choices=tuple(SCALES), default="small")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
+    parser.add_argument("--output", type=Path, default=Path("runs/study"))
+    parser.add_argument("--device", help="default: CUDA if there is any")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(max(1, torch.get_num_threads()))
+    main()

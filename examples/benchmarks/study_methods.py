@@ -1,0 +1,98 @@
+"""The runs of the study: each goes on from the network of another one, or starts from scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from study_setup import Study
+from torch import nn
+
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    DepthAwareFusion,
+    EntropyRanker,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+)
+from depthaware_uda.trainers import Trainer
+
+Start = Callable[[Study, nn.Module, Path], "Trainer[Any]"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its trainer, and the run whose final network it goes on from."""
+
+    title: str
+    parent: str | None
+    start: Start
+    network: dict[str, Any]
+    """Changes of the network's arguments; a later run has those of its parent."""
+
+
+RUNS: dict[str, Run] = {}
+ADVERSARY = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
+ISL = {"threshold": 0.8, "proportion": 0.5}
+
+
+def add(name: str, title: str, parent: str | None, start: Start, **network: Any) -> None:
+    RUNS[name] = Run(title, parent, start, network)
+
+
+def source_only(stages: int | None = None, **changes: Any) -> Start:
+    def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        settings = study.first() if stages is None else study.later(stages)
+        config = DAFConfig.source_only(**{**settings, **changes})
+        return DAFTrainer(model, study.source, study.target, config, out, **study.options())
+
+    return start
+
+
+def supervised(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+    config = DAFConfig.source_only(**{**study.first(), "depth_weight": 0.0})
+    return DAFTrainer(model, study.labelled_target, study.target, config, out, **study.options())
+
+
+def daf(preset: Callable[..., DAFConfig] = DAFConfig, **changes: Any) -> Start:
+    def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        config = preset(**{**study.later(), **ADVERSARY, **changes})
+        return DAFTrainer(model, study.source, study.target, config, out, **study.options())
+
+    return start
+
+
+def isl(**changes: Any) -> Start:
+    def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        settings = {**study.later(), **ISL, "refresh_every": study.scale.stage_steps // 2}
+        config = ISLConfig(**{**settings, **changes})
+        return ISLTrainer(model, study.target, config, out, source=study.source, **study.options())
+
+    return start
+
+
+def ida(fusion: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
+    def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        split = EntropyRanker(model, fusion, fraction).rank(study.target).split()
+        config = IDAConfig(**{**study.later(), **ADVERSARY, **changes})
+        return IDATrainer(model, study.target, split, config, out, source=study.source, **study.options())
+
+    return start
+
+
+PLAIN: dict[str, Any] = {"depth_head": None, "gate": False}
+
+add("source", "source only", None, source_only())
+add("source-plain", "source only, no depth", None, source_only(depth_weight=0.0), **PLAIN)
+add("control", "control: source only, continued", "source", source_only(3))
+add("advent", "AdvEnt", "source-plain", daf(DAFConfig.advent))
+add("daf", "DAF", "source", daf())
+add("daf-isl", "DAF + ISL", "daf", isl())
+add("daf-isl-ida", "DAF + ISL + IDA", "daf-isl", ida())
+add("daf-isl-isl", "DAF + ISL + further ISL", "daf-isl", isl())
+add("supervised", "supervised on CamVid train", None, supervised)

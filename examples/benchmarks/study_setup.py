@@ -1,0 +1,163 @@
+"""What every run of the study shares: data, network, augmentation and settings, at two sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from depthaware_uda import create_model
+from depthaware_uda.data import CamVid, InMemory, MiniCity, Unlabelled, cached, class_weights, strong_augmentation
+from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import SampleDataset
+
+LABELS, CLASSES = "common7", 7
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One size of the study: pictures, network, and how long everything is trained."""
+
+    size: tuple[int, int]
+    """Height and width of every picture."""
+    renders: int
+    network: dict[str, Any]
+    """Arguments of `create_model`."""
+    first_steps: int
+    """Steps on the source, shared by all methods of a seed."""
+    stage_steps: int
+    """Steps of each later stage; the control goes on for three of them."""
+    validate_every: int
+    first_batch: int
+    batch: int
+    precision: str
+    num_workers: int = 0
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Further settings of every trainer."""
+
+
+SCALES = {
+    "small": Scale(
+        size=(120, 160),
+        renders=1500,
+        network={
+            "name": "timm/resnet10t",
+            "backbone_arguments": {"channels": (32, 64, 96, 128), "stem_width": 16},
+            "dilations": (1, 2, 4, 8),
+        },
+        first_steps=1200,
+        stage_steps=300,
+        validate_every=100,
+        first_batch=8,
+        batch=6,
+        precision="bfloat16",  # of the convolutions; half as long as float32 where the CPU knows it
+    ),
+    "full": Scale(
+        size=(360, 480),
+        renders=12_000,
+        network={"name": "timm/resnet34"},  # 22 M parameters with its heads
+        first_steps=20_000,
+        stage_steps=6_000,
+        validate_every=1_000,
+        first_batch=16,
+        batch=8,
+        precision="auto",
+        num_workers=6,
+    ),
+}
+
+
+class Study:
+    """Data and settings of one seed at one size; data are read when they are first asked for."""
+
+    def __init__(self, scale: str, camvid: Path, out: Path, seed: int, *, device: str | None, workers: int) -> None:
+        self.scale = SCALES[scale]
+        self.camvid, self.seed, self.device, self.workers = camvid, seed, device, workers
+        self.cache = out / "cache"
+        self.folder = out / scale / f"seed{seed}"
+
+    @cached_property
+    def source(self) -> SampleDataset:
+        """Rendered streets; the same for every seed."""
+        scenes = MiniCity(self.scale.renders, size=self.scale.size, labels=LABELS)
+        return cached(scenes, self.cache, workers=self.workers, progress=False)
+
+    @cached_property
+    def target(self) -> SampleDataset:
+        """Photographs without labels."""
+        return Unlabelled(self.labelled_target)
+
+    @cached_property
+    def labelled_target(self) -> SampleDataset:
+        """Photographs with labels, for the upper bound and for measuring pseudo-labels alone."""
+        return InMemory(CamVid(self.camvid, "train", labels=LABELS, size=self.scale.size), progress=False)
+
+    @cached_property
+    def val(self) -> SampleDataset:
+        """Held-out photographs with labels."""
+        return InMemory(CamVid(self.camvid, "val", labels=LABELS, size=self.scale.size), progress=False)
+
+    @cached_property
+    def augment(self) -> Augmentation:
+        """The same for every method and domain."""
+        return strong_augmentation(self.scale.size)
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """Class weights of the source's cross-entropy."""
+        return class_weights(self.source, CLASSES)
+
+    def model(self, **changes: Any) -> DepthSegmenter:
+        """The network of this seed, not trained."""
+        return create_model(
+            num_classes=CLASSES, label_space=LABELS, seed=self.seed, **{**self.scale.network, **changes}
+        )
+
+    def first(self) -> dict[str, Any]:
+        """Settings of training from scratch."""
+        return {
+            **self._shared(),
+            "batch_size": self.scale.first_batch,
+            "learning_rate": 2e-3,
+            "warmup_steps": self.scale.first_steps // 20,
+            "max_steps": self.scale.first_steps,
+            "validate_every": 3 * self.scale.validate_every,
+        }
+
+    def later(self, stages: float = 1) -> dict[str, Any]:
+        """Settings of every stage after the first: one constant learning rate, so that no schedule restarts."""
+        return {
+            **self._shared(),
+            "batch_size": self.scale.batch,
+            "learning_rate": 5e-4,
+            "poly_power": 0.0,
+            "warmup_steps": 20,
+            "max_steps": round(stages * self.scale.stage_steps),
+            "schedule_steps": None,
+            "validate_every": self.scale.validate_every,
+        }
+
+    def _shared(self) -> dict[str, Any]:
+        return {
+            "optimizer": "adamw",
+            "weight_decay": 0.01,
+            "head_lr_multiplier": 1.0,
+            "depth_weight": 5e-3,
+            "class_weights": self.weights,
+            "ema_decay": 0.99,
+            "precision": self.scale.precision,
+            "num_workers": self.scale.num_workers,
+            "seed": self.seed,
+            "checkpoint_every": self.scale.validate_every,
+            "keep_checkpoints": 1,
+            **self.scale.trainer,
+        }
+
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of every trainer."""
+        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        return {"val": self.val, "augment": self.augment, "device": device, "progress": False}
