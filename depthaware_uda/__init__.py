@@ -15,6 +15,8 @@ from depthaware_uda.trainers import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
     TrainResult,
 )
 from depthaware_uda.types import SegDepthOutput
@@ -36,6 +38,8 @@ __all__ = [
     "PseudoLabels",
     "Ranking",
     "SegDepthOutput",
+    "SelfTrainingConfig",
+    "SelfTrainingTrainer",
     "TargetSplit",
     "TrainResult",
     "__version__",

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.transforms import PhotometricNoise
+from depthaware_uda.distributed import gather, rank, world_size
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.metrics import confusion_matrix
@@ -46,6 +47,7 @@ def label_free_score(
     """Score a network on images without labels; those they may have are not looked at.
 
     The same images and weights give the same score: the other view's colours are drawn from a seed of their own.
+    Several processes share the batches; all of them call this, and each has the score.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`; its mode is as before afterwards.
@@ -59,10 +61,10 @@ def label_free_score(
     colours = PhotometricNoise(brightness=0.2, contrast=0.25, saturation=0.4, tint=0.1, gamma=0.2, noise=0.02)
     confusion: Tensor | None = None
     entropy, pixels = 0.0, 0
-    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers)
+    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
     with evaluating(model), torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(0)
-        for _, image in batches:
+        for number, (_, image) in enumerate(batches):
+            torch.default_generator.manual_seed(rank() + number * world_size())  # the batch's, whoever has it
             other = torch.stack([_recoloured(one, colours) for one in image.cpu()]).to(image)
             output: SegDepthOutput = model(image)
             mirrored: SegDepthOutput = model(other.flip(-1))
@@ -72,7 +74,9 @@ def label_free_score(
             confusion = counts if confusion is None else confusion + counts
             entropy += float(normalized_entropy(logits).double().sum())
             pixels += logits[:, 0].numel()
-    assert confusion is not None  # an empty data set has raised
+    counts_of = [counts for counts in gather(confusion) if counts is not None]
+    confusion = torch.stack(counts_of).sum(0)  # an empty data set has raised: some process has counted
+    entropy, pixels = sum(gather(entropy)), sum(gather(pixels))
     both = confusion.diagonal().double()
     either = confusion.sum(0) + confusion.sum(1) - both
     return LabelFreeScore(float((both / either.clamp(min=1)).mean()), 1 - entropy / pixels)

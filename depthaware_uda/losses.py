@@ -33,7 +33,12 @@ def _at_least_float32(x: Tensor) -> Tensor:
 
 
 def cross_entropy(
-    logits: Tensor, label: Tensor, *, ignore_index: int = IGNORE_INDEX, class_weight: Tensor | None = None
+    logits: Tensor,
+    label: Tensor,
+    *,
+    ignore_index: int = IGNORE_INDEX,
+    class_weight: Tensor | None = None,
+    pixel_weight: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy over the pixels that have a label.
 
@@ -42,9 +47,11 @@ def cross_entropy(
         label: Class indices, `ignore_index` where there is none.
         ignore_index: The label that is left out.
         class_weight: Optional weight of each class; the mean is then weighted too.
+        pixel_weight: Optional factor of each pixel's loss; the mean is not weighted by it, so an image that is trusted
+            by half counts by half.
 
     Shape:
-        logits (N, C, H, W), label (N, H, W), class_weight (C,) -> scalar.
+        logits (N, C, H, W), label (N, H, W), class_weight (C,), pixel_weight (N, H, W) -> scalar.
 
     Raises:
         ValueError: logits and label differ in size.
@@ -56,7 +63,11 @@ def cross_entropy(
         )
     logits = _at_least_float32(logits)
     weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
-    total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
+    if pixel_weight is None:
+        total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
+    else:
+        each = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="none")
+        total = (each * pixel_weight.to(each)).sum()
     valid = label != ignore_index
     count = (weight[label.where(valid, label.new_zeros(()))] * valid).sum()
     return total / count.where(count > 0, 1)

@@ -29,8 +29,9 @@ ALLOWED = {
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "results": BASE | {"metrics", "protocols"},
     "evaluation": BASE | ROOMS | {"protocols", "results"},
-    "self_training": BASE,
-    "trainers": BASE | ROOMS | STAGES,
+    "label_free": BASE | ROOMS,
+    "self_training": BASE | {"data"},
+    "trainers": BASE | ROOMS | STAGES | {"label_free", "self_training"},
     "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},
 }

@@ -1,9 +1,20 @@
-"""Class-mix and confidence by numbers that a person can check."""
+"""Class-mix, confidence and rare-class sampling by numbers that a person can check."""
 
 import pytest
 import torch
 
-from depthaware_uda.self_training import class_mask, confident_share, mix, nearer
+from depthaware_uda.self_training import (
+    RareClassSampled,
+    class_mask,
+    class_probabilities,
+    confident_share,
+    mix,
+    nearer,
+    pixel_confidence,
+)
+from depthaware_uda.trainers.streams import seeded
+from depthaware_uda.types import Sample
+from tests.tiny import Listed, Scenes
 
 
 def test_half_of_the_classes_are_chosen_whole_and_unlabelled_pixels_never() -> None:
@@ -45,3 +56,46 @@ def test_the_confident_share_counts_sure_pixels_of_each_image() -> None:
     assert confident_share(logits).tolist() == [0.25, 0.75]
     with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
         confident_share(logits, 1.5)
+
+
+def test_the_confidence_of_a_pixel_is_its_best_probability_where_that_suffices() -> None:
+    logits = torch.tensor([[0.9, 0.1], [0.6, 0.4]]).log().T[None, :, None, :]
+    assert pixel_confidence(logits, 0.7)[0, 0].tolist() == pytest.approx([0.9, 0.0])
+    assert pixel_confidence(logits)[0, 0].tolist() == pytest.approx([0.9, 0.6])
+    with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
+        pixel_confidence(logits, -1)
+
+
+def labelled(*rows: list[int]) -> Listed:
+    samples = [Sample(image=torch.zeros(3, 1, len(row)), label=torch.tensor([row]), name=str(row)) for row in rows]
+    return Listed(samples)
+
+
+def test_rare_classes_are_drawn_by_their_temperature() -> None:
+    pixels = torch.tensor([75, 25, 0])
+    expected = torch.tensor([0.25, 0.75]).double().div(0.5).softmax(0)
+    assert class_probabilities(pixels, 0.5).tolist() == pytest.approx([*expected.tolist(), 0.0])
+    with pytest.raises(ValueError, match="temperature must be positive"):
+        class_probabilities(pixels, 0.0)
+    with pytest.raises(ValueError, match="no class has a pixel"):
+        class_probabilities(torch.zeros(2), 1.0)
+
+
+def test_an_image_that_shows_the_class_is_drawn_whatever_the_index() -> None:
+    data = RareClassSampled(labelled([0, 0, 0, 0], [0, 0, 0, 1], [0, 255, 1, 1]), 3, temperature=0.001, min_pixels=2)
+    # Class 1 is the rarer one, and only the last image has two pixels of it.
+    assert {data[index]["name"] for index in range(3) for _ in range(5)} == {"[0, 255, 1, 1]"}
+    even = RareClassSampled(Scenes(4), 7, temperature=10.0)
+    with seeded(1):
+        first = [even[0]["name"] for _ in range(20)]
+    with seeded(1):
+        assert [even[3]["name"] for _ in range(20)] == first
+    assert len(set(first)) > 1
+    assert (len(even), even.names) == (4, Scenes(4).names)
+
+
+def test_rare_classes_need_labels() -> None:
+    with pytest.raises(ValueError, match="has no label; rare classes are those of the labels"):
+        RareClassSampled(Scenes(2, labels=False), 7)
+    with pytest.raises(ValueError, match="min_pixels must be at least 1"):
+        RareClassSampled(Scenes(2), 7, min_pixels=0)

@@ -1,10 +1,10 @@
-"""How far the pseudo-labels of an image are to be trusted."""
+"""How far the pseudo-labels of an image, or of a pixel, are to be trusted."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-__all__ = ["confident_share"]
+__all__ = ["confident_share", "pixel_confidence"]
 
 
 def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
@@ -26,3 +26,22 @@ def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
     confidence = logits.float().softmax(1).amax(1)
     return (confidence > threshold).float().mean(dim=(1, 2))
+
+
+def pixel_confidence(logits: Tensor, threshold: float = 0.0) -> Tensor:
+    """Probability of each pixel's most likely class, 0 below a threshold: the weight of its pseudo-label.
+
+    Args:
+        logits: Class scores before softmax, of the teacher.
+        threshold: Probability that a pixel must reach to count.
+
+    Shape:
+        logits (N, C, H, W) -> (N, H, W), in 0..1.
+
+    Raises:
+        ValueError: The threshold is not in 0..1.
+    """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
+    confidence = logits.float().softmax(1).amax(1)
+    return confidence.where(confidence >= threshold, 0.0)

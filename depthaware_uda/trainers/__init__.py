@@ -9,6 +9,8 @@ from depthaware_uda.trainers.ida import IDATrainer
 from depthaware_uda.trainers.interruption import TrainingInterrupted
 from depthaware_uda.trainers.isl import ISLTrainer
 from depthaware_uda.trainers.log import read_log
+from depthaware_uda.trainers.self_training import SelfTrainingTrainer
+from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
 
 __all__ = [
     "AdversarialConfig",
@@ -19,6 +21,8 @@ __all__ = [
     "IDATrainer",
     "ISLConfig",
     "ISLTrainer",
+    "SelfTrainingConfig",
+    "SelfTrainingTrainer",
     "TrainResult",
     "Trainer",
     "TrainerConfig",

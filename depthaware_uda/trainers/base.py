@@ -59,9 +59,9 @@ class TrainResult:
     final: EvaluationResult | None
     """Evaluation of the weights that the model ends with, or None without validation data."""
     best_miou: float | None
-    """Highest mIoU of all validations, in 0..1; None without validation data."""
+    """mIoU of the best validation, or None without validation data."""
     best_step: int | None
-    """The validation with the highest mIoU; its weights are in `best` of the output folder."""
+    """The best validation, as `TrainerConfig.validation` has it; its weights are in `best` of the output folder."""
     history: list[dict[str, Any]] = field(repr=False)
     """The records of the log: losses, learning rates and validations by step."""
 
@@ -106,7 +106,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self.config = config
         self.output_dir = None if output_dir is None else Path(output_dir)
         self.val = val
-        self.validation = Validation()
+        self.validation = Validation(config)
         self.augment = augment
         self.progress = progress and is_writer()
         self.callbacks = tuple(callbacks) if is_writer() else ()
@@ -140,6 +140,10 @@ class Trainer(ABC, Generic[ConfigT]):
     def data_is_stale(self) -> bool:
         """Whether `datasets` must be asked again before the current step."""
         return False
+
+    def augmentation(self, domain: str) -> Augmentation | None:
+        """What the samples of a domain go through."""
+        return self.augment
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything with weights, by name, for checkpoints."""
@@ -284,8 +288,9 @@ class Trainer(ABC, Generic[ConfigT]):
         self.model.train()
         export(self.model, self._folder("model"))
         barrier()  # what rank 0 wrote is there for all
-        best_miou, best_step = self.validation.best or (None, None)
-        trained = TrainResult(self.step_count, self.validation.final, best_miou, best_step, log.records)
+        found = self.validation
+        best_step = None if found.best is None else found.best[1]
+        trained = TrainResult(self.step_count, found.final, found.best_miou, best_step, log.records)
         for callback in self.callbacks:
             callback.on_end(self, trained)
         return trained
@@ -311,7 +316,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 share=images_at_once(self.config),
                 start_step=self.step_count,
                 stop_step=self.config.max_steps,
-                augment=self.augment,
+                augment=self.augmentation(domain),
                 num_workers=self.config.num_workers,
                 pin_memory=self.device.type == "cuda",
             )
@@ -320,16 +325,16 @@ class Trainer(ABC, Generic[ConfigT]):
         return (dict(zip(self.domains, batches, strict=True)) for batches in zip(*streams, strict=True))
 
     def _validate(self, log: RunLog) -> None:
-        if self.val is None:
+        if self.val is None and self.config.validation == "oracle":
             return
         model = self.predictor()
-        result, is_best = self.validation.run(model, self.val, self.step_count)
-        values: dict[str, Any] = {"val/miou": result.miou, "val/pixel_accuracy": result.pixel_accuracy}
-        log.write(self.step_count, {**values, "val/iou": result.to_dict()["iou"]})
+        values, is_best = self.validation.run(model, self.val, self.target, self.step_count)
+        log.write(self.step_count, values)
         if is_best:
             export(model, self._folder("best"))
-        for callback in self.callbacks:
-            callback.on_validation(self, self.step_count, result)
+        if self.val is not None and self.validation.final is not None:
+            for callback in self.callbacks:
+                callback.on_validation(self, self.step_count, self.validation.final)
 
     def _folder(self, name: str) -> Path | None:
         return None if self.output_dir is None else self.output_dir / name

@@ -18,6 +18,7 @@ __all__ = [
     "OptimizerName",
     "Precision",
     "TrainerConfig",
+    "ValidationMode",
 ]
 
 FusionName = FusionMode | Literal["joint"]
@@ -28,6 +29,8 @@ Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """Precision of the network's forward pass."""
 BatchNormMode = Literal["joint", "target", "frozen"]
 """Which statistics the network predicts with; see `TrainerConfig.batch_norm`."""
+ValidationMode = Literal["oracle", "label_free"]
+"""Which validation is the best one; see `TrainerConfig.validation`."""
 
 _POSITIVE = frozenset(
     {
@@ -39,6 +42,7 @@ _POSITIVE = frozenset(
         "log_every",
         "keep_checkpoints",
         "refresh_every",
+        "label_free_images",
     }
     | {"discriminator_learning_rate", "discriminator_channels", "depth_scale"}
 )
@@ -104,6 +108,11 @@ class TrainerConfig:
     """Steps between two records of the log."""
     validate_every: int = 0
     """Steps between two validations; 0 validates at the end only."""
+    validation: ValidationMode = "oracle"
+    """Which validation is the best one: "oracle" that of the highest mIoU on `val`, which looks at labels, "label_free"
+    that of the highest `label_free.label_free_score` on the target's images; `val` may then be absent."""
+    label_free_images: int = 100
+    """How many of the target's images that score looks at, evenly spaced."""
     checkpoint_every: int = 1000
     """Steps between two checkpoints; 0 writes one at the end only."""
     keep_checkpoints: int = 2
@@ -123,6 +132,7 @@ class TrainerConfig:
             if field.name in _FRACTIONS and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} must lie in 0..1, got {value}")
         choices_of = {"optimizer": OptimizerName, "precision": Precision, "batch_norm": BatchNormMode}
+        choices_of["validation"] = ValidationMode
         for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")

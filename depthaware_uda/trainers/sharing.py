@@ -67,9 +67,11 @@ def shared_model(model: nn.Module, config: TrainerConfig) -> nn.Module:
 # Losses of the whole batch --------------------------------------------------------------------------------------------
 
 
-def cross_entropy(logits: Tensor, label: Tensor, *, class_weight: Tensor | None = None) -> Tensor:
+def cross_entropy(
+    logits: Tensor, label: Tensor, *, class_weight: Tensor | None = None, pixel_weight: Tensor | None = None
+) -> Tensor:
     """`losses.cross_entropy` with the mean over the valid pixels of all processes; its mean over them is the loss."""
-    loss = losses.cross_entropy(logits, label, class_weight=class_weight)
+    loss = losses.cross_entropy(logits, label, class_weight=class_weight, pixel_weight=pixel_weight)
     if world_size() == 1:
         return loss
     valid = label != IGNORE_INDEX

@@ -8,39 +8,65 @@ from typing import Any
 
 from torch import nn
 
+from depthaware_uda.data.wrappers import Selected, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.label_free import label_free_score
+from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["Validation", "export"]
 
 
 class Validation:
-    """What a run knows from its validations."""
+    """What a run knows from its validations; `TrainerConfig.validation` says which of them is the best one."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: TrainerConfig) -> None:
+        self.config = config
         self.final: EvaluationResult | None = None
-        """The last result."""
+        """The last result, if there are labels."""
         self.best: tuple[float, int] | None = None
-        """The highest mIoU, and the step it was reached at."""
+        """The highest score (of the oracle: mIoU), and the step it was reached at."""
+        self.best_miou: float | None = None
+        """mIoU at that step, if there are labels."""
 
-    def run(self, model: nn.Module, data: SampleDataset, step: int) -> tuple[EvaluationResult, bool]:
-        """The result of a model at a step on labelled samples, and whether it is the best so far."""
-        self.final = evaluate(model, data)
-        # Never with NaN: labels without a class.
-        is_best = self.final.miou > (-1.0 if self.best is None else self.best[0])
+    def run(
+        self, model: nn.Module, val: SampleDataset | None, target: SampleDataset, step: int
+    ) -> tuple[dict[str, Any], bool]:
+        """What a model shows at a step, for the log, and whether it is the best so far."""
+        values: dict[str, Any] = {}
+        score = -1.0  # never the best: no labels, or labels without a class
+        if val is not None:
+            self.final = evaluate(model, val)
+            values = {"val/miou": self.final.miou, "val/pixel_accuracy": self.final.pixel_accuracy}
+            values["val/iou"] = self.final.to_dict()["iou"]
+            score = self.final.miou
+        if self.config.validation == "label_free":
+            seen = label_free_score(model, self._shown(target))
+            values |= {"label_free/score": seen.score, "label_free/agreement": seen.agreement}
+            values["label_free/certainty"] = seen.certainty
+            score = seen.score
+        is_best = score > (-1.0 if self.best is None else self.best[0])
         if is_best:
-            self.best = (self.final.miou, step)
-        return self.final, is_best
+            self.best = (score, step)
+            self.best_miou = None if val is None else values["val/miou"]
+        return values, is_best
+
+    def _shown(self, target: SampleDataset) -> SampleDataset:
+        names = sample_names(target)
+        count = min(self.config.label_free_images, len(names))
+        return Selected(target, [names[index * len(names) // count] for index in range(count)])
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready state."""
-        return {"best": self.best, "final": None if self.final is None else self.final.to_dict()}
+        final = None if self.final is None else self.final.to_dict()
+        return {"best": self.best, "best_miou": self.best_miou, "final": final}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         best, final = state["best"], state["final"]
         self.best = None if best is None else (float(best[0]), int(best[1]))
+        self.best_miou = state["best_miou"]
         self.final = None if final is None else EvaluationResult.from_dict(final)
 
 

@@ -1,7 +1,7 @@
-"""MiniCity to CamVid, every method under one budget, several seeds, no label of a photograph in training or in a choice.
+"""MiniCity to CamVid: every method under one budget, several seeds, no label of a photograph in training or choices.
 
 ``python examples/benchmarks/study.py --camvid FOLDER`` trains what is not trained yet, each run in a folder of its own
-that goes on where it was cut off, and prints the table. Two processes with different ``--seeds`` may share ``--output``.
+that goes on where it was cut off, and prints the table. Processes with different ``--seeds`` may share ``--output``.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Snapshots(Callback):
         self.shown = Selected(study.target, names[:: max(1, len(names) // 60)])
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
+        """Write both, by step."""
         network = trainer.predictor()
         self.folder.mkdir(parents=True, exist_ok=True)
         save_file(network.state_dict(), self.folder / f"{step:06d}.safetensors")
@@ -66,10 +67,12 @@ def train(study: Study, name: str) -> None:
     seconds = time.perf_counter() - began
     checkpoints = [json.loads(file.read_text()) for file in sorted((folder / "snapshots").glob("*.json"))]
     raw = checkpoints[-1].pop("raw")
-    reestimate_statistics(model, study.target)
     record = {"run": name, "title": run.title, "parent": run.parent, "seed": study.seed, "seconds": seconds}
     record |= {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw}
-    record |= {"adabn": evaluate(model, study.val).to_dict(), "checkpoints": checkpoints}
+    record["checkpoints"] = checkpoints
+    if trainer.config.batch_norm == "joint":
+        reestimate_statistics(model, study.target)
+        record["adabn"] = evaluate(model, study.val).to_dict()
     write_json(folder / SCORES, record)
     print(f"seed {study.seed} {name}: mIoU {100 * final.miou:.1f}, {seconds:.0f} s", flush=True)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study_setup import Study
+from study_setup import CLASSES, Study
 from torch import nn
 
 from depthaware_uda import (
@@ -19,7 +19,10 @@ from depthaware_uda import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
 )
+from depthaware_uda.data import RandomView, class_weights
 from depthaware_uda.trainers import Trainer
 
 Start = Callable[[Study, nn.Module, Path], "Trainer[Any]"]
@@ -55,13 +58,15 @@ def source_only(stages: int | None = None, **changes: Any) -> Start:
 
 
 def supervised(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-    config = DAFConfig.source_only(**{**study.first(), "depth_weight": 0.0})
+    steps = study.scale.first_steps // 3
+    settings = {"depth_weight": 0.0, "class_weights": class_weights(study.labelled_target, CLASSES)}
+    config = DAFConfig.source_only(**{**study.first(), **settings, "max_steps": steps, "validate_every": steps // 2})
     return DAFTrainer(model, study.labelled_target, study.target, config, out, **study.options())
 
 
 def daf(preset: Callable[..., DAFConfig] = DAFConfig, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        config = preset(**{**study.later(), **ADVERSARY, **changes})
+        config = preset(**{**study.later(), **ADVERSARY, "batch_norm": "target", **changes})
         return DAFTrainer(model, study.source, study.target, config, out, **study.options())
 
     return start
@@ -69,7 +74,7 @@ def daf(preset: Callable[..., DAFConfig] = DAFConfig, **changes: Any) -> Start:
 
 def isl(**changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        settings = {**study.later(), **ISL, "refresh_every": study.scale.stage_steps // 2}
+        settings = {**study.later(), **ISL, "batch_norm": "target", "refresh_every": study.scale.stage_steps // 2}
         config = ISLConfig(**{**settings, **changes})
         return ISLTrainer(model, study.target, config, out, source=study.source, **study.options())
 
@@ -79,8 +84,21 @@ def isl(**changes: Any) -> Start:
 def ida(fusion: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         split = EntropyRanker(model, fusion, fraction).rank(study.target).split()
-        config = IDAConfig(**{**study.later(), **ADVERSARY, **changes})
+        config = IDAConfig(**{**study.later(), **ADVERSARY, "batch_norm": "target", **changes})
         return IDATrainer(model, study.target, split, config, out, source=study.source, **study.options())
+
+    return start
+
+
+def teacher(stages: float = 2, **changes: Any) -> Start:
+    def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        settings = {**study.later(stages), **ADVERSARY, "adversarial_weight": 0.0, **changes}
+        config = SelfTrainingConfig.recommended(**settings)
+        # The teacher sees photographs as they are, the student with colours and noise: those of every other method.
+        view = RandomView(study.scale.size, zoom=(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
+        perturb = study.augment.transforms[1]
+        options = {**study.options(), "target_augment": view, "perturb": perturb}
+        return SelfTrainingTrainer(model, study.source, study.target, config, out, **options)
 
     return start
 
@@ -90,9 +108,13 @@ PLAIN: dict[str, Any] = {"depth_head": None, "gate": False}
 add("source", "source only", None, source_only())
 add("source-plain", "source only, no depth", None, source_only(depth_weight=0.0), **PLAIN)
 add("control", "control: source only, continued", "source", source_only(3))
+add("control-plain", "control, no depth", "source-plain", source_only(3, depth_weight=0.0))
 add("advent", "AdvEnt", "source-plain", daf(DAFConfig.advent))
+add("advent-depth", "AdvEnt's maps on DAF's network", "source", daf(fusion="entropy"))
 add("daf", "DAF", "source", daf())
+add("daf-frozen", "DAF, batch norm frozen", "source", daf(batch_norm="frozen"))
 add("daf-isl", "DAF + ISL", "daf", isl())
 add("daf-isl-ida", "DAF + ISL + IDA", "daf-isl", ida())
 add("daf-isl-isl", "DAF + ISL + further ISL", "daf-isl", isl())
+add("teacher", "mean teacher, class-mix", "source", teacher(2))
 add("supervised", "supervised on CamVid train", None, supervised)

@@ -50,10 +50,10 @@ SCALES = {
             "dilations": (1, 2, 4, 8),
         },
         first_steps=1200,
-        stage_steps=300,
-        validate_every=100,
+        stage_steps=240,
+        validate_every=120,
         first_batch=8,
-        batch=6,
+        batch=4,
         precision="bfloat16",  # of the convolutions; half as long as float32 where the CPU knows it
     ),
     "full": Scale(
@@ -125,7 +125,7 @@ class Study:
             "learning_rate": 2e-3,
             "warmup_steps": self.scale.first_steps // 20,
             "max_steps": self.scale.first_steps,
-            "validate_every": 3 * self.scale.validate_every,
+            "validate_every": self.scale.first_steps // 4,
         }
 
     def later(self, stages: float = 1) -> dict[str, Any]:

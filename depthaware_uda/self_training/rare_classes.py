@@ -1,0 +1,81 @@
+"""Rare-class sampling of the source (DAFormer, Hoyer et al., 2022): images that show rare classes come more often."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["RareClassSampled", "class_probabilities"]
+
+
+def class_probabilities(pixels: Tensor, temperature: float) -> Tensor:
+    """Probability of drawing each class, softmax((1 - frequency) / temperature), 0 for a class that is nowhere.
+
+    Args:
+        pixels: Pixels of each class.
+        temperature: Towards 0 only the rarest class is drawn, a large one draws all classes alike.
+
+    Shape:
+        (C,) -> (C,), float64.
+
+    Raises:
+        ValueError: The temperature is not positive, or there is no pixel at all.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}")
+    if not pixels.any():
+        raise ValueError("no class has a pixel: there is nothing to draw")
+    frequency = pixels.double() / pixels.sum()
+    return ((1 - frequency) / temperature).masked_fill(pixels == 0, -torch.inf).softmax(0)
+
+
+class RareClassSampled:
+    """A data set that answers every index with an image drawn at random: first a class, then an image that shows it.
+
+    Draws come from torch's global generator, which the trainers seed for every sample by its place in the run, so that
+    a resumed run draws the same images.
+
+    Args:
+        dataset: Labelled samples; all are read once.
+        num_classes: Number of classes C.
+        temperature: See `class_probabilities`; the paper has 0.01 for 19 classes.
+        min_pixels: Least number of pixels by which an image shows a class; where no image has so many, one is enough.
+
+    Raises:
+        ValueError: A sample has no label, or an argument is out of its range.
+    """
+
+    def __init__(
+        self, dataset: SampleDataset, num_classes: int, *, temperature: float = 0.01, min_pixels: int = 1
+    ) -> None:
+        if min_pixels < 1:
+            raise ValueError(f"min_pixels must be at least 1, got {min_pixels}")
+        self.dataset = dataset
+        self.names = sample_names(dataset)
+        if (space := getattr(dataset, "label_space", None)) is not None:
+            self.label_space = space
+        counts = torch.stack([_pixels(dataset[index], num_classes) for index in range(len(dataset))])
+        self.probabilities = class_probabilities(counts.sum(0), temperature)
+        shown = counts >= min_pixels
+        shown = torch.where(shown.any(0), shown, counts > 0)
+        self.shown = [column.nonzero().flatten() for column in shown.T]
+        """Indices of the images that show each class."""
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        drawn = int(torch.multinomial(self.probabilities, 1))
+        images = self.shown[drawn]
+        return self.dataset[int(images[torch.randint(len(images), ())])]
+
+
+def _pixels(sample: Sample, num_classes: int) -> Tensor:
+    if "label" not in sample:
+        raise ValueError(f"{sample.get('name', 'a sample')!r} has no label; rare classes are those of the labels")
+    label = sample["label"].as_subclass(Tensor)
+    return torch.bincount(label[label != IGNORE_INDEX].long(), minlength=num_classes)[:num_classes]

@@ -1,0 +1,157 @@
+"""Mean teacher and its pieces: a step replayed longhand, what is pasted, and settings that cannot be."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from depthaware_uda import SelfTrainingConfig, SelfTrainingTrainer
+from depthaware_uda.data.collate import collate
+from depthaware_uda.depth import to_inverse_depth
+from depthaware_uda.losses import berhu, cross_entropy
+from depthaware_uda.models.resize import resize_output
+from depthaware_uda.trainers.self_training import Lesson
+from depthaware_uda.types import Batch, Sample
+from tests.tiny import Scenes, tiny_model, weights
+
+SOURCE, TARGET = Scenes(4), Scenes(4, seed=1, labels=False, depth=False)
+
+
+def trainer(model: Any = None, **settings: Any) -> SelfTrainingTrainer:
+    options = {key: settings.pop(key) for key in ("augment", "target_augment", "perturb") if key in settings}
+    config = SelfTrainingConfig(**{"max_steps": 4, "learning_rate": 0.01, "batch_size": 2, **settings})
+    return SelfTrainingTrainer(model or tiny_model(), SOURCE, TARGET, config, device="cpu", progress=False, **options)
+
+
+def batches() -> dict[str, Batch]:
+    return {"source": collate([SOURCE[0], SOURCE[1]]), "target": collate([TARGET[0], TARGET[1]])}
+
+
+def test_a_plain_step_is_the_equation() -> None:
+    given, ours = batches(), trainer(confidence="image", threshold=0.15, pseudo_weight=0.5)
+    losses = ours.step(**given)
+
+    model = tiny_model()
+    teacher = tiny_model().eval()  # before the first step the average is the network itself
+    image, label = given["source"]["image"], given["source"]["label"]
+    output = resize_output(model.train()(image), image.shape[-2:])
+    assert output.inverse_depth is not None
+    segmentation = cross_entropy(output.logits, label)
+    depth = berhu(output.inverse_depth, to_inverse_depth(given["source"]["depth"]))
+    (segmentation + 1e-3 * depth).backward()
+    with torch.no_grad():
+        taught = resize_output(teacher(given["target"]["image"]), image.shape[-2:]).logits.softmax(1)
+    sure, pseudo = taught.max(1)
+    student = resize_output(model(given["target"]["image"]), image.shape[-2:]).logits
+    each = torch.nn.functional.cross_entropy(student, pseudo, reduction="none")
+    expected = ((sure > 0.15).float().mean((1, 2)) * each.mean((1, 2))).mean()
+    (0.5 * expected).backward()
+    assert losses["segmentation"] == pytest.approx(float(segmentation.detach()))
+    assert losses["pseudo"] == pytest.approx(float(expected.detach()), rel=1e-5)
+    for parameter, theirs in zip(ours.model.parameters(), model.parameters(), strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_image_label_weight_and_depth_are_pasted_together() -> None:
+    ours = trainer(class_mix=True)
+    source = batches()["source"]
+    size = source["label"].shape
+    lesson = Lesson(
+        image=torch.full_like(source["image"], -1.0),
+        label=torch.full(size, 7),
+        weight=torch.full(size, 0.25),
+        inverse_depth=None,
+    )
+    torch.manual_seed(0)
+    pasted = ours.paste(source, lesson)
+    mask = pasted.label != 7
+    assert 0.2 < mask.float().mean() < 0.8
+    assert torch.equal(pasted.label[mask], source["label"][mask])
+    assert torch.equal(pasted.image[:, 0] == -1, ~mask)
+    assert torch.equal(pasted.weight, torch.where(mask, 1.0, 0.25))
+    assert pasted.pasted_depth is not None
+    known = mask & source["depth"][:, 0].isfinite()
+    assert torch.equal(pasted.pasted_depth[:, 0].isfinite(), known)
+    torch.testing.assert_close(pasted.pasted_depth[:, 0][known], to_inverse_depth(source["depth"])[:, 0][known])
+
+
+def test_only_what_is_nearer_is_pasted_onto_the_teachers_depth() -> None:
+    ours, source = trainer(class_mix=True, mix_nearer=True), batches()["source"]
+    size = source["label"].shape
+    below = torch.full((size[0], 1, *size[1:]), 30.0)
+    lesson = Lesson(torch.zeros_like(source["image"]), torch.full(size, 7), torch.ones(size), below)
+    mask = ours.paste(source, lesson).label != 7
+    assert mask.any()
+    assert bool((to_inverse_depth(source["depth"])[:, 0][mask] >= 30).all())
+
+
+def test_the_teacher_sees_the_image_as_it_is_and_the_student_perturbed() -> None:
+    seen: list[tuple[str, Tensor]] = []
+    ours = trainer(perturb=lambda sample: Sample(image=sample["image"] * 0))
+    assert ours.average is not None
+    for name, module in (("student", ours.model), ("teacher", ours.average.module)):
+        module.register_forward_pre_hook(lambda _, inputs, name=name: seen.append((name, inputs[0])))
+    given = batches()
+    ours.step(**given)
+    assert [name for name, _ in seen] == ["student", "teacher", "student"]
+    assert torch.equal(seen[1][1], given["target"]["image"])
+    assert not seen[2][1].any()
+
+
+def test_each_domain_has_its_augmentation() -> None:
+    def dark(sample: Sample) -> Sample:
+        return Sample(**{**sample, "image": sample["image"] * 0})  # type: ignore[typeddict-item]
+
+    def bright(sample: Sample) -> Sample:
+        return Sample(**{**sample, "image": sample["image"] * 0 + 1})  # type: ignore[typeddict-item]
+
+    drawn = next(trainer(augment=dark, target_augment=bright)._batches())
+    assert (float(drawn["source"]["image"].max()), float(drawn["target"]["image"].min())) == (0.0, 1.0)
+    drawn = next(trainer(augment=dark)._batches())
+    assert float(drawn["target"]["image"].max()) == 0.0
+
+
+def test_the_teacher_follows_and_is_what_training_ends_with() -> None:
+    ours = trainer(ema_decay=0.9, class_mix=True, confidence="pixel", threshold=0.2, rare_class_temperature=0.1)
+    start = weights(tiny_model())["classifier.branches.0.weight"]
+    ours.fit()
+    assert ours.average is not None
+    ended = weights(ours.average.module)["classifier.branches.0.weight"]
+    assert not torch.equal(ended, start)
+    assert torch.equal(weights(ours.model)["classifier.branches.0.weight"], ended)
+
+
+def test_labels_below_the_threshold_teach_nothing() -> None:
+    lesson = trainer(threshold=1.0).teach(batches()["target"])
+    assert bool((lesson.label == 255).all())
+    everything = trainer().teach(batches()["target"])
+    assert int(everything.label.max()) < 7
+    assert bool((everything.weight == 1).all())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"confidence": "high"}, "confidence must be one of"),
+        ({"ema_decay": 0.0}, "the teacher is the average"),
+        ({"mix_nearer": True}, "needs class_mix"),
+        ({"rare_class_temperature": 0.0}, "rare_class_temperature must be positive"),
+        ({"rare_class_pixels": 0}, "rare_class_pixels must be at least 1"),
+        ({"pseudo_weight": -1.0}, "pseudo_weight must not be negative"),
+        ({"threshold": 1.5}, r"threshold must lie in 0\.\.1"),
+    ],
+)
+def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SelfTrainingConfig(**settings)
+
+
+def test_data_that_do_not_suit_the_pieces() -> None:
+    with pytest.raises(ValueError, match="mix_nearer compares depths"):
+        trainer(tiny_model(depth_head=None, gate=False), class_mix=True, mix_nearer=True, depth_weight=0.0)
+    given = batches()
+    given["target"]["image"] = given["target"]["image"][..., :-8]
+    with pytest.raises(ValueError, match="give both domains one size"):
+        trainer(class_mix=True).step(**given)
