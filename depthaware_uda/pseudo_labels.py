@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from depthaware_uda.data.masks import LabelMask
-from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.data.wrappers import Unlabelled, sample_names
 from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
 from depthaware_uda.files import atomic_path, read_json, safe_join, write_json
 from depthaware_uda.inference import predict_batches
@@ -96,7 +96,7 @@ class PseudoLabelled:
     """
 
     def __init__(self, dataset: SampleDataset, labels: PseudoLabels) -> None:
-        self.dataset = dataset
+        self.dataset = Unlabelled(dataset)
         self.labels = labels
         self.names = sample_names(dataset)
         if missing := sorted(set(self.names) - set(labels.names)):
@@ -160,7 +160,7 @@ def write_pseudo_labels(
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to label")
-    folder = Path(folder)
+    folder, dataset = Path(folder), Unlabelled(dataset)
     loading: dict[str, Any] = {
         "batch_size": batch_size,
         "num_workers": num_workers,

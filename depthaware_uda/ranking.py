@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import gather_in_turn
 from depthaware_uda.files import atomic_path, read_json, write_json
 from depthaware_uda.inference import predict_batches
@@ -177,7 +178,7 @@ class EntropyRanker:
         scored: list[list[tuple[str, float]]] = []  # by batch
         for batch, output in predict_batches(
             self.model,
-            dataset,
+            Unlabelled(dataset),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             progress="rank" if self.progress else None,

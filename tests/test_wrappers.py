@@ -1,15 +1,16 @@
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import Subset
 from torchvision import tv_tensors
 
-from depthaware_uda.data import Augmented, CamVid, InMemory, Selected, Unlabelled, sample_names
+from depthaware_uda.data import Augmented, CamVid, InMemory, SegmentationFolder, Selected, Unlabelled, sample_names
 from depthaware_uda.types import Sample
 
-from .conftest import ListDataset, make_sample
+from .conftest import ListDataset, make_sample, save
 
 
 @pytest.fixture
@@ -98,6 +99,34 @@ def test_augmented_transforms_after_reading(dataset: ListDataset) -> None:
 def test_unlabelled_drops_label_and_depth(dataset: ListDataset) -> None:
     assert sorted(Unlabelled(dataset)[0]) == ["image", "name"]
     assert list(Unlabelled(ListDataset([Sample(image=torch.zeros(3, 1, 1))]))[0]) == ["image"]
+
+
+def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
+    camvid = CamVid(camvid_copy)
+    for path in (camvid_copy / "train" / "labels").iterdir():
+        path.write_bytes(b"no label")
+    for dataset in (camvid, Selected(camvid, camvid.names[1:])):
+        unlabelled = Unlabelled(dataset)
+        assert unlabelled.names == dataset.names
+        assert sorted(unlabelled[1]) == ["image", "name"]
+        assert unlabelled[1]["name"] == dataset.names[1]
+        assert unlabelled.label_space is camvid.label_space
+    with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
+        camvid[0]
+    # A transform of the data set's own may look at the label: what it gets stays.
+    with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
+        Unlabelled(CamVid(camvid_copy, transform=dict))[0]
+
+
+def test_depth_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", np.zeros((2, 3, 3), np.uint8))
+    save(tmp_path / "labels" / "a.png", np.zeros((2, 3), np.uint8))
+    save(tmp_path / "depth" / "a.png", np.full((2, 3), 250, np.uint16))
+    folder = SegmentationFolder(*(tmp_path / name for name in ("images", "labels", "depth")), label_space="common7")
+    assert sorted(Unlabelled(folder)[0]) == ["image", "name"]
+    assert Unlabelled(folder, depth=True)[0]["depth"].unique().tolist() == [2.5]
+    assert sorted(Unlabelled(folder, depth=True)[0]) == ["depth", "image", "name"]
+    assert sorted(folder[0]) == ["depth", "image", "label", "name"]
 
 
 def test_selected_keeps_the_order_of_the_names(camvid_copy: Path) -> None:

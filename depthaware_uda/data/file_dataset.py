@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,6 +106,15 @@ class FileDataset:
             metres = self._metres(files, self.geometry.pixels(values))
             sample["depth"] = DepthMask(torch.from_numpy(self.geometry.filled(metres, np.nan))[None])
         return sample if self.transform is None else self.transform(sample)
+
+    def unlabelled(self, *, depth: bool = False) -> FileDataset:
+        """The same data set without its labels and, unless kept, its depth: their files are not read any more."""
+        other = copy.copy(self)
+        other.files = [
+            files._replace(label=None) if depth else files._replace(label=None, depth=None, camera=None)
+            for files in self.files
+        ]
+        return other
 
     def read_label_ids(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
         """The ids in a label file as they stand there, (H, W)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from depthaware_uda.data.file_dataset import FileDataset
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
@@ -121,13 +123,15 @@ class Augmented(_Wrapper):
 class Unlabelled(_Wrapper):
     """A data set without its labels and depth: what adaptation may see of a target domain.
 
+    Of a data set on disk (`FileDataset` without a transform of its own) they are not even read.
+
     Args:
         dataset: Any data set of samples.
         depth: Keep the depth, if there is any: pseudo-labels that another network wrote.
     """
 
     def __init__(self, dataset: SampleDataset, *, depth: bool = False) -> None:
-        super().__init__(dataset)
+        super().__init__(_unlabelled(dataset, depth))
         self.depth = depth
 
     def __getitem__(self, index: int) -> Sample:
@@ -178,6 +182,19 @@ class Selected(_Wrapper):
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[self._indices[index]]
+
+
+def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:
+    """The data set, or one that spares the reading of labels."""
+    if isinstance(dataset, Selected):
+        chosen = copy.copy(dataset)
+        chosen.dataset = _unlabelled(dataset.dataset, depth)
+        return chosen
+    # A transform, or a way of reading of one's own, may look at the label.
+    looks = type(dataset).__getitem__ is not FileDataset.__getitem__
+    if looks or not isinstance(dataset, FileDataset) or dataset.transform is not None:
+        return dataset
+    return dataset.unlabelled(depth=depth)
 
 
 class _Packing(Dataset[PackedSample]):
