@@ -144,3 +144,30 @@ def test_the_reference_shows_what_exists_under_the_names_of_rooms() -> None:
     assert set(FILES) >= DOCUMENTED
     pages = {f"depthaware_uda.{page.stem}" for page in (ROOT / "docs/api").glob("*.md")}
     assert pages <= set(ROOMS)
+
+
+def messages() -> list[str]:
+    """Every text in the package, what is filled in left out as an ellipsis."""
+    found = []
+    for path in FILES.values():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+                found.append("".join(parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_the_errors_that_troubleshooting_lists_are_raised_in_these_words() -> None:
+    page = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    tables = re.findall(r"^\| (?:error|you see) \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", page, re.MULTILINE)
+    quoted = re.findall(r"^\| `([^`]+ [^`]+)` \|", "".join(tables), re.MULTILINE)
+    assert len(quoted) > 10
+    known = messages()
+    unknown = [
+        quote
+        for quote in quoted
+        if not any(re.search(".*".join(map(re.escape, quote.split("…"))), text, re.DOTALL) for text in known)
+    ]
+    assert not unknown

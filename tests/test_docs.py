@@ -31,7 +31,7 @@ import depthaware_uda.data
 import depthaware_uda.trainers
 from depthaware_uda import create_model
 from depthaware_uda.data import MiniCity, collate, write_miniature
-from depthaware_uda.labels import get_label_space
+from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models import ASPPv2, DadaDepthHead, DepthGate, DepthSegmenter
 from depthaware_uda.models.pixels import PixelStatistics
 
@@ -105,6 +105,33 @@ def small_scenes(asked: dict[str, Any]) -> MiniCity:
     return MiniCity(**{**asked, next(iter(inspect.signature(MiniCity).parameters)): 4, "size": SIZE})
 
 
+def lightning() -> dict[str, ModuleType]:
+    """What the documentation uses of Lightning, which is no dependency: its trainer does one step."""
+
+    class LightningModule(nn.Module):
+        def optimizers(self) -> Any:
+            return self.configure_optimizers()
+
+        def manual_backward(self, loss: Tensor) -> None:
+            loss.backward()
+
+        def log(self, name: str, value: Tensor) -> None:
+            assert torch.isfinite(value), name
+
+    class Trainer:
+        def __init__(self, *, max_steps: int) -> None:
+            self.max_steps = max_steps
+
+        def fit(self, module: Any, loaders: dict[str, Any]) -> None:
+            module.training_step({name: next(iter(loader)) for name, loader in loaders.items()}, 0)
+
+    names = ("lightning", "lightning.pytorch", "lightning.pytorch.utilities")
+    modules = {name: ModuleType(name) for name in names}
+    modules["lightning"].__dict__.update(LightningModule=LightningModule, Trainer=Trainer)
+    modules["lightning.pytorch.utilities"].__dict__.update(CombinedLoader=dict)
+    return modules
+
+
 @pytest.fixture(scope="module")
 def prepared() -> dict[str, Any]:
     """What pages may take for granted."""
@@ -137,9 +164,10 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     rng = np.random.default_rng(0)
     for index in range(3):
         photo, label = rng.integers(0, 256, (*SIZE, 3), np.uint8), rng.integers(0, 7, SIZE, np.uint8)
-        for name in (f"photos/{index}.jpg", f"renders/images/{index}.png"):
+        for name in (f"photos/{index}.jpg", f"renders/images/{index}.png", f"checked/images/{index}.png"):
             save(tmp_path / name, photo)
-        save(tmp_path / "renders" / "labels" / f"{index}.png", label)
+        for folder in ("renders", "checked"):
+            save(tmp_path / folder / "labels" / f"{index}.png", label)
         save(tmp_path / "renders" / "depth" / f"{index}.png", rng.integers(100, 9999, SIZE).astype(np.uint16))
         for split in ("train", "val"):
             save(tmp_path / "data" / "camvid" / split / "images" / f"{index}.png", photo)
@@ -148,11 +176,17 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     save(tmp_path / "photo.jpg", rng.integers(0, 256, (80, 120, 3), np.uint8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", mock.create_autospec(ModuleType("wandb"), init=mock.MagicMock()))
+    for name, module in lightning().items():
+        monkeypatch.setitem(sys.modules, name, module)
 
     def small_model(asked: dict[str, Any]) -> Any:
         kept = {key: asked[key] for key in ("depth_head", "gate", "refined_head", "depth_size", "seed")}
         tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
-        return create_model("timm/resnet10t", 7, label_space="common7", backbone_arguments=tiny, dilations=(1,), **kept)
+        own = isinstance(asked["label_space"], LabelSpace)  # a page's, of the classes of its data
+        space = asked["label_space"] if own else get_label_space("common7")
+        return create_model(
+            "timm/resnet10t", len(space), label_space=space, backbone_arguments=tiny, dilations=(1,), **kept
+        )
 
     monkeypatch.setattr(depthaware_uda, "create_model", smaller(create_model, small_model))
     monkeypatch.setattr(depthaware_uda.data, "MiniCity", smaller(MiniCity, small_scenes))
