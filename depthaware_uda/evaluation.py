@@ -88,7 +88,7 @@ def evaluate(
     with evaluating(model):
         for batch, image in batches:
             if "label" not in batch:
-                raise ValueError(f"{batch['name'][0]}: the sample has no label, evaluation needs one")
+                raise ValueError(f"{batch.get('name', ['a sample'])[0]}: the sample has no label, evaluation needs one")
             output: SegDepthOutput = model(image)
             classes = output.logits.shape[1]
             if space is not None and len(space) != classes:

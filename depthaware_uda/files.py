@@ -12,10 +12,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_folder", "atomic_path", "flush", "read_json", "safe_join", "sha256", "write_json"]
+__all__ = [
+    "atomic_folder",
+    "atomic_path",
+    "expecting",
+    "flush",
+    "parse_json",
+    "read_json",
+    "read_text",
+    "safe_join",
+    "sha256",
+    "write_json",
+]
 
-
-_MAX_JSON_BYTES = 64 << 20
+_MAX_TEXT_BYTES = 64 << 20
 
 
 def _beside(path: Path) -> Path:
@@ -23,17 +33,22 @@ def _beside(path: Path) -> Path:
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix; on success it replaces `path`, on error it is removed.
 
-    Missing parent folders are created.
+    Missing parent folders are created. A `durable` file is on the disk before it takes its place, so that a power cut
+    leaves the old file or the new one; otherwise only a kill does.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(target)
     try:
         yield partial
+        if durable:
+            flush(partial)
         partial.replace(target)
+        if durable:
+            flush(target.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -70,21 +85,48 @@ def flush(path: str | Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    with atomic_path(path) as partial:
+def write_json(path: str | Path, value: Any, *, durable: bool = True) -> None:
+    """Write a value as indented JSON, atomically (see `atomic_path`)."""
+    with atomic_path(path, durable=durable) as partial:
         partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
     """Read a JSON file; ValueError names the file if it is not JSON, nested without end, or larger than 64 MiB."""
-    path = Path(path)
-    if (size := path.stat().st_size) > _MAX_JSON_BYTES:
-        raise ValueError(f"{path}: {size} bytes of JSON, more than the {_MAX_JSON_BYTES} that are read")
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: str | Path) -> Any:
+    """The value of a JSON text that came from a file; ValueError names the file if it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a JSON file ({error})") from None
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file; ValueError names the file if it is not UTF-8, or larger than 64 MiB."""
+    path = Path(path)
+    if (size := path.stat().st_size) > _MAX_TEXT_BYTES:
+        raise ValueError(f"{path}: {size} bytes of text, more than the {_MAX_TEXT_BYTES} that are read")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from None
+
+
+@contextmanager
+def expecting(what: str, path: str | Path) -> Iterator[None]:
+    """Take what a file holds apart: whatever a damaged record raises becomes a ValueError that names the file.
+
+    Args:
+        what: What the file should be, such as "a ranking".
+        path: The file that was read.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not {what}, or damaged ({type(error).__name__}: {error})") from None
 
 
 def sha256(path: str | Path) -> str:
@@ -99,7 +141,8 @@ def sha256(path: str | Path) -> str:
 def safe_join(root: str | Path, name: str) -> Path:
     """Path of a sample name below `root`; ValueError if it would leave it (absolute, drive, ``..``, NUL, a link)."""
     parts = name.split("/")
-    if not name or "\0" in name or "\\" in name or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
+    drive = ":" in parts[0] or any(part[1:2] == ":" for part in parts)
+    if not name or "\0" in name or "\\" in name or drive or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"sample name {name!r} is not a relative path with forward slashes below its root")
     path = Path(root).joinpath(*parts)
     if not path.resolve().is_relative_to(Path(root).resolve()):

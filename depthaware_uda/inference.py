@@ -15,7 +15,7 @@ from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
-__all__ = ["evaluating", "image_batches", "predict_batches"]
+__all__ = ["batch_names", "evaluating", "image_batches", "predict_batches"]
 
 
 @contextmanager
@@ -29,6 +29,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def batch_names(batch: Batch) -> list[str]:
+    """Names of the samples of a batch; ValueError if they have none, where names are what results are kept by."""
+    if "name" not in batch:
+        raise ValueError("samples have no name; give every sample its path below the data root as 'name'")
+    return batch["name"]
 
 
 def image_batches(

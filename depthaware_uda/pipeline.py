@@ -13,6 +13,7 @@ from torch import nn
 from depthaware_uda.data import Unlabelled, cached
 from depthaware_uda.distributed import from_writer, is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.models.pretrained import WEIGHTS_FILE, check_sums
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
 from depthaware_uda.trainers import (
@@ -95,7 +96,8 @@ def run_protocol(
     def finish(name: str, trainer: Trainer[Any]) -> None:
         trainer.fit()
         if keep == "best":
-            model.load_state_dict(load_file(out / name / "best" / "model.safetensors"))
+            check_sums(out / name / "best")
+            model.load_state_dict(load_file(out / name / "best" / WEIGHTS_FILE))
         results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
 
     finish("daf", DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared))

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from depthaware_uda.data.images import read_ids
 from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import Unlabelled, sample_names
 from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
-from depthaware_uda.files import atomic_path, read_json, safe_join, write_json
-from depthaware_uda.inference import predict_batches
+from depthaware_uda.files import atomic_path, expecting, flush, read_json, safe_join, write_json
+from depthaware_uda.inference import batch_names, predict_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -22,6 +23,7 @@ __all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label",
 
 RECORD_FILE = "pseudo_labels.json"
 _BINS = 1000
+_PREVIEW_SUFFIX = ".color.png"
 
 
 def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
@@ -64,6 +66,7 @@ class PseudoLabels:
 
     Raises:
         FileNotFoundError: The folder is not there, or its writing was not finished.
+        ValueError: The record is damaged.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -72,17 +75,24 @@ class PseudoLabels:
         if not record_file.is_file():
             raise FileNotFoundError(f"{record_file} is missing: no pseudo-labels there, or their writing was cut off")
         self.record: dict[str, Any] = read_json(record_file)
-        self.names: tuple[str, ...] = tuple(self.record["names"])
+        with expecting("the record of pseudo-labels", record_file):
+            self.names: tuple[str, ...] = tuple(self.record["names"])
+            if not all(isinstance(name, str) for name in self.names):
+                raise TypeError("names are not texts")
 
     def path(self, name: str) -> Path:
         """Label file of a sample name."""
         return _label_path(self.folder, name)
 
     def read(self, name: str) -> Tensor:
-        """Label of a sample name, (H, W) int64 with 255 where the network was not sure."""
+        """Label of a sample name, (H, W) int64 with 255 where the network was not sure.
+
+        Raises:
+            FileNotFoundError: It has none.
+            ValueError: The file is damaged, or the name would leave the folder.
+        """
         try:
-            with Image.open(self.path(name)) as image:
-                return torch.from_numpy(np.array(image, np.int64))
+            return torch.from_numpy(read_ids(self.path(name)).astype(np.int64))
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.folder} holds no pseudo-label of {name!r}") from None
 
@@ -108,14 +118,13 @@ class PseudoLabelled:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        sample = self.dataset[index]
-        label = self.labels.read(sample["name"])
-        if label.shape != sample["image"].shape[-2:]:
+        image, name = self.dataset[index]["image"], self.names[index]
+        label = self.labels.read(name)
+        if label.shape != image.shape[-2:]:
             raise ValueError(
-                f"pseudo-label of {sample['name']!r} has size {tuple(label.shape)}, "
-                f"its image {tuple(sample['image'].shape[-2:])}"
+                f"pseudo-label of {name!r} has size {tuple(label.shape)}, its image {tuple(image.shape[-2:])}"
             )
-        return {"image": sample["image"], "label": LabelMask(label), "name": sample["name"]}
+        return {"image": image, "label": LabelMask(label), "name": name}
 
 
 def _label_path(folder: Path, name: str) -> Path:
@@ -153,7 +162,8 @@ def write_pseudo_labels(
         progress: Show a progress bar.
 
     Raises:
-        ValueError: threshold or proportion out of 0..1, an empty data set, or a name that would leave the folder.
+        ValueError: threshold or proportion out of 0..1, an empty data set, samples without names, names that share a
+            file, or a name that would leave the folder.
     """
     for argument, value in (("threshold", threshold), ("proportion", proportion)):
         if value is not None and not 0 <= value <= 1:
@@ -174,26 +184,31 @@ def write_pseudo_labels(
     if is_writer():
         (folder / RECORD_FILE).unlink(missing_ok=True)
     barrier()
-    batch_names: list[list[str]] = []
+    named: list[list[str]] = []
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in predict_batches(model, dataset, **loading):
         kept = pseudo_label(output.logits, threshold if limits is None else limits).to(torch.uint8).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
-        for name, values in zip(batch["name"], kept.numpy(), strict=True):
+        for name, values in zip(batch_names(batch), kept.numpy(), strict=True):
             if name in written:
                 raise ValueError(f"two samples share the name {name!r}; names must be unique")
             written.add(name)
+            if space is not None:
+                _check_preview(name, written)
             path = _label_path(folder, name)
             with atomic_path(path) as partial:
                 Image.fromarray(values).save(partial)
             if space is not None:
-                with atomic_path(path.with_suffix(".color.png")) as partial:
+                with atomic_path(path.with_suffix(_PREVIEW_SUFFIX)) as partial:
                     Image.fromarray(space.colorize(values)).save(partial)
-        batch_names.append(batch["name"])
-    names = [name for batch in gather_in_turn(batch_names) for name in batch]
+        named.append(batch_names(batch))
+    names = [name for batch in gather_in_turn(named) for name in batch]
     if len(set(names)) != len(names):
         raise ValueError("two samples of the data set share a name; names must be unique")
+    if space is not None:
+        for name in names:
+            _check_preview(name, set(names))
     counts = torch.stack(gather(counts)).sum(0)
     shown = counts[:IGNORE_INDEX].nonzero()
     record = {
@@ -204,10 +219,26 @@ def write_pseudo_labels(
         "pixels_per_class": counts[: int(shown.max()) + 1].tolist() if len(shown) else [],
         "names": names,
     }
+    # The record says that all labels are there: not before they are on the disk, in case of a power cut.
+    paths = [_label_path(folder, name) for name in written]
+    for path in (*paths, *{path.parent for path in paths}):
+        flush(path)
+    barrier()
     if is_writer():
         write_json(folder / RECORD_FILE, record)
     barrier()
     return PseudoLabels(folder)
+
+
+def _check_preview(name: str, others: set[str]) -> None:
+    """ValueError if the preview of one sample would be the label of another."""
+    ending = _PREVIEW_SUFFIX.removesuffix(".png")
+    for plain in {name, name.removesuffix(ending)}:
+        if {plain, f"{plain}{ending}"} <= others:
+            raise ValueError(
+                f"the preview of {plain!r} and the label of {plain + ending!r} would be one file; rename a sample, "
+                "or write no previews"
+            )
 
 
 def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import gather_in_turn
-from depthaware_uda.files import atomic_path, read_json, write_json
-from depthaware_uda.inference import predict_batches
+from depthaware_uda.files import atomic_path, expecting, read_json, read_text, write_json
+from depthaware_uda.inference import batch_names, predict_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models.fusion import DepthAwareFusion
 from depthaware_uda.types import SampleDataset
@@ -33,7 +33,7 @@ def _write_names(path: Path, names: tuple[str, ...]) -> None:
 
 
 def _read_names(path: Path) -> tuple[str, ...]:
-    return tuple(line for line in path.read_text(encoding="utf-8").split("\n") if line)
+    return tuple(line for line in read_text(path).split("\n") if line)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TargetSplit:
 
     @classmethod
     def load(cls, folder: str | Path) -> TargetSplit:
-        """Read what `save` wrote."""
+        """Read what `save` wrote; ValueError names a file that is damaged or leaves a side empty."""
         return cls(_read_names(Path(folder) / "easy.txt"), _read_names(Path(folder) / "hard.txt"))
 
 
@@ -79,6 +79,8 @@ class Ranking:
         _check_fraction(self.fraction)
         if len(self.names) != len(self.scores):
             raise ValueError(f"{len(self.names)} names but {len(self.scores)} scores")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"{len(self.names)} names, but only {len(set(self.names))} different ones")
         if any(not math.isfinite(score) for score in self.scores):
             bad = next(name for name, score in zip(self.names, self.scores, strict=True) if not math.isfinite(score))
             raise ValueError(f"the score of {bad!r} is not finite; the model's output is damaged")
@@ -104,9 +106,18 @@ class Ranking:
 
     @classmethod
     def load(cls, path: str | Path) -> Ranking:
-        """Read what `save` wrote."""
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is not a ranking, or damaged.
+        """
         record = read_json(path)
-        return cls(tuple(record["names"]), tuple(record["scores"]), record["fraction"])
+        with expecting("a ranking that Ranking.save wrote", path):
+            names, scores, fraction = record["names"], record["scores"], record["fraction"]
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                raise TypeError("names are not a list of texts")
+            return cls(tuple(names), tuple(float(score) for score in scores), float(fraction))
 
 
 def rare_class_weight(prediction: Tensor, rare: tuple[int, ...]) -> Tensor:
@@ -172,7 +183,7 @@ class EntropyRanker:
         Several processes (`distributed.initialize`) share the images, all of them call this, and each has the ranking.
 
         Raises:
-            ValueError: The data set is empty or has two samples of one name.
+            ValueError: The data set is empty, has two samples of one name, or samples without a name.
         """
         rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
         scored: list[list[tuple[str, float]]] = []  # by batch
@@ -187,7 +198,7 @@ class EntropyRanker:
             score = self.fusion(output.logits, output.inverse_depth).mean(dim=(1, 2, 3))
             if rare:
                 score = score * rare_class_weight(output.logits.argmax(1), rare)
-            scored.append(list(zip(batch["name"], score.tolist(), strict=True)))
+            scored.append(list(zip(batch_names(batch), score.tolist(), strict=True)))
         pairs = [pair for batch_pairs in gather_in_turn(scored) for pair in batch_pairs]
         scores = dict(pairs)
         if len(scores) != len(pairs):

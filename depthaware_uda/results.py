@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthaware_uda.files import read_json, write_json
+from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.metrics import DepthErrors, iou_per_class, pixel_accuracy
 from depthaware_uda.protocols import PublishedResult, get_protocol, list_protocols
 from depthaware_uda.tables import percent_table
@@ -125,29 +125,36 @@ class EvaluationResult:
 
     @classmethod
     def load(cls, path: str | Path) -> EvaluationResult:
-        """Read what `save` wrote."""
-        return cls.from_dict(read_json(path))
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: The file is not an evaluation, or damaged.
+        """
+        record = read_json(path)
+        with expecting("an evaluation that EvaluationResult.save wrote", path):
+            return cls.from_dict(record)
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> EvaluationResult:
         """The result of which `to_dict` gave the values."""
 
         def number(value: float | None) -> float:
-            return float("nan") if value is None else value
+            return float("nan") if value is None else float(value)
 
         return cls(
             miou=number(record["miou"]),
             iou={name: number(value) for name, value in record["iou"].items()},
             subsets={name: number(value) for name, value in record["subsets"].items()},
             pixel_accuracy=number(record["pixel_accuracy"]),
-            confusion=record["confusion"],
+            confusion=[[int(count) for count in row] for row in record["confusion"]],
             depth=None if record["depth"] is None else DepthErrors(**record["depth"]),
-            images=record["images"],
+            images=int(record["images"]),
             # Results that were saved before these were noted have none of them.
             protocol=record.get("protocol"),
             image_size=_as_size(record.get("image_size")),
             label_size=_as_size(record.get("label_size")),
-            versions=record.get("versions", {}),
+            versions=dict(record.get("versions", {})),
         )
 
     @classmethod

@@ -47,7 +47,7 @@ def test_a_model_of_an_own_label_space_comes_back(tmp_path: Path) -> None:
 
 def test_the_folder_holds_safetensors_and_json(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
-    assert {path.name for path in (tmp_path / "model").iterdir()} == {"config.json", "model.safetensors"}
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {"SHA256SUMS", "config.json", "model.safetensors"}
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["name"] == "timm/resnet10t"
     assert config["num_classes"] == 7
@@ -74,7 +74,8 @@ def test_saving_into_the_current_folder_works(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     tiny_model().save_pretrained(".")
-    assert sorted(path.name for path in (tmp_path / "here").iterdir()) == ["config.json", "model.safetensors"]
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert names == ["SHA256SUMS", "config.json", "model.safetensors"]
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
@@ -125,6 +126,7 @@ def cut_short(folder: Path) -> None:
 )
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "SHA256SUMS").unlink()  # as of another program, whose files are looked at themselves
     damage(tmp_path / "model")
     with pytest.raises(ValueError, match=f"(?s){message}"):
         load_pretrained(tmp_path / "model")

@@ -234,7 +234,7 @@ def test_what_is_pushed_comes_back(hub: Hub) -> None:
     assert url == f"{hub.url}/me/new/commit/{repository.refs['main']}"
     assert repository.private
     files = repository.commits[repository.refs["main"]]
-    assert set(files) == {".gitattributes", "README.md", "config.json", "model.safetensors"}
+    assert set(files) == {".gitattributes", "README.md", "SHA256SUMS", "config.json", "model.safetensors"}
     assert files["README.md"].decode() == card
     back = DepthSegmenter.from_pretrained("me/new", token=TOKEN)
     assert_same_weights(weights(back), weights(model))

@@ -187,8 +187,24 @@ def test_a_configuration_must_not_fetch_weights_of_its_own(tmp_path: Path, chang
         load_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "SHA256SUMS"])
+def test_every_flipped_bit_of_a_saved_model_is_found(tmp_path: Path, name: str) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    file = tmp_path / name
+    content = file.read_bytes()
+    for position in range(0, len(content), max(1, len(content) // 25)):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << position % 8
+        file.write_bytes(flipped)
+        with pytest.raises(ValueError, match=r"(config\.json|model\.safetensors|SHA256SUMS)"):
+            load_pretrained(tmp_path)
+    file.write_bytes(content)
+    load_pretrained(tmp_path)
+
+
 def test_sizes_are_looked_at_before_anything_is_parsed(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path)
+    (tmp_path / "SHA256SUMS").unlink()
     weights_file = tmp_path / "model.safetensors"
     weights_file.write_bytes((1 << 40).to_bytes(8, "little") + b"{}")
     with pytest.raises(ValueError, match=r"model.safetensors: .* its header claims 1099511627776 bytes"):

@@ -311,3 +311,27 @@ def test_a_pseudo_label_of_another_size_is_refused(tmp_path: Path) -> None:
     labels = write_pseudo_labels(tiny_model(), Scenes(1, (32, 32)), tmp_path)
     with pytest.raises(ValueError, match=r"'street/0.png' has size \(32, 32\), its image \(40, 32\)"):
         PseudoLabelled(Scenes(1, (40, 32)), labels)[0]
+
+
+def test_samples_without_a_name_are_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    scenes = [Sample(image=torch.rand(3, 32, 32))]
+    with pytest.raises(ValueError, match="samples have no name; give every sample its path"):
+        write_pseudo_labels(tiny_model(), scenes, tmp_path)  # type: ignore[arg-type]
+
+
+def test_the_preview_of_one_sample_is_never_the_label_of_another(tmp_path: Path) -> None:
+    scenes = Listed([Sample(image=torch.rand(3, 32, 32), name=name) for name in ("town/a", "town/a.color")])
+    assert write_pseudo_labels(tiny_model(), scenes, tmp_path / "plain").names == ("town/a", "town/a.color")
+    with pytest.raises(ValueError, match=r"preview of 'town/a' and the label of 'town/a\.color' would be one file"):
+        write_pseudo_labels(tiny_model(), scenes, tmp_path / "preview", preview="common7")
+    with pytest.raises(FileNotFoundError):
+        PseudoLabels(tmp_path / "preview")
+
+
+def test_a_damaged_label_is_named(tmp_path: Path) -> None:
+    labels = write_pseudo_labels(tiny_model(), Scenes(1), tmp_path)
+    file = tmp_path / "street" / "0.png.png"
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"0\.png\.png: cannot be read as an image"):
+        labels.read("street/0.png")

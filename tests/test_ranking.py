@@ -15,6 +15,7 @@ from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import self_information
 from depthaware_uda.ranking import rare_class_weight
+from depthaware_uda.types import Sample
 from tests.tiny import Listed, Oracle, Scenes, numbered, tiny_model
 
 SCORES = {"c": 0.3, "a": 0.1, "d": 0.3, "b": 0.2, "e": 0.3}
@@ -262,3 +263,9 @@ def test_the_map_may_be_any_module() -> None:
     oracle = Oracle([sure(0.9, depth=3.0), sure(0.6, depth=2.0)])
     ranking = EntropyRanker(oracle, Depth()).rank(Listed(numbered(2, (4, 4))))  # type: ignore[arg-type]
     assert ranking.scores == (2, 3)
+
+
+def test_samples_without_a_name_are_an_error_that_says_what_to_do() -> None:
+    scenes = [Sample(image=torch.rand(3, 32, 32))]
+    with pytest.raises(ValueError, match="samples have no name; give every sample its path"):
+        EntropyRanker(tiny_model()).rank(scenes)  # type: ignore[arg-type]

@@ -1,13 +1,24 @@
 """Files from outside: nothing in them is run, and none of them asks for more memory than it is worth."""
 
 import io
+import json
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from depthaware_uda.data.images import read_depth_values, read_image
+from depthaware_uda.files import safe_join
+from depthaware_uda.hub import read_checkpoint
+from depthaware_uda.pseudo_labels import PseudoLabels
+from depthaware_uda.ranking import Ranking
+from depthaware_uda.results import EvaluationResult
+from depthaware_uda.trainers import read_log
+from depthaware_uda.trainers.run_folder import claim_run_folder
 
 
 def test_an_image_of_too_many_pixels_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,3 +54,61 @@ def test_an_array_file_of_another_kind_is_refused(tmp_path: Path, content: str) 
             np.savez(file, np.zeros(3))
     with pytest.raises(ValueError, match=r"a\.npy: cannot be read as a NumPy array"):
         read_depth_values(path)
+
+
+def test_a_checkpoint_that_unpacks_to_more_than_it_is_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", bytes(1 << 20))
+    with pytest.raises(ValueError, match=r"bomb\.pth: refused, it would unpack to 10485\d\d bytes"):
+        read_checkpoint(tmp_path / "bomb.pth")
+
+
+def test_a_member_of_an_archive_that_would_leave_it_writes_nothing(tmp_path: Path) -> None:
+    tensors = io.BytesIO()
+    torch.save({"a": torch.ones(2)}, tensors)
+    folder = tmp_path / "in" / "side"
+    folder.mkdir(parents=True)
+    with zipfile.ZipFile(tensors) as sound, zipfile.ZipFile(folder / "evil.pth", "w") as evil:
+        for member in sound.infolist():
+            evil.writestr(member.filename, sound.read(member))
+        for name in ("../../escaped", "/escaped", "archive/../../../escaped", "C:\\escaped"):
+            evil.writestr(name, b"x")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"evil\.pth: not a checkpoint of PyTorch"):
+        read_checkpoint(folder / "evil.pth")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+RECORDS: dict[str, Callable[[Path], object]] = {
+    "ranking": Ranking.load,
+    "evaluation": EvaluationResult.load,
+    "pseudo_labels": lambda path: PseudoLabels(path.parent),
+    "run": lambda path: claim_run_folder(path.parent, {"config": {}}),
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+@pytest.mark.parametrize("content", [[], {}, {"names": 3}, {"names": ["a"], "scores": ["b"], "fraction": 0.5}, None, 1])
+def test_records_that_hold_something_else_are_named(tmp_path: Path, kind: str, content: object) -> None:
+    path = tmp_path / f"{kind}.json"
+    path.write_text(json.dumps(content))
+    if kind == "pseudo_labels" and isinstance(content, dict) and "scores" in content:
+        return  # names are all it needs
+    with pytest.raises(ValueError, match=rf"{kind}\.json: not .*, or damaged"):
+        RECORDS[kind](path)
+
+
+def test_a_damaged_record_of_a_log_is_named_unless_it_is_the_last(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_bytes(b'{"step": 1}\n{"step": 2}\n\0\0\0\n{"st')
+    assert read_log(tmp_path) == [{"step": 1}, {"step": 2}]  # as a power cut leaves it
+    log.write_bytes(b'{"step": 1}\n{"stop": 2}\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"log\.jsonl, line 2: not a record of a log"):
+        read_log(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["town/C:/a.png", "a/d:b", "\\\\server\\a"])
+def test_a_drive_anywhere_in_a_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="not a relative path"):
+        safe_join(tmp_path, name)

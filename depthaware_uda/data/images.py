@@ -156,7 +156,7 @@ def _read_array(path: Path) -> NDArray[Any]:
         values: NDArray[Any] = np.array(np.lib.format.open_memmap(path, mode="r"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # a damaged header is taken for Python text, which raises nearly anything
         raise ValueError(f"{path}: cannot be read as a NumPy array of numbers; is it cut short? ({error})") from None
     if values.ndim == 3 and len(values) == 1:
         values = values[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -14,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthaware_uda.files import read_json, sha256
+from depthaware_uda.files import parse_json, read_json, sha256
 from depthaware_uda.hub.reading import read_metadata, read_tensors
 from depthaware_uda.hub.registry import NAMESPACE_VARIABLE, PretrainedRecord, list_pretrained
 from depthaware_uda.hub.transport import WAYS_ON, download
-from depthaware_uda.models.pretrained import CONFIG_FILE, WEIGHTS_FILE
+from depthaware_uda.models.pretrained import CONFIG_FILE, WEIGHTS_FILE, check_sums
 from depthaware_uda.models.segmenter import DepthSegmenter, create_model
 
 __all__ = ["build_model", "load_pretrained"]
@@ -55,11 +54,13 @@ def load_pretrained(
             published; or nothing is cached and the network is switched off.
         PermissionError: The repository is private or gated, and the token does not open it.
         ConnectionError: The hub could not be reached.
-        ValueError: The weights of a registered name have another SHA-256 than its record (nothing is deleted), or the
-            files do not describe a model of this library.
+        ValueError: The files have another SHA-256 than the record of a registered name, or `SHA256SUMS` beside them,
+            says (nothing is deleted), or they do not describe a model of this library.
     """
     path = _locate(name_or_path, revision, cache_dir, local_files_only, token)
     config, weights = _config(path), path if path.is_file() else path / WEIGHTS_FILE
+    if path.is_dir():
+        check_sums(path)
     try:
         model = build_model(config, read_tensors(weights, device=device, dtype=dtype or torch.float32))
     except (TypeError, RuntimeError) as error:
@@ -120,7 +121,7 @@ def _config(path: Path) -> Mapping[str, Any]:
                 f"{path}: expected a folder or a .safetensors file; convert_checkpoint reads other checkpoints"
             )
         if (text := read_metadata(path).get("config")) is not None:
-            return _checked(json.loads(text), path)
+            return _checked(parse_json(text, path), path)
         path = path.parent
         wanted = f"{CONFIG_FILE} beside a weights file that does not hold its own configuration"
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import struct
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,21 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: PyTorch stores tensors as they are, without compression."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
+        return  # of the older format without an archive, or damaged, which PyTorch finds out
+    if claimed > path.stat().st_size:
+        raise ValueError(
+            f"{path}: refused, it would unpack to {claimed} bytes, more than PyTorch writes into such a file"
+        )
+
+
 def _unpickled(path: Path) -> Any:
+    _check_archive(path)
     try:
         with torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthaware_uda.files import read_json, write_json
+from depthaware_uda.files import read_json, read_text, write_json
 from depthaware_uda.labels.registry import get_label_space, id_map
 from depthaware_uda.labels.space import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.tables import SPACES
@@ -136,7 +136,7 @@ def load_label_map(path: str | Path) -> LabelMap:
         space = get_label_space(record["label_space"])
         ids = {_as_id(key): _as_class(value, space) for key, value in record["ids"].items()}
         return LabelMap(check_label_map(ids, space), space)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: {error}") from None
 
 
@@ -187,8 +187,8 @@ def _read_table(path: Path) -> Any:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_text(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a TOML file ({error})") from None
 
 

@@ -10,23 +10,48 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from depthaware_uda.files import atomic_path, write_json
+from depthaware_uda.files import atomic_path, read_text, sha256, write_json
 
 if TYPE_CHECKING:
     from depthaware_uda.models.segmenter import DepthSegmenter
 
-__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "PretrainedModel"]
+__all__ = ["CONFIG_FILE", "SUMS_FILE", "WEIGHTS_FILE", "PretrainedModel", "check_sums"]
 
 CONFIG_FILE = "config.json"
 """Name of the file that says how to build the network."""
 WEIGHTS_FILE = "model.safetensors"
 """Name of the file of the weights."""
 CARD_FILE = "README.md"
+SUMS_FILE = "SHA256SUMS"
+"""Digests of configuration and weights, in the format of ``sha256sum``."""
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     lower = dtype is not None and tensor.ndim > 1 and tensor.is_floating_point()
     return (tensor.to(dtype) if lower else tensor).contiguous()
+
+
+def _write_sums(folder: Path) -> None:
+    with atomic_path(folder / SUMS_FILE, durable=True) as partial:
+        partial.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in (CONFIG_FILE, WEIGHTS_FILE)))
+
+
+def check_sums(folder: Path) -> None:
+    """Compare a model's files with the SHA-256 that `save_pretrained` wrote beside them, where there is one.
+
+    Raises:
+        ValueError: A file is not the one that was written; it is named.
+    """
+    sums = folder / SUMS_FILE
+    if not sums.is_file():
+        return
+    written = set(read_text(sums).splitlines())
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if f"{sha256(folder / name)}  {name}" not in written:
+            raise ValueError(
+                f"{folder / name}: not the file that was saved, its SHA-256 in {SUMS_FILE} differs: it is damaged, or "
+                f"was changed since. Save the model again; or, if you changed the file yourself, remove {sums}"
+            )
 
 
 class PretrainedModel(nn.Module):
@@ -36,9 +61,9 @@ class PretrainedModel(nn.Module):
     """The arguments of `create_model`, for a network that it built."""
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
-        """Write `config.json` and `model.safetensors`; `load_pretrained(folder)` gives the model back.
+        """Write `config.json`, `model.safetensors` and `SHA256SUMS`; `load_pretrained(folder)` gives the model back.
 
-        The weights file holds the configuration too, so that it loads alone.
+        The weights file holds the configuration too, so that it loads alone. A kill in between leaves files that load.
 
         Args:
             folder: Folder to write into; what else lies there is kept.
@@ -55,11 +80,14 @@ class PretrainedModel(nn.Module):
                 "save its state_dict() with safetensors"
             )
         tensors = {key: _stored(value, dtype) for key, value in self.state_dict().items()}
-        with atomic_path(Path(folder) / WEIGHTS_FILE) as partial:
+        folder = Path(folder)
+        (folder / SUMS_FILE).unlink(missing_ok=True)
+        with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
             save_file(tensors, partial, metadata={"config": json.dumps(self.config)})
-        write_json(Path(folder) / CONFIG_FILE, self.config)
+        write_json(folder / CONFIG_FILE, self.config)
+        _write_sums(folder)
         if card is not None:
-            with atomic_path(Path(folder) / CARD_FILE) as partial:
+            with atomic_path(folder / CARD_FILE) as partial:
                 partial.write_text(card, encoding="utf-8")
 
     @staticmethod

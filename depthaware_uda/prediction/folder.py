@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from depthaware_uda.files import read_json, write_json
+from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
@@ -132,6 +132,8 @@ def _claim(folder: Path, record: dict[str, Any], *, overwrite: bool) -> None:
     file = folder / RECORD_FILE
     if file.is_file() and not overwrite:
         found = read_json(file)
+        with expecting("the settings of predictions", file):
+            found = dict(found)
         if differences := [
             f"{key} (was {found.get(key)}, is {record[key]})" for key in record if found.get(key) != record[key]
         ]:

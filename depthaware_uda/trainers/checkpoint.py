@@ -118,9 +118,9 @@ def save_checkpoint(
             save_file(
                 {key: value.detach().contiguous() for key, value in group.items()}, partial / f"{name}.safetensors"
             )
-        write_json(partial / STATE_FILE, dict(state))
+        write_json(partial / STATE_FILE, dict(state), durable=False)
         digests = {path.name: sha256(path) for path in sorted(partial.iterdir())}
-        write_json(partial / MANIFEST_FILE, {"step": step, "sha256": digests})
+        write_json(partial / MANIFEST_FILE, {"step": step, "sha256": digests}, durable=False)
         for path in (*partial.iterdir(), partial):
             flush(path)
     flush(root)

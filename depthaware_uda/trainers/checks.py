@@ -34,7 +34,7 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple
         if name == "val" and "label" not in first:
             raise ValueError("val has no labels; give labelled samples, or no val")
         parameter = next(model.parameters())
-        batch = Batch(image=first["image"].as_subclass(Tensor)[None], name=[first["name"]])
+        batch = Batch(image=first["image"].as_subclass(Tensor)[None])
         with evaluating(model):
             output: SegDepthOutput = model(to_device(batch, parameter.device, parameter.dtype)["image"])
         classes, has_depth = output.logits.shape[1], output.inverse_depth is not None

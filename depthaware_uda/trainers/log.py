@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from depthaware_uda.files import atomic_path
+from depthaware_uda.files import atomic_path, expecting, flush, parse_json, read_text
 
 __all__ = ["LossMeans", "RunLog", "read_log"]
 
@@ -20,13 +20,35 @@ LOG_FILE = "log.jsonl"
 
 
 def read_log(run_folder: str | Path) -> list[dict[str, Any]]:
-    """Records of a run folder, in order: each has a ``step`` and named numbers."""
+    """Records of a run folder, in order: each has a ``step`` and named numbers.
+
+    What a kill or a power cut left half written at the end is passed over.
+
+    Raises:
+        ValueError: A record before that is damaged.
+    """
     path = Path(run_folder) / LOG_FILE
     if not path.exists():
         return []
-    # What follows the last newline was cut off while it was written.
-    *lines, _ = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines]
+    *lines, _ = read_text(path).split("\n")
+    records: list[dict[str, Any]] = []
+    torn: ValueError | None = None
+    for number, line in enumerate(lines, 1):
+        try:
+            record = _record(line, f"{path}, line {number}")
+        except ValueError as error:
+            torn = torn or error
+            continue
+        if torn is not None:
+            raise torn
+        records.append(record)
+    return records
+
+
+def _record(line: str, place: str) -> dict[str, Any]:
+    with expecting("a record of a log", place):
+        record = dict(parse_json(line, place))
+        return {"step": int(record.pop("step")), **record}
 
 
 class LossMeans:
@@ -98,6 +120,11 @@ class RunLog:
         """Show a picture (H, W, 3) at a step in TensorBoard; without TensorBoard do nothing."""
         if self._board is not None:
             self._board.add_image(name, pixels, step, dataformats="HWC")
+
+    def flush(self) -> None:
+        """Bring the records to the disk, so that a checkpoint is never ahead of them after a power cut."""
+        if self.folder is not None and (self.folder / LOG_FILE).exists():
+            flush(self.folder / LOG_FILE)
 
     def close(self) -> None:
         """Flush and close the TensorBoard files."""

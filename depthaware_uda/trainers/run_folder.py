@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depthaware_uda.distributed import barrier, from_writer, gather, is_writer
-from depthaware_uda.files import read_json, write_json
+from depthaware_uda.files import expecting, read_json, write_json
 
 if sys.platform == "win32":
     import msvcrt
@@ -58,13 +58,14 @@ def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str
         write_json(file, run)
         return
     found = read_json(file)
-    before = {**json.loads(json.dumps(dict(defaults))), **found.get("config", {})}
-    differences = [key for key in run if key != "config" and run[key] != found.get(key)]
-    differences += [
-        f"{key} (was {before.get(key)}, is {value})"
-        for key, value in run["config"].items()
-        if key not in _FREE_SETTINGS and value != before.get(key)
-    ]
+    with expecting("the description of a run", file):
+        before = {**json.loads(json.dumps(dict(defaults))), **found["config"]}
+        differences = [key for key in run if key != "config" and run[key] != found.get(key)]
+        differences += [
+            f"{key} (was {before.get(key)}, is {value})"
+            for key, value in run["config"].items()
+            if key not in _FREE_SETTINGS and value != before.get(key)
+        ]
     if differences:
         raise ValueError(
             f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differences)}. "

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from depthaware_uda.data.packing import PackedSample
 from depthaware_uda.depth import centimetres_to_metres, metres_to_centimetres
-from depthaware_uda.files import read_json, write_json
+from depthaware_uda.files import expecting, read_json, write_json
 
 __all__ = ["CacheFiles", "CacheLayout", "DepthFormat"]
 
@@ -188,5 +189,10 @@ def _checksum(arrays: list[NDArray[Any]]) -> int:
 
 
 def read_records(directory: Path) -> dict[str, dict[str, Any]]:
-    """Records of all complete caches below a directory, by folder name."""
-    return {path.parent.name: read_json(path) for path in sorted(directory.glob(f"*/{RECORD_FILE}"))}
+    """Records of all complete caches below a directory, by folder name; damaged ones are left out."""
+    records = {}
+    for path in sorted(directory.glob(f"*/{RECORD_FILE}")):
+        with suppress(ValueError), expecting("the record of a cache", path):
+            record = read_json(path)
+            records[path.parent.name] = {**record, "identity": record["identity"], "bytes": int(record["bytes"])}
+    return records
