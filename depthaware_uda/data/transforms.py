@@ -247,7 +247,7 @@ class PhotometricNoise(v2.Transform):
         if params["gamma"] != 1:
             pixels = pixels.pow(params["gamma"])
         # Contrast spreads the colours around their mean: c (M x - m) + m, where m is the mean of M x.
-        matrix = params["matrix"].to(image.dtype)
+        matrix = params["matrix"].to(image)
         mean = matrix @ pixels.mean(1, keepdim=True)
         contrast = params["contrast"]
         pixels = torch.addmm((1 - contrast) * mean, contrast * matrix, pixels)
@@ -290,7 +290,9 @@ def _nearest(steps: Tensor, count: int) -> Tensor:
 def _gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Blur (C, H, W) with a Gaussian cut at three standard deviations; edges are repeated."""
     radius = max(1, math.ceil(3 * sigma))
-    kernel = torch.exp(-(torch.arange(-radius, radius + 1, dtype=image.dtype) ** 2) / (2 * sigma**2))
+    kernel = torch.exp(
+        -(torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device) ** 2) / (2 * sigma**2)
+    )
     kernel = kernel / kernel.sum()
     padded = F.pad(image[:, None], (radius,) * 4, mode="replicate")
     blurred = F.conv2d(F.conv2d(padded, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))

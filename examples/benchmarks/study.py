@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from study_diagnostics import diagnose
 from study_methods import RUNS
 from study_setup import SCALES, Study
+from study_table import DIAGNOSIS, SCORES, collect, table
 from torch import nn
 
 from depthaware_uda import EvaluationResult, evaluate
@@ -26,7 +28,7 @@ from depthaware_uda.files import write_json
 from depthaware_uda.label_free import label_free_score
 from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
 
-SCORES = "scores.json"
+DIAGNOSED = ("daf", "daf-isl", "teacher")
 
 
 class Snapshots(Callback):
@@ -94,6 +96,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in args.seeds:
             study = Study(args.size, args.camvid, args.output, seed, device=args.device, workers=args.workers)
             train(study, name)
+            if name in DIAGNOSED and not (file := study.folder / name / DIAGNOSIS).is_file():
+                write_json(file, diagnose(study, network(study, name)))
+    results = collect(args.output, args.size, args.seeds, args.device or describe_device())
+    write_json(args.results or args.output / f"study-{args.size}.json", results)
+    print(table(results))
+
+
+def describe_device() -> str:
+    """Where the study ran."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -103,11 +115,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
+    parser.add_argument("--results", type=Path, help="JSON to write; default: in the output folder")
     parser.add_argument("--device", help="default: CUDA if there is any")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(max(1, torch.get_num_threads()))
     main()

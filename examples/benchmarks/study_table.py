@@ -1,0 +1,135 @@
+"""The results of the study as one JSON, and as a table: mean and spread over seeds, paired with the control."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from study_methods import RUNS
+from study_setup import SCALES
+
+from depthaware_uda.version import __version__
+
+SCORES, DIAGNOSIS = "scores.json", "diagnosis.json"
+Results = dict[str, Any]
+
+
+def collect(out: Path, scale: str, seeds: Sequence[int], device: str) -> Results:
+    """Everything that was measured by the runs that are done."""
+    runs: dict[str, Any] = {}
+    for name, run in RUNS.items():
+        found = {}
+        for seed in seeds:
+            file = out / scale / f"seed{seed}" / name / SCORES
+            if file.is_file():
+                found[str(seed)] = _measured(json.loads(file.read_text()))
+        if found:
+            runs[name] = {"title": run.title, "parent": run.parent, "seeds": found}
+    diagnoses = {
+        f"seed{seed}/{name}": json.loads(file.read_text())
+        for name in RUNS
+        for seed in seeds
+        if (file := out / scale / f"seed{seed}" / name / DIAGNOSIS).is_file()
+    }
+    return {
+        "study": "MiniCity -> CamVid",
+        "date": date.today().isoformat(),
+        "device": device,
+        "versions": {"depthaware_uda": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "scale": scale,
+        "settings": asdict(SCALES[scale]),
+        "runs": runs,
+        "diagnoses": diagnoses,
+    }
+
+
+def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of one run: last iterate with averaged and raw weights, and the choice without labels."""
+    checkpoints = scores["checkpoints"]
+    chosen = max(checkpoints, key=lambda point: point["agreement"] * point["certainty"])
+    return {
+        "steps": scores["steps"],
+        "seconds": round(scores["seconds"], 1),
+        "miou": scores["final"]["miou"],
+        "iou": scores["final"]["iou"],
+        "raw_miou": scores["raw"]["miou"],
+        "adabn_miou": scores["adabn"]["miou"] if "adabn" in scores else None,
+        "adabn_iou": scores["adabn"]["iou"] if "adabn" in scores else None,
+        "label_free": {
+            "step": chosen["step"],
+            "miou": chosen["miou"],
+            "regret": max(point["miou"] for point in checkpoints) - chosen["miou"],
+        },
+        "checkpoints": checkpoints,
+    }
+
+
+def steps_after_first(results: Results, name: str, seed: str) -> int | None:
+    """Steps of a run and those before it, without the first run; None if it is the first one of its kind."""
+    runs = results["runs"]
+    if runs[name]["parent"] is None:
+        return None
+    total, run = 0, name
+    while (parent := RUNS[run].parent) is not None:
+        if run not in runs or seed not in runs[run]["seeds"]:
+            return None
+        total += runs[run]["seeds"][seed]["steps"]
+        run = parent
+    return int(total)
+
+
+def gains(results: Results, name: str, *, over: str = "control") -> dict[str, float]:
+    """Points of mIoU by seed over another run; over the control, at the same number of steps."""
+    runs, found = results["runs"], {}
+    for seed, measured in runs[name]["seeds"].items():
+        if over not in runs or seed not in runs[over]["seeds"]:
+            continue
+        other = runs[over]["seeds"][seed]
+        base = other["miou"]
+        if RUNS[over].parent is not None and over.startswith("control"):
+            steps = steps_after_first(results, name, seed)
+            at = [point["miou"] for point in other["checkpoints"] if point["step"] == steps]
+            if not at:
+                continue
+            base = at[0]
+        found[seed] = 100 * (measured["miou"] - base)
+    return found
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and standard deviation (of a sample; none of a single value)."""
+    if len(values) < 2:
+        return "".join(f"{value:.1f}" for value in values)
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def table(results: Results) -> str:
+    """A Markdown table of all runs."""
+    runs = results["runs"]
+    classes = list(next(iter(next(iter(runs.values()))["seeds"].values()))["iou"])
+    head = ["", "mIoU", "by seed", "raw weights", "over the control", "label-free choice (regret)", *classes]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for name, run in runs.items():
+        seeds = run["seeds"]
+        gain = gains(results, name) if name not in ("control", "source") else {}
+        chosen = [100 * one["label_free"]["miou"] for one in seeds.values()]
+        regret = [100 * one["label_free"]["regret"] for one in seeds.values()]
+        cells = [
+            run["title"],
+            spread([100 * one["miou"] for one in seeds.values()]),
+            ", ".join(f"{100 * one['miou']:.1f}" for one in seeds.values())
+            + ("" if len(seeds) > 1 else f" (seed {next(iter(seeds))})"),
+            spread([100 * one["raw_miou"] for one in seeds.values()]),
+            f"{statistics.mean(gain.values()):+.1f} ({', '.join(f'{g:+.1f}' for g in gain.values())})" if gain else "",
+            f"{statistics.mean(chosen):.1f} ({statistics.mean(regret):.1f})",
+            *(f"{100 * statistics.mean(one['iou'][label] for one in seeds.values()):.1f}" for label in classes),
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
