@@ -1,0 +1,87 @@
+"""The study: its arithmetic by hand, and all of its kinds of runs on pictures of stamp size."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from tests.test_examples import EXAMPLES, camvid_tree
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, with the modules beside it importable as when it is run."""
+    monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
+    import study  # type: ignore[import-not-found]
+
+    yield study  # type: ignore[misc]
+    for name in [name for name in sys.modules if name.split("_")[0] == "study"]:
+        del sys.modules[name]
+
+
+def measured(miou: float, steps: int, checkpoints: list[tuple[int, float, float]]) -> dict[str, Any]:
+    points = [{"step": s, "miou": m, "agreement": a, "certainty": 0.5} for s, m, a in checkpoints]
+    result = {"miou": miou, "iou": {"flat": miou, "sky": miou}}
+    return {"steps": steps, "seconds": 1.0, "final": result, "raw": result, "checkpoints": points}
+
+
+def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: ModuleType, tmp_path: Path) -> None:
+    runs = {
+        "source": measured(0.40, 10, [(10, 0.40, 0.5)]),
+        "control": measured(0.46, 12, [(4, 0.41, 0.5), (8, 0.43, 0.5), (12, 0.46, 0.5)]),
+        "daf": measured(0.44, 4, [(2, 0.45, 0.3), (4, 0.44, 0.2)]),
+        "daf-isl": measured(0.49, 4, [(2, 0.50, 0.3), (4, 0.49, 0.9)]),
+    }
+    for seed, shift in ((0, 0.0), (1, 0.1)):
+        for name, scores in runs.items():
+            folder = tmp_path / "small" / f"seed{seed}" / name
+            folder.mkdir(parents=True)
+            final = {**scores["final"], "miou": scores["final"]["miou"] + (shift if name == "daf" else 0)}
+            (folder / "scores.json").write_text(json.dumps({**scores, "final": final}))
+    results = study.collect(tmp_path, "small", [0, 1], "cpu")
+    table = sys.modules["study_table"]
+    assert table.gains(results, "daf") == pytest.approx({"0": 3.0, "1": 13.0})  # over 41, the control at 4 steps
+    assert table.gains(results, "daf-isl") == pytest.approx({"0": 6.0, "1": 6.0})  # over 43, at 8
+    assert table.gains(results, "daf-isl", over="daf") == pytest.approx({"0": 5.0, "1": -5.0})
+    chosen = results["runs"]["daf"]["seeds"]["0"]["label_free"]
+    assert chosen == {"step": 2, "miou": 0.45, "regret": 0.0}
+    assert results["runs"]["daf-isl"]["seeds"]["0"]["label_free"]["regret"] == pytest.approx(0.01)
+    lines = {line.split(" | ")[0]: line for line in study.table(results).splitlines()}
+    assert "| 49.0 ± 7.1 | 44.0, 54.0 |" in lines["| DAF"]
+    assert "+8.0 (+3.0, +13.0)" in lines["| DAF"]
+
+
+def test_rank_correlation_is_that_of_scipy(study: ModuleType) -> None:
+    from scipy.stats import spearmanr
+
+    first, second = torch.rand(2, 30, generator=torch.Generator().manual_seed(0))
+    expected = spearmanr(first.numpy(), second.numpy()).statistic
+    assert sys.modules["study_diagnostics"].spearman(first, second) == pytest.approx(expected)
+
+
+@pytest.mark.slow
+def test_every_run_of_the_study_trains_and_is_not_trained_twice(
+    study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    camvid_tree(tmp_path / "camvid", 4)
+    setup = sys.modules["study_setup"]
+    network = {**setup.SCALES["small"].network, "backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}}
+    stamp = {"size": (48, 64), "renders": 4, "network": network, "first_steps": 4, "stage_steps": 2}
+    batches = {"validate_every": 1, "first_batch": 2, "batch": 2, "precision": "float32"}
+    setup.SCALES["small"] = dataclasses.replace(setup.SCALES["small"], **stamp, **batches)
+    command = ["--camvid", str(tmp_path / "camvid"), "--output", str(tmp_path / "runs"), "--seeds", "0"]
+    study.main([*command, "--workers", "0"])
+    printed = capsys.readouterr().out
+    written = tmp_path / "runs" / "study-small.json"
+    results = json.loads(written.read_text())
+    assert list(results["runs"]) == list(study.RUNS)
+    assert all(f"seed 0 {name}: mIoU" in printed for name in study.RUNS)
+    assert set(results["diagnoses"]["seed0/daf"]["ranking"]) == {"depth_aware", "depth_aware_squared", "entropy"}
+    study.main([*command, "--workers", "0"])
+    assert "seed 0 source: mIoU" not in capsys.readouterr().out
+    assert json.loads(written.read_text())["runs"] == results["runs"]
