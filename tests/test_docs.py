@@ -179,6 +179,10 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     for name, module in lightning().items():
         monkeypatch.setitem(sys.modules, name, module)
 
+    # Drawing takes longer than training; tests of its own look at figures and pages.
+    monkeypatch.setattr("depthaware_uda.viz.figures.DPI", 30)
+    monkeypatch.setattr("depthaware_uda.report.page.embedded_figure", lambda figure: "data:,")
+
     def small_model(asked: dict[str, Any]) -> Any:
         kept = {key: asked[key] for key in ("depth_head", "gate", "refined_head", "depth_size", "seed")}
         tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
