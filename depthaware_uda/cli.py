@@ -15,8 +15,7 @@ __all__ = ["main"]
 
 DEFAULT_MODEL = "daf-ida-minicity"
 """The weights inside the package."""
-_DEFAULT_SIZE = [120]
-"""Shorter side of the images that they were trained on."""
+_FILES = ["labels", "overlays", "depth", "depth_pictures"]
 _OWN_FOLDERS = "folders"
 
 
@@ -35,11 +34,10 @@ def _predict(args: argparse.Namespace) -> int:
     from depthaware_uda.prediction import predict, write_predictions
 
     model = load_pretrained(args.model, device=args.device)
-    size = args.size or (_DEFAULT_SIZE if args.model == DEFAULT_MODEL else None)
-    tile = {"auto": "auto", "none": None}.get(args.tile[0], tuple(args.tile))
+    size = _pixels("--size", args.size)
     options: dict[str, Any] = {
-        "size": size[0] if size and len(size) == 1 else size and tuple(size),
-        "tile": tile if isinstance(tile, str) or tile is None else tuple(int(side) for side in tile),
+        "size": size[0] if isinstance(size, tuple) and len(size) == 1 else size,
+        "tile": _pixels("--tile", args.tile),
         "scales": args.scales,
         "flip": args.flip,
     }
@@ -61,6 +59,17 @@ def _predict(args: argparse.Namespace) -> int:
     )
     print(f"{len(names)} images in {args.output}")
     return 0
+
+
+def _pixels(option: str, words: Sequence[str]) -> str | tuple[int, ...] | None:
+    """The value of --size or --tile: "auto", None, or numbers."""
+    if list(words) == ["auto"]:
+        return "auto"
+    if list(words) == ["none"]:
+        return None
+    if not all(word.isdecimal() for word in words):
+        raise ValueError(f"{option} must be auto, none or numbers of pixels, got {' '.join(words)}")
+    return tuple(int(word) for word in words)
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -130,13 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("images", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
     command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
     _add_model(command)
-    command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=["labels", "overlays", "depth"])
+    command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=_FILES)
     command.add_argument(
         "--size",
-        type=int,
         nargs="+",
+        default=["auto"],
         metavar="PIXELS",
-        help="resize to this shorter side, or height and width; default: 120 for the packaged weights",
+        help="resize to this shorter side, or height and width; auto: the size that the model was trained at; none",
     )
     command.add_argument("--tile", nargs="+", default=["auto"], help="auto, none, or height and width")
     command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")

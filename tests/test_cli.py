@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,8 @@ def test_one_photo(weights: str, photos: Path, tmp_path: Path, capsys: pytest.Ca
     expected = predict(load_pretrained(weights), photos / "0.png", flip=True, size=32)
     name, share = next(iter(expected.shares().items()))
     assert printed[0].startswith(f"{name} {100 * share:.0f} %")
-    assert printed[1:] == [str(out / "labels/0.png"), str(out / "overlays/0.jpg"), str(out / "depth/0.png")]
+    files = ("labels/0.png", "overlays/0.jpg", "depth/0.png", "depth_pictures/0.png")
+    assert printed[1:] == [str(out / file) for file in files]
     with Image.open(out / "labels" / "0.png") as label:
         np.testing.assert_array_equal(np.array(label), expected.label)
 
@@ -56,6 +58,18 @@ def test_a_folder_of_photos(weights: str, photos: Path, tmp_path: Path, capsys: 
     assert main([*command, "--scales", "0.5", "1"]) == 2
     assert "holds other predictions" in capsys.readouterr().err
     assert main([*command, "--scales", "0.5", "1", "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize(("words", "size"), [(["none"], None), (["auto"], None), (["20", "30"], [20, 30])])
+def test_sizes(weights: str, photos: Path, tmp_path: Path, words: list[str], size: Any) -> None:
+    command = ["predict", str(photos), "-o", str(tmp_path / "out"), "--model", weights, "--files", "labels"]
+    assert main([*command, "--size", *words]) == 0
+    assert json.loads((tmp_path / "out" / "predictions.json").read_text())["size"] == size
+
+
+def test_a_size_that_is_none_is_named(weights: str, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(photos), "--model", weights, "--size", "big"]) == 2
+    assert capsys.readouterr().err == "error: --size must be auto, none or numbers of pixels, got big\n"
 
 
 def test_evaluation(weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from depthaware_uda import Prediction, SegDepthOutput, evaluate, predict, write_predictions
+from depthaware_uda import Prediction, SegDepthOutput, evaluate, load_pretrained, predict, write_predictions
 from depthaware_uda.data import SegmentationFolder
 from depthaware_uda.data.images import read_depth_values
 from depthaware_uda.depth import to_inverse_depth, to_metres
@@ -192,6 +193,37 @@ def test_other_inputs_are_refused(images: object, error: type[Exception], messag
         predict(Pixelwise(), images)  # type: ignore[arg-type]
 
 
+def test_an_array_of_frames_and_one_that_must_not_be_written_to() -> None:
+    frames = np.stack([picture(), picture()])
+    frames.setflags(write=False)  # torch would warn, and warnings are errors here
+    found = list(predict(Pixelwise(), frames))
+    for frame, one in zip(frames, found, strict=True):
+        np.testing.assert_array_equal(one.label, frame.argmax(2))
+    assert [one.name for one in found] == ["000000.png", "000001.png"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_frames_may_come_in_one_buffer(batch_size: int) -> None:
+    frames = [picture() for _ in range(5)]
+
+    def video() -> Iterator[np.ndarray]:
+        buffer = np.empty_like(frames[0])
+        for frame in frames:
+            buffer[:] = frame
+            yield buffer
+
+    for frame, one in zip(frames, predict(Pixelwise(), video(), batch_size=batch_size), strict=True):
+        np.testing.assert_array_equal(one.label, frame.argmax(2))
+        np.testing.assert_array_equal(one.image, frame)
+
+
+def test_what_would_be_clipped_or_guessed_is_refused() -> None:
+    with pytest.raises(ValueError, match="the image: expected an image of 8 bits a channel, got mode I;16"):
+        predict(Pixelwise(), Image.fromarray(np.full((4, 4), 999, np.uint16)))
+    with pytest.raises(TypeError, match="cannot predict dict: expected a path"):
+        predict(Pixelwise(), {"image": picture()})  # type: ignore[arg-type]
+
+
 def test_a_strange_frame_is_named() -> None:
     with pytest.raises(TypeError, match="image 1: cannot predict float"):
         list(predict(Pixelwise(), [picture(), 0.5]))  # type: ignore[list-item]
@@ -205,6 +237,7 @@ def test_a_strange_frame_is_named() -> None:
         ({"tile": (0, 5)}, r"tile must be 'auto', \(height, width\) in pixels or None, got \(0, 5\)"),
         ({"tile": "large"}, "tile must be 'auto'"),
         ({"size": 0}, "size must be pixels"),
+        ({"size": "large"}, "size must be pixels of the shorter side"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"label_space": "common7"}, "predicts 3 classes, but label space 'common7' has 7"),
     ],
@@ -239,6 +272,27 @@ def test_the_network_sees_the_size_asked_for_and_the_result_has_the_images(
     model = Pixelwise()
     assert predict(model, picture(), size=size).size == (20, 30)
     assert model.sizes == [(1, 3, *seen)]
+
+
+@pytest.mark.parametrize(("size", "seen"), [("auto", (10, 15)), (None, (20, 30)), (5, (5, 8))])
+def test_a_model_that_says_so_sees_images_at_the_size_it_was_trained_at(
+    size: Any, seen: tuple[int, int], tmp_path: Path
+) -> None:
+    model = Pixelwise()
+    assert predict(model, picture()).size == (20, 30)
+    model.image_size = 10  # type: ignore[assignment]
+    assert predict(model, picture(), size=size).size == (20, 30)
+    assert [size[2:] for size in model.sizes] == [(20, 30), seen]
+    write_predictions(model, [picture()], tmp_path, size=size)
+    assert model.sizes[-1][2:] == seen
+
+
+def test_the_size_is_kept_with_the_weights(tmp_path: Path) -> None:
+    tiny_model(image_size=40).save_pretrained(tmp_path)
+    assert load_pretrained(tmp_path).image_size == 40
+    assert load_pretrained("daf-ida-minicity").image_size == 120
+    with pytest.raises(ValueError, match="image_size must be pixels of the shorter side or None, got 0"):
+        tiny_model(image_size=0)
 
 
 def test_scales_and_flips_are_averaged() -> None:

@@ -46,6 +46,7 @@ class DepthSegmenter(PretrainedModel):
         refined: Maps (gated features, inverse depth) to logits a second time, for `joint`: `RefinedSegmentationHead`.
         depth_size: Fixed size that inverse depth is resized to; the published code has (228, 304), None keeps its own.
         label_space: The classes that the logits stand for, if they have names.
+        image_size: Shorter side, in pixels, of the images that the network is trained on, which `predict` resizes to.
 
     Shape:
         image (N, 3, H, W), RGB in 0..1 -> logits (N, C, h, w) at the backbone's stride, inverse depth (N, 1, h', w').
@@ -64,6 +65,7 @@ class DepthSegmenter(PretrainedModel):
         refined: nn.Module | None = None,
         depth_size: tuple[int, int] | None = None,
         label_space: LabelSpace | None = None,
+        image_size: int | None = None,
     ) -> None:
         super().__init__()
         if gate is not None and depth_head is None:
@@ -78,6 +80,7 @@ class DepthSegmenter(PretrainedModel):
         self.refined = refined
         self.depth_size = depth_size
         self.label_space = label_space
+        self.image_size = image_size
         self.stride = max(backbone.strides)
 
     def forward(self, image: Tensor) -> SegDepthOutput:
@@ -155,6 +158,7 @@ def create_model(
     refined_head: bool = False,
     dilations: Sequence[int] = (6, 12, 18, 24),
     depth_size: tuple[int, int] | None = None,
+    image_size: int | None = None,
     output_stride: OutputStride = "auto",
     pretrained_backbone: bool = False,
     backbone_arguments: Mapping[str, Any] | None = None,
@@ -173,6 +177,8 @@ def create_model(
         refined_head: Add the refined segmentation head of CTRL, for `DAFConfig.ctrl`; it is not used to predict.
         dilations: Dilations of the classifier; large ones want large images.
         depth_size: Resize inverse depth to this fixed size; the published code has (228, 304).
+        image_size: Shorter side, in pixels, of the images that it will be trained on; kept with the weights, and
+            `predict` resizes photographs to it.
         output_stride: Stride of a timm backbone's last stage: ``"auto"`` is 8 where timm can dilate the network and its
             own elsewhere, None is always its own. The ResNet-101 has 8.
         pretrained_backbone: Load timm's weights into a timm backbone.
@@ -189,6 +195,8 @@ def create_model(
         raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
     if depth_head is not None and depth_head not in get_args(DepthHeadName):
         raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size must be pixels of the shorter side or None, got {image_size}")
     if refined_head and depth_head is None:
         raise ValueError("refined_head multiplies features by predicted depth; it needs a depth_head")
     config = {
@@ -203,6 +211,7 @@ def create_model(
         "output_stride": output_stride,
         "backbone_arguments": dict(backbone_arguments or {}),
         **({"refined_head": True} if refined_head else {}),
+        **({} if image_size is None else {"image_size": image_size}),
     }
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -245,6 +254,7 @@ def create_model(
             refined=RefinedSegmentationHead(last, num_classes, dilations=dilations) if refined_head else None,
             depth_size=depth_size,
             label_space=space,
+            image_size=image_size,
         )
         _initialize_heads(model, open_gate=isinstance(backbone, TimmBackbone))
     model.config = config

@@ -2,8 +2,8 @@
 
 from depthaware_uda.prediction.folder import write_predictions
 from depthaware_uda.prediction.inputs import PredictionInput
-from depthaware_uda.prediction.passes import TileSize
+from depthaware_uda.prediction.passes import InputSize, TileSize
 from depthaware_uda.prediction.result import FileKind, Prediction
 from depthaware_uda.prediction.run import predict
 
-__all__ = ["FileKind", "Prediction", "PredictionInput", "TileSize", "predict", "write_predictions"]
+__all__ = ["FileKind", "InputSize", "Prediction", "PredictionInput", "TileSize", "predict", "write_predictions"]

@@ -16,7 +16,7 @@ from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
-from depthaware_uda.prediction.passes import Passes, TileSize
+from depthaware_uda.prediction.passes import InputSize, Passes, TileSize
 from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
 from depthaware_uda.prediction.run import check_batch_size, predict_source, space_of
 from depthaware_uda.types import SegDepthOutput
@@ -33,7 +33,7 @@ def write_predictions(
     folder: str | Path,
     *,
     files: Sequence[FileKind] = DEFAULT_FILES,
-    size: int | tuple[int, int] | None = None,
+    size: InputSize = "auto",
     tile: TileSize = "auto",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
@@ -72,7 +72,7 @@ def write_predictions(
     """
     folder = Path(folder)
     check_files(files)
-    passes = Passes(size, tile, tuple(scales), flip)
+    passes = Passes.of_model(model, size, tile, scales, flip)
     check_batch_size(batch_size)
     space = space_of(model, label_space)
     source = open_input(images, leave_out=folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -25,8 +25,8 @@ PredictionInput = OneImage | SampleDataset | Iterable[OneImage]
 """A path (file, folder or pattern), an image, a batch of images, a data set, or an iterable of paths and images."""
 
 _EXPECTED = (
-    "expected a path, a PIL image, an array (H, W, 3) of 8 bits, a tensor (3, H, W) or (N, 3, H, W), a data set, "
-    "or an iterable of these"
+    "expected a path, a PIL image, an array (H, W, 3) or (N, H, W, 3) of 8 bits, a tensor (3, H, W) or (N, 3, H, W), "
+    "a data set, or an iterable of these"
 )
 
 
@@ -64,16 +64,19 @@ def open_input(images: PredictionInput, *, leave_out: Path | None = None) -> Sou
     """
     if isinstance(images, (str, Path)):
         return _open_path(str(images), leave_out)
-    if isinstance(images, Tensor) and images.ndim == 4:
+    if isinstance(images, (Tensor, np.ndarray)) and images.ndim == 4:
         frames = [Frame(_number(i), _reader(image, f"image {i}")) for i, image in enumerate(images)]
         return Source(iter(frames), len(frames), single=False)
     if isinstance(images, (Image.Image, np.ndarray, Tensor)):
         return Source(iter([Frame("image.png", _reader(images, "the image"))]), 1, single=True)
+    if isinstance(images, Mapping):
+        raise TypeError(f"cannot predict {type(images).__name__}: {_EXPECTED}")
     if isinstance(images, SampleDataset) and not isinstance(images, (list, tuple)):
         return _open_dataset(images)
+    if isinstance(images, (list, tuple)):
+        return Source(_numbered(images, copy=False), len(images), single=False)
     if isinstance(images, Iterable):
-        total = len(images) if isinstance(images, (list, tuple)) else None
-        return Source(_numbered(images), total, single=False)
+        return Source(_numbered(images, copy=True), None, single=False)
     raise TypeError(f"cannot predict {type(images).__name__}: {_EXPECTED}")
 
 
@@ -116,12 +119,20 @@ def _open_dataset(dataset: SampleDataset) -> Source:
     return Source(frames, len(names), single=False)
 
 
-def _numbered(images: Iterable[OneImage]) -> Iterator[Frame]:
+def _numbered(images: Iterable[OneImage], *, copy: bool) -> Iterator[Frame]:
+    """Images by number, files by path; with `copy` at once, for what yields all frames of a video in one buffer."""
     for index, image in enumerate(images):
         if isinstance(image, (str, Path)):
             yield Frame(_path_name(Path(image)), _file_reader(Path(image)))
+        elif copy:
+            yield Frame(_number(index), _copy(_image_tensor(image, f"image {index}")))
         else:
             yield Frame(_number(index), _reader(image, f"image {index}"))
+
+
+def _copy(image: Tensor) -> Callable[[], Tensor]:
+    copied = image.clone()
+    return lambda: copied
 
 
 def _path_name(path: Path) -> str:
@@ -144,11 +155,14 @@ def _reader(image: Image.Image | NDArray[Any] | Tensor, what: str) -> Callable[[
 def _image_tensor(image: Image.Image | NDArray[Any] | Tensor, what: str) -> Tensor:
     """RGB (3, H, W) of an image in memory, uint8 or float32 in 0..1."""
     if isinstance(image, Image.Image):
+        if image.mode.startswith(("I", "F")):
+            raise ValueError(f"{what}: expected an image of 8 bits a channel, got mode {image.mode}; convert it first")
         return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"{what}: an array must be RGB of 8 bits, (H, W, 3), got {image.dtype} {image.shape}")
-        return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        # torch shares the memory of arrays, and warns of those that must not be written to, as PIL gives them.
+        return torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)
     if isinstance(image, Tensor):
         if image.ndim != 3 or image.shape[0] != 3 or image.numel() == 0:
             raise ValueError(f"{what}: a tensor must be RGB, (3, H, W) or (N, 3, H, W), got {tuple(image.shape)}")

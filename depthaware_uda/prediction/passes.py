@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,10 @@ from depthaware_uda.models.resize import resize, resize_output
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 
-__all__ = ["Passes", "TileSize"]
+__all__ = ["InputSize", "Passes", "TileSize"]
+
+InputSize = Literal["auto"] | int | tuple[int, int] | None
+"""``"auto"`` is the `image_size` of the model if it has one; else the shorter side, (H, W), or None: no resizing."""
 
 TileSize = Literal["auto"] | tuple[int, int] | None
 """``"auto"`` cuts what the device cannot hold, (H, W) always cuts into tiles of that size, None never cuts."""
@@ -45,6 +48,11 @@ class Passes:
             raise ValueError(f"tile must be 'auto', (height, width) in pixels or None, got {self.tile!r}")
         if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
             raise ValueError(f"scales must be one or more factors above 0, got {self.scales}")
+
+    @classmethod
+    def of_model(cls, model: nn.Module, size: InputSize, tile: TileSize, scales: Sequence[float], flip: bool) -> Passes:
+        """Passes at the size that was asked for, or that the model was trained at."""
+        return cls(getattr(model, "image_size", None) if size == "auto" else size, tile, tuple(scales), flip)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""

@@ -18,7 +18,7 @@ from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
-from depthaware_uda.prediction.passes import Passes, TileSize, resize_rows
+from depthaware_uda.prediction.passes import InputSize, Passes, TileSize, resize_rows
 from depthaware_uda.prediction.result import Prediction
 from depthaware_uda.types import SegDepthOutput
 
@@ -33,7 +33,7 @@ def predict(
     model: nn.Module,
     images: PredictionInput,
     *,
-    size: int | tuple[int, int] | None = None,
+    size: InputSize = "auto",
     tile: TileSize = "auto",
     scales: Sequence[float] = (1.0,),
     flip: bool = False,
@@ -49,10 +49,11 @@ def predict(
     Args:
         model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.
         images: One image: the path of a file, a PIL image, an array (H, W, 3) of 8 bits, a tensor (3, H, W) in 0..1.
-            Or many: the path of a folder or a pattern such as ``"photos/*.jpg"``, a tensor (N, 3, H, W), a data set,
-            or any iterable of images and paths, such as the frames of a video.
+            Or many: the path of a folder or a pattern such as ``"photos/*.jpg"``, an array (N, H, W, 3), a tensor
+            (N, 3, H, W), a data set, or any iterable of images and paths, such as the frames of a video.
         size: Resize images for the network, to this shorter side or (height, width): a network sees best at the size
-            that it was trained at. Results have the image's own size all the same.
+            that it was trained at, which ``"auto"`` takes where the model names it (``create_model(image_size=...)``).
+            None resizes nothing. Results have the image's own size all the same.
         tile: ``"auto"`` gives the network whole images, unless that takes more than half of the device's memory at
             2 KiB a pixel in float32; then overlapping tiles are blended. (height, width) always cuts, None never.
         scales: Factors on the network's input, whose probabilities are averaged; depth comes from the one nearest to 1.
@@ -69,7 +70,7 @@ def predict(
         TypeError: The input is of another kind.
         ValueError: A folder without images, an image of another shape, or an argument out of range.
     """
-    passes = Passes(size, tile, tuple(scales), flip)
+    passes = Passes.of_model(model, size, tile, scales, flip)
     space = space_of(model, label_space)
     check_batch_size(batch_size)
     source = open_input(images)
