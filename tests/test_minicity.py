@@ -19,6 +19,7 @@ from depthaware_uda.data.minicity.camera import Camera, Sensor, develop
 from depthaware_uda.data.minicity.mesh import Material, MeshBuilder, Pose
 from depthaware_uda.data.minicity.raycast import SKY, Hits, cast, perspective, sun_view
 from depthaware_uda.data.minicity.render import make_scene, mirror, render_scene
+from depthaware_uda.data.minicity.scene import Scene
 from depthaware_uda.data.minicity.style import STYLES, StyleName
 from depthaware_uda.data.minicity.textures import part_textures
 from depthaware_uda.labels import get_label_space
@@ -32,6 +33,11 @@ ROAD, SKY_CLASS = 0, 9
 @pytest.fixture(scope="module")
 def renderings() -> dict[str, list[Rendering]]:
     return {style: [render(3, index, style=style, size=SMALL) for index in range(16)] for style in STYLE_NAMES}
+
+
+@pytest.fixture(scope="module")
+def scenes() -> dict[str, list[Scene]]:
+    return {style: [make_scene(3, index, style=style) for index in range(30)] for style in STYLE_NAMES}
 
 
 def rays(camera: Camera, height: int, width: int) -> NDArray[np.float64]:
@@ -72,11 +78,12 @@ def test_seed_index_and_style_give_other_scenes() -> None:
 
 def test_all_classes_appear_in_both_worlds() -> None:
     for style in STYLE_NAMES:
-        counts = sum(
-            np.bincount(render(0, i, style=style, size=(40, 64)).label.ravel(), minlength=16) for i in range(40)
-        )
-        missing = [name for name, n in zip(get_label_space("cityscapes16").classes, counts, strict=True) if n == 0]
-        assert not missing
+        missing = set(range(16))
+        for index in range(40):
+            missing -= set(render(0, index, style=style, size=(40, 64)).label.ravel().tolist())
+            if not missing:
+                break
+        assert not [get_label_space("cityscapes16").classes[index] for index in missing]
 
 
 def test_depth_is_unknown_exactly_in_the_sky(renderings: dict[str, list[Rendering]]) -> None:
@@ -207,7 +214,7 @@ def test_another_size_shows_the_same_scene(style: StyleName) -> None:
     assert difference < 14
 
 
-def test_the_worlds_differ(renderings: dict[str, list[Rendering]]) -> None:
+def test_the_worlds_differ(renderings: dict[str, list[Rendering]], scenes: dict[str, list[Scene]]) -> None:
     def fine_contrast(items: list[Rendering]) -> float:
         # In the sky a clean image is smooth: what differs between neighbours there is noise.
         values = []
@@ -219,7 +226,7 @@ def test_the_worlds_differ(renderings: dict[str, list[Rendering]]) -> None:
         return float(np.mean(values))
 
     assert fine_contrast(renderings["real"]) > fine_contrast(renderings["synthetic"]) + 0.5
-    heights = {s: [make_scene(3, i, style=s).camera.height for i in range(24)] for s in STYLE_NAMES}
+    heights = {style: [scene.camera.height for scene in scenes[style]] for style in STYLE_NAMES}
     assert np.std(heights["synthetic"]) > np.std(heights["real"])
     assert STYLES["real"].number != STYLES["synthetic"].number
 
@@ -282,10 +289,10 @@ def test_a_wet_road_reflects_what_stands_above_it() -> None:
     assert (np.diff(light[5:, 1, 0]) < 0).all()  # the flatter the ray, the more
 
 
-def test_rain_falls_in_the_real_world_alone() -> None:
-    wet = {style: [make_scene(3, index, style=style).light.wet for index in range(60)] for style in STYLE_NAMES}
+def test_rain_falls_in_the_real_world_alone(scenes: dict[str, list[Scene]]) -> None:
+    wet = {style: [scene.light.wet for scene in scenes[style]] for style in STYLE_NAMES}
     assert not any(wet["synthetic"])
-    assert 5 < sum(wet["real"]) < 25
+    assert 2 < sum(wet["real"]) < 13
 
 
 def test_sample_leaves() -> None:
