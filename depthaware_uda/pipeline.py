@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from depthaware_uda.data import Unlabelled, cached
@@ -16,6 +15,7 @@ from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.models.pretrained import WEIGHTS_FILE, check_sums
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
+from depthaware_uda.tensors import read_tensors
 from depthaware_uda.trainers import (
     Callback,
     DAFConfig,
@@ -97,7 +97,7 @@ def run_protocol(
         trainer.fit()
         if keep == "best":
             check_sums(out / name / "best")
-            model.load_state_dict(load_file(out / name / "best" / WEIGHTS_FILE))
+            model.load_state_dict(read_tensors(out / name / "best" / WEIGHTS_FILE))
         results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
 
     finish("daf", DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared))

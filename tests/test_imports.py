@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
 
-BASE = {"types", "labels", "depth", "files", "tables", "paint", "version", "distributed"}
+BASE = {"types", "labels", "depth", "files", "tables", "tensors", "paint", "version", "distributed"}
 ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {

@@ -1,8 +1,7 @@
-"""Reading files of tensors from anywhere: nothing in them is run, and nothing in them can ask for much memory."""
+"""Reading checkpoints from anywhere: nothing in them is run, and nothing in them can ask for much memory."""
 
 from __future__ import annotations
 
-import inspect
 import pickle
 import struct
 import zipfile
@@ -12,17 +11,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor
 
-__all__ = ["read_checkpoint", "read_metadata", "read_tensors"]
+from depthaware_uda.tensors import read_tensors
 
-_MAX_HEADER_BYTES = 16 << 20
+__all__ = ["read_checkpoint"]
+
 _WRAPPERS = ("model_state_dict", "state_dict", "model")
-# Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows
-# does not let it be replaced.
-_READ = {"backend": "pread"} if "backend" in inspect.signature(load_file).parameters else {}
 # Scores are often kept beside the weights as numbers of numpy, which hold no code.
 _SCALAR = np.float64(0).__reduce__()[0]
 _HARMLESS: list[Any] = [
@@ -32,39 +27,6 @@ _HARMLESS: list[Any] = [
     type(np.dtype("f8")),
     type(np.dtype("f4")),
 ]
-
-
-def read_metadata(file: str | Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file."""
-    _check_header(Path(file))
-    try:
-        with safe_open(file, framework="pt") as opened:
-            return dict(opened.metadata() or {})
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or cut short: {error}") from error
-
-
-def read_tensors(
-    file: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
-) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, floating-point ones in `dtype` if one is given."""
-    _check_header(Path(file))
-    try:
-        tensors: dict[str, Tensor] = load_file(file, device=str(device), **_READ)
-    except SafetensorError as error:
-        raise ValueError(f"{file}: not a safetensors file, or cut short: {error}") from error
-    if dtype is not None:
-        for key, tensor in tensors.items():  # one after the other: all of them in both types would need more memory
-            tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
-    return tensors
-
-
-def _check_header(file: Path) -> None:
-    """Refuse a header of a size that no model needs, before anything parses it."""
-    with file.open("rb") as opened:
-        size = int.from_bytes(opened.read(8), "little")
-    if size > min(_MAX_HEADER_BYTES, file.stat().st_size):
-        raise ValueError(f"{file}: not a safetensors file, or cut short: its header claims {size} bytes")
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Tensor]:

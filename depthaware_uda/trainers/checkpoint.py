@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from depthaware_uda.files import atomic_folder, flush, read_json, sha256, write_json
+from depthaware_uda.tensors import read_tensors
 
 __all__ = [
     "latest_checkpoint",
@@ -143,5 +144,5 @@ def remove_partial(root: str | Path) -> None:
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
     """Tensors by group, on the CPU, and the JSON state."""
-    tensors = {file.stem: load_file(file) for file in sorted(folder.glob("*.safetensors"))}
+    tensors = {file.stem: read_tensors(file) for file in sorted(folder.glob("*.safetensors"))}
     return tensors, read_json(folder / STATE_FILE)

@@ -43,11 +43,12 @@ from depthaware_uda.data.file_dataset import SampleFiles
 from depthaware_uda.data.images import read_depth_values, read_first_channel, read_ids, read_image
 from depthaware_uda.files import safe_join, write_json
 from depthaware_uda.hub.loading import load_pretrained
-from depthaware_uda.hub.reading import read_checkpoint, read_metadata, read_tensors
+from depthaware_uda.hub.reading import read_checkpoint
 from depthaware_uda.labels import get_label_space, load_label_map
 from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.ranking import Ranking, TargetSplit
 from depthaware_uda.results import EvaluationResult
+from depthaware_uda.tensors import read_metadata, read_tensors
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint
 from depthaware_uda.trainers.run_folder import claim_run_folder

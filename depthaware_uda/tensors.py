@@ -1,0 +1,61 @@
+"""Reading safetensors files: whatever is wrong with one names it, and none asks for more memory than it is worth."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+__all__ = ["read_metadata", "read_tensors"]
+
+_MAX_HEADER_BYTES = 16 << 20
+# Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows
+# does not let it be replaced.
+_READ = {"backend": "pread"} if "backend" in inspect.signature(load_file).parameters else {}
+
+
+def read_metadata(file: str | Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file; errors as of `read_tensors`."""
+    _check_header(Path(file))
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file, or cut short: {error}") from error
+
+
+def read_tensors(
+    file: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
+) -> dict[str, Tensor]:
+    """Tensors of a safetensors file by name.
+
+    Args:
+        file: The file.
+        device: Where the tensors are to lie.
+        dtype: Type of the floating-point ones, instead of the file's.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is cut short, damaged, or no safetensors file.
+    """
+    _check_header(Path(file))
+    try:
+        tensors: dict[str, Tensor] = load_file(file, device=str(device), **_READ)
+    except SafetensorError as error:
+        raise ValueError(f"{file}: not a safetensors file, or cut short: {error}") from error
+    if dtype is not None:
+        for key, tensor in tensors.items():  # one after the other: all of them in both types would need more memory
+            tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+    return tensors
+
+
+def _check_header(file: Path) -> None:
+    """Refuse a header of a size that no model needs, before anything parses it."""
+    with file.open("rb") as opened:
+        size = int.from_bytes(opened.read(8), "little")
+    if size > min(_MAX_HEADER_BYTES, file.stat().st_size):
+        raise ValueError(f"{file}: not a safetensors file, or cut short: its header claims {size} bytes")
