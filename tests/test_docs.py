@@ -95,7 +95,7 @@ def small_trainer(trainer: type, default: type) -> Callable[..., Any]:
     def build(asked: dict[str, Any]) -> Any:
         config = asked.get("config") or default()
         asked["config"] = dataclasses.replace(config, **few, precision="float32", num_workers=0)
-        asked["augment"] = None  # of the size of real images
+        asked |= {name: None for name in ("augment", "target_augment") if name in asked}  # of the size of real images
         return trainer(**asked)
 
     return smaller(trainer, build)
@@ -203,7 +203,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setattr(
         depthaware_uda.data, "InMemory", smaller(in_memory, lambda asked: in_memory(**{**asked, "workers": 0}))
     )
-    for name in ("DAF", "ISL", "IDA"):
+    for name in ("DAF", "ISL", "IDA", "SelfTraining"):
         trainer = small_trainer(getattr(depthaware_uda, f"{name}Trainer"), getattr(depthaware_uda, f"{name}Config"))
         for module in (depthaware_uda, depthaware_uda.trainers):
             monkeypatch.setattr(module, f"{name}Trainer", trainer)

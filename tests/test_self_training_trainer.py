@@ -135,6 +135,7 @@ def test_labels_below_the_threshold_teach_nothing() -> None:
     ("settings", "message"),
     [
         ({"confidence": "high"}, "confidence must be one of"),
+        ({"teacher_statistics": "source"}, "teacher_statistics must be one of"),
         ({"ema_decay": 0.0}, "the teacher is the average"),
         ({"mix_nearer": True}, "needs class_mix"),
         ({"rare_class_temperature": 0.0}, "rare_class_temperature must be positive"),
@@ -155,3 +156,16 @@ def test_data_that_do_not_suit_the_pieces() -> None:
     given["target"]["image"] = given["target"]["image"][..., :-8]
     with pytest.raises(ValueError, match="give both domains one size"):
         trainer(class_mix=True).step(**given)
+
+
+def test_a_teacher_may_normalise_by_the_target_images_at_hand() -> None:
+    given, ours = batches()["target"], trainer(teacher_statistics="batch")
+    assert ours.average is not None
+    before = weights(ours.average.module)
+    weight = ours.teach(given).label
+    model = tiny_model().train()
+    with torch.no_grad():
+        expected = resize_output(model(given["image"]), given["image"].shape[-2:]).logits.argmax(1)
+    assert torch.equal(weight, expected)
+    assert not torch.equal(weight, trainer().teach(given).label)
+    assert all(torch.equal(value, before[key]) for key, value in weights(ours.average.module).items())

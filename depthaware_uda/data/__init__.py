@@ -14,7 +14,7 @@ from depthaware_uda.data.miniature import write_miniature
 from depthaware_uda.data.minicity import MiniCity
 from depthaware_uda.data.statistics import class_pixels, class_weights
 from depthaware_uda.data.synthia import Synthia
-from depthaware_uda.data.transforms import RandomView, flip_and_crop, resize, strong_augmentation
+from depthaware_uda.data.transforms import PhotometricNoise, RandomView, flip_and_crop, resize, strong_augmentation
 from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabelled, sample_names
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "LabelMask",
     "MapillaryVistas",
     "MiniCity",
+    "PhotometricNoise",
     "RandomView",
     "SampleFiles",
     "SegmentationFolder",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torch import nn
 
 from depthaware_uda.distributed import alone, sum_, world_size
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.types import SampleDataset
 
-__all__ = ["freeze_statistics", "reestimate_statistics"]
+__all__ = ["batch_statistics", "freeze_statistics", "reestimate_statistics"]
 
 
 def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
@@ -19,6 +22,22 @@ def freeze_statistics(model: nn.Module) -> None:
     """Normalise with the running statistics, which stay as they are, until the model's mode is set again."""
     for norm in _norms(model):
         norm.eval()
+
+
+@contextmanager
+def batch_statistics(model: nn.Module) -> Iterator[None]:
+    """Normalise every batch by its own statistics, and leave the running ones as they are."""
+    norms = [(norm, norm.training, norm.momentum, norm.num_batches_tracked) for norm in _norms(model)]
+    try:
+        for norm, _, _, tracked in norms:
+            norm.train()
+            norm.momentum = 0.0
+            norm.num_batches_tracked = None if tracked is None else tracked.clone()
+        yield
+    finally:
+        for norm, training, momentum, tracked in norms:
+            norm.train(training)
+            norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
 def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from depthaware_uda.self_training import (
 )
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
+from depthaware_uda.trainers.batch_norm import batch_statistics
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
 from depthaware_uda.trainers.sharing import berhu, cross_entropy
@@ -141,7 +143,8 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         if config.class_mix:
             lesson = self.paste(source, lesson)
         student = self.predict(Batch(image=self._perturbed(lesson.image)))
-        losses["pseudo"] = cross_entropy(student.logits, lesson.label, pixel_weight=lesson.weight)
+        classes = self._class_weight if config.pseudo_class_weights else None
+        losses["pseudo"] = cross_entropy(student.logits, lesson.label, class_weight=classes, pixel_weight=lesson.weight)
         losses["trusted"] = lesson.weight.mean()
         total = config.pseudo_weight * losses["pseudo"]
         if config.depth_weight and lesson.pasted_depth is not None and student.inverse_depth is not None:
@@ -159,10 +162,11 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
     def teach(self, target: Batch) -> Lesson:
         """What the teacher sees in target images."""
         assert self.average is not None  # the configuration has ema_decay
-        image, config = target["image"], self.config
+        image, config, teacher = target["image"], self.config, self.average.module
         half = self._precision is not None
-        with evaluating(self.average.module), torch.autocast(self.device.type, self._precision, enabled=half):
-            output: SegDepthOutput = self.average.module(image)
+        own = batch_statistics(teacher) if config.teacher_statistics == "batch" else nullcontext()
+        with evaluating(teacher), own, torch.autocast(self.device.type, self._precision, enabled=half):
+            output: SegDepthOutput = teacher(image)
         logits, inverse_depth = resize_output(output, image.shape[-2:])
         label = pseudo_label(logits, config.threshold if config.confidence == "none" else 0.0)
         weight = torch.ones_like(label, dtype=logits.dtype)

@@ -7,9 +7,10 @@ from typing import Any, Literal, get_args
 
 from depthaware_uda.trainers.config import AdversarialConfig
 
-__all__ = ["Confidence", "SelfTrainingConfig"]
+__all__ = ["Confidence", "SelfTrainingConfig", "TeacherStatistics"]
 
 Confidence = Literal["none", "image", "pixel"]
+TeacherStatistics = Literal["running", "batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,9 @@ class SelfTrainingConfig(AdversarialConfig):
     ema_decay: float = 0.999
     adversarial_weight: float = 0.0
     """Factor of the adversarial loss of DAF on the student's maps of target images; 0 trains no discriminator."""
+    teacher_statistics: TeacherStatistics = "running"
+    """Batch-norm statistics by which the teacher labels: ``"running"`` over all that was trained on, ``"batch"`` those
+    of the target images at hand, which no source image moves (as AdaBN)."""
     pseudo_weight: float = 1.0
     """Factor of the cross-entropy against the teacher's labels."""
     confidence: Confidence = "none"
@@ -32,6 +36,8 @@ class SelfTrainingConfig(AdversarialConfig):
     each pixel's own probability where it reaches `threshold`, ``"none"`` 1 where it reaches it."""
     threshold: float = 0.0
     """Probability that counts as sure; published for ``"image"``: 0.968."""
+    pseudo_class_weights: bool = False
+    """Weigh classes by `class_weights` in that cross-entropy too, so that rare ones do not vanish from the teacher."""
     class_mix: bool = False
     """Paste half of the classes of a source image, with labels and depth, onto the target image (ClassMix, DACS)."""
     mix_nearer: bool = False
@@ -43,8 +49,9 @@ class SelfTrainingConfig(AdversarialConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.confidence not in get_args(Confidence):
-            raise ValueError(f"confidence must be one of {get_args(Confidence)}, got {self.confidence!r}")
+        for name, choices in (("confidence", Confidence), ("teacher_statistics", TeacherStatistics)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} must be one of {get_args(choices)}, got {getattr(self, name)!r}")
         if not self.ema_decay:
             raise ValueError("ema_decay must be above 0: the teacher is the average of the weights")
         if self.mix_nearer and not self.class_mix:
@@ -64,5 +71,7 @@ class SelfTrainingConfig(AdversarialConfig):
             "confidence": "image",
             "threshold": 0.9,
             "ema_decay": 0.99,
+            "teacher_statistics": "batch",
+            "batch_norm": "target",
         }
         return cls._preset(settings, overrides)
