@@ -169,3 +169,13 @@ def test_a_teacher_may_normalise_by_the_target_images_at_hand() -> None:
     assert torch.equal(weight, expected)
     assert not torch.equal(weight, trainer().teach(given).label)
     assert all(torch.equal(value, before[key]) for key, value in weights(ours.average.module).items())
+
+
+def test_classes_of_pseudo_labels_weigh_as_the_sources_only_if_asked() -> None:
+    logits, label = torch.randn(1, 7, 4, 4), torch.randint(7, (1, 4, 4))
+    class_weights = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
+    plain = trainer(class_weights=class_weights).pseudo_supervised(logits, label)
+    weighed = trainer(class_weights=class_weights, pseudo_class_weights=True).pseudo_supervised(logits, label)
+    assert plain == cross_entropy(logits, label)
+    assert weighed == cross_entropy(logits, label, class_weight=torch.tensor(class_weights))
+    assert plain != weighed

@@ -175,6 +175,11 @@ class Trainer(ABC, Generic[ConfigT]):
             total = total + self.config.depth_weight * losses["depth"]
         return total
 
+    def pseudo_supervised(self, logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
+        """Cross-entropy against pseudo-labels; classes weigh as in the source's if `pseudo_class_weights` says so."""
+        classes = self._class_weight if getattr(self.config, "pseudo_class_weights", False) else None
+        return cross_entropy(logits, label, class_weight=classes, pixel_weight=weight)
+
     def predictor(self) -> nn.Module:
         """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants."""
         model = self.model if self.average is None else self.average.module

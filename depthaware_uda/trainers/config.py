@@ -256,6 +256,8 @@ class ISLConfig(TrainerConfig):
     """Keep at least this share of each class's pixels, the most confident ones; None keeps to `threshold`."""
     refresh_every: int = 10_000
     """Steps between two generations of pseudo-labels."""
+    pseudo_class_weights: bool = False
+    """Weigh classes by `class_weights` in the cross-entropy of pseudo-labels too, so that rare ones do not vanish."""
     source_weight: float = 1.0
     """Factor of the losses on source images, where the trainer is given a source."""
 
@@ -277,6 +279,8 @@ class IDAConfig(AdversarialConfig):
     """Factor of each of the discriminator's own two losses; published: half of DAF's."""
     threshold: float = 0.0
     """Least probability of an easy image's pseudo-label; published: 0, every pixel has one."""
+    pseudo_class_weights: bool = False
+    """Weigh classes by `class_weights` in the cross-entropy of pseudo-labels too, so that rare ones do not vanish."""
     source_weight: float = 1.0
     """Factor of the losses on source images, where the trainer is given a source."""
 

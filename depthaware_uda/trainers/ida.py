@@ -16,7 +16,6 @@ from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import IDAConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
-from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
@@ -103,7 +102,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
     def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
         """The equations above."""
         output = self.predict(easy)
-        losses: Losses = {"segmentation": cross_entropy(output.logits, easy["label"])}
+        losses: Losses = {"segmentation": self.pseudo_supervised(output.logits, easy["label"])}
         self.backward(losses["segmentation"] + self.refined(output, easy["label"], losses))
         if source is not None:
             learned, known = self.predict(source), Losses()

@@ -13,7 +13,6 @@ from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import ISLConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
-from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
@@ -103,7 +102,7 @@ class ISLTrainer(Trainer[ISLConfig]):
     def compute(self, target: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
         """The equation above."""
         losses: Losses = {}
-        pseudo = cross_entropy(self.predict(target).logits, target["label"])
+        pseudo = self.pseudo_supervised(self.predict(target).logits, target["label"])
         self.backward(pseudo)
         if source is not None:
             self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))

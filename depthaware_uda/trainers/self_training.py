@@ -29,7 +29,7 @@ from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.batch_norm import batch_statistics
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
-from depthaware_uda.trainers.sharing import berhu, cross_entropy
+from depthaware_uda.trainers.sharing import berhu
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
@@ -143,8 +143,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         if config.class_mix:
             lesson = self.paste(source, lesson)
         student = self.predict(Batch(image=self._perturbed(lesson.image)))
-        classes = self._class_weight if config.pseudo_class_weights else None
-        losses["pseudo"] = cross_entropy(student.logits, lesson.label, class_weight=classes, pixel_weight=lesson.weight)
+        losses["pseudo"] = self.pseudo_supervised(student.logits, lesson.label, weight=lesson.weight)
         losses["trusted"] = lesson.weight.mean()
         total = config.pseudo_weight * losses["pseudo"]
         if config.depth_weight and lesson.pasted_depth is not None and student.inverse_depth is not None:
