@@ -59,6 +59,8 @@ class Hub:
         """Answer everything with this status."""
         self.cut_after: int | None = None
         """Close the connection in the middle of the next blob, after so many bytes."""
+        self.status_after_cut: int | None = None
+        """The `status` from then on."""
         self.corrupt = False
         """Flip the last bit of every blob."""
         self.url = self.store = ""
@@ -182,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(part)))
         self.end_headers()
         self.wfile.write(part[: self.hub.cut_after])
-        self.hub.cut_after = None
+        self.hub.cut_after, self.hub.status = None, self.hub.status_after_cut
         self.close_connection = True
 
     def create(self, body: bytes) -> None:

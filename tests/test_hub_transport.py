@@ -132,6 +132,19 @@ def test_an_interrupted_transfer_is_resumed(
     assert_same_weights(weights(model), weights(tiny_model(seed=1)))
 
 
+def test_a_transfer_that_breaks_off_for_good_leaves_nothing_half(hub: Hub, saved: Path, tmp_path: Path) -> None:
+    hub.repository("me/model").commit_folder(saved)
+    hub.cut_after, hub.status_after_cut = 100_000, 503
+    with pytest.raises(ConnectionError, match=r"'me/model'.*the transfer failed: .*503.*Two ways on"):
+        load_pretrained("me/model")
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    with pytest.raises(FileNotFoundError, match="not in the cache, and local_files_only=True forbids the network"):
+        load_pretrained("me/model", local_files_only=True)
+    hub.status = None
+    assert_same_weights(weights(load_pretrained("me/model")), weights(tiny_model(seed=1)))
+    assert sha256(blob(tmp_path)) == sha256(saved / "model.safetensors")
+
+
 def test_the_token_goes_to_the_hub_and_not_to_the_blob_store(hub: Hub, saved: Path) -> None:
     hub.repository("me/model", private=True).commit_folder(saved)
     load_pretrained("me/model", token=TOKEN)
