@@ -565,9 +565,10 @@ def test_a_step_on_other_domains_is_refused(domains: set[str]) -> None:
 # Averages -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_average_of_weights_by_hand() -> None:
+@pytest.mark.parametrize("ramp", [True, False])
+def test_the_average_of_weights_by_hand(ramp: bool) -> None:
     model = nn.BatchNorm1d(1, dtype=torch.float64)
-    average = WeightAverage(model, decay=0.5)
+    average = WeightAverage(model, decay=0.5, ramp=ramp)
     expected = 1.0
     for step in range(12):
         with torch.no_grad():
@@ -575,7 +576,7 @@ def test_the_average_of_weights_by_hand() -> None:
             model.running_mean.fill_(-step)
         model.num_batches_tracked.fill_(step)
         average.update(model, step)
-        decay = min(0.5, (1 + step) / (10 + step))
+        decay = min(0.5, (1 + step) / (10 + step)) if ramp else 0.5
         expected = decay * expected + (1 - decay) * (step + 2.0)
         assert average.module.weight.item() == pytest.approx(expected)
         assert average.module.num_batches_tracked.item() == step

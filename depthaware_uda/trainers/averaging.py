@@ -14,21 +14,23 @@ class WeightAverage:
     """A copy of a model that follows it: average <- decay * average + (1 - decay) * weights.
 
     Over the first steps the decay is smaller, min(decay, (1 + step) / (10 + step)), so that the average soon forgets
-    where training started. Floating-point buffers are averaged too, integer ones copied.
+    where training started; a stage that goes on from a trained network need not forget it, and can do without (`ramp`).
+    Floating-point buffers are averaged too, integer ones copied.
 
     Args:
         model: The model to follow; the copy lies on its device.
         decay: In 0..1, the inertia of the average.
+        ramp: Begin with the smaller decay; else with `decay` from the first step on.
     """
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
+    def __init__(self, model: nn.Module, decay: float, *, ramp: bool = True) -> None:
+        self.decay, self.ramp = decay, ramp
         self.module = copy.deepcopy(model).requires_grad_(False).eval()
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Follow the model after a step, counted from 0."""
-        decay = min(self.decay, (1 + step) / (10 + step))
+        decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
         averages, weights = [], []
         for average, weight in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
             if average.is_floating_point():

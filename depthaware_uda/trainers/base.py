@@ -113,7 +113,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self.log: RunLog | None = None
         self.means = LossMeans()
         self.step_count = 0
-        self.average = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+        self.average = WeightAverage(model, config.ema_decay, ramp=config.ema_ramp) if config.ema_decay else None
         self.num_classes = 0
         self.has_depth = False
         self._class_weight: Tensor | None = None

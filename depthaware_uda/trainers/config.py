@@ -96,6 +96,10 @@ class TrainerConfig:
     one's own. Nothing changes in one process."""
     ema_decay: float = 0.0
     """Above 0, average the weights exponentially; validation looks at the average, and `fit` ends with it."""
+    ema_ramp: bool = True
+    """Begin the average with little inertia, min(ema_decay, (1 + step) / (10 + step)): it looks back a ninth of the
+    steps done at most, and soon forgets weights that were not trained. Switch it off for a stage that goes on from a
+    trained network, and short stages are averaged over more of their steps."""
     depth_weight: float = 1e-3
     """Factor of the depth loss, where depth is known."""
     class_weights: tuple[float, ...] | None = None

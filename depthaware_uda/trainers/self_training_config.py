@@ -71,6 +71,7 @@ class SelfTrainingConfig(AdversarialConfig):
             "confidence": "image",
             "threshold": 0.9,
             "ema_decay": 0.99,
+            "ema_ramp": False,
             "teacher_statistics": "batch",
             "batch_norm": "target",
         }

@@ -136,6 +136,7 @@ class Study:
             "learning_rate": 5e-4,
             "poly_power": 0.0,
             "warmup_steps": 20,
+            "ema_ramp": False,
             "max_steps": round(stages * self.scale.stage_steps),
             "schedule_steps": None,
             "validate_every": self.scale.validate_every,
