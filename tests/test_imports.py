@@ -36,7 +36,10 @@ ALLOWED = {
     "hub": BASE | {"models"},
 }
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
-SHARED = {"data": {"collate", "images", "masks", "wrappers"}, "models": {"discriminator", "fusion", "resize"}}
+SHARED = {
+    "data": {"collate", "images", "masks", "wrappers"},
+    "models": {"checkpointing", "discriminator", "fusion", "resize"},
+}
 ABSTRACT = {"inference", *STAGES, "trainers"}
 
 # Methods that users look for on a model; they open the room above when they are called, not before.

@@ -1,6 +1,7 @@
 """Networks and their pieces; each piece works alone."""
 
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
+from depthaware_uda.models.checkpointing import Checkpointing, statistics_kept
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace, depth_bin_logits
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
@@ -13,6 +14,7 @@ __all__ = [
     "ASPPv2",
     "CaffeResNet101",
     "ChannelAttention",
+    "Checkpointing",
     "DadaDepthHead",
     "DepthAttentionHead",
     "DepthAwareFusion",
@@ -28,4 +30,5 @@ __all__ = [
     "depth_bin_logits",
     "resize",
     "resize_output",
+    "statistics_kept",
 ]

@@ -5,8 +5,13 @@ A backbone maps a normalised image to one feature map a stage, and says what it 
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from collections.abc import Callable
 
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from depthaware_uda.models.checkpointing import Checkpointing
 from depthaware_uda.models.pixels import CAFFE_PIXELS, Normalization, PixelStatistics
 from depthaware_uda.models.timm_backbone import TimmBackbone
 
@@ -65,9 +70,14 @@ class CaffeResNet101(nn.Module):
         self.layer2 = self._stage(256, 128, blocks=4, stride=2, dilation=1)
         self.layer3 = self._stage(512, 256, blocks=23, stride=1, dilation=2)
         self.layer4 = self._stage(1024, 512, blocks=3, stride=1, dilation=4)
+        self._checkpointing: Checkpointing = "none"
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.requires_grad_(False)
+
+    def set_checkpointing(self, checkpointing: Checkpointing) -> None:
+        """Forget activations of the stem and layer1 ("early"), or inside every block ("all"), in training."""
+        self._checkpointing = checkpointing
 
     @staticmethod
     def _stage(in_channels: int, width: int, *, blocks: int, stride: int, dilation: int) -> nn.Sequential:
@@ -78,9 +88,23 @@ class CaffeResNet101(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of the four stages."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        x = self._run(self._stem, image, forget=self._checkpointing != "none")
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
+            early = stage is self.layer1 and self._checkpointing == "early"
+            for block in stage:
+                x = self._run(block, x, forget=early or self._checkpointing == "all")
             features.append(x)
         return features
+
+    def _stem(self, image: Tensor) -> Tensor:
+        out: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(image))))
+        return out
+
+    @staticmethod
+    def _run(layer: Callable[[Tensor], Tensor], x: Tensor, *, forget: bool) -> Tensor:
+        """A layer's output; with `forget` its activations are computed again in the backward pass."""
+        if not forget or not torch.is_grad_enabled():
+            return layer(x)
+        out: Tensor = checkpoint(layer, x, use_reentrant=False)
+        return out

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
 
 __all__ = ["ASPPv2", "ChannelAttention", "DadaDepthHead", "DepthAttentionHead", "DepthGate"]
 
@@ -184,8 +187,13 @@ class ASPPv2(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Class scores before softmax."""
-        first, *rest = self.branches
-        logits: Tensor = first(features)
-        for branch in rest:
-            logits = logits + branch(features)
+        plain = not features.is_cpu or not torch.is_grad_enabled() or torch.compiler.is_compiling()
+        if plain or torch.is_autocast_enabled("cpu"):
+            return sum_of_dilated(features, *self._arguments())
+        logits: Tensor = DilatedSum.apply(features, *self._arguments())
         return logits
+
+    def _arguments(self) -> tuple[Any, ...]:
+        branches = [branch for branch in self.branches if isinstance(branch, nn.Conv2d)]
+        dilations = tuple(branch.dilation[0] for branch in branches)
+        return dilations, *(branch.weight for branch in branches), *(branch.bias for branch in branches)

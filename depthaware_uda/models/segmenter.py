@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, PixelStatistics, TimmBackbone
+from depthaware_uda.models.checkpointing import Checkpointing
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.pretrained import PretrainedModel
 from depthaware_uda.models.refined_head import RefinedSegmentationHead
@@ -117,6 +118,21 @@ class DepthSegmenter(PretrainedModel):
         if self.depth_size is not None:
             inverse_depth = resize(inverse_depth, self.depth_size)
         return features, inverse_depth
+
+    def set_checkpointing(self, checkpointing: Checkpointing) -> None:
+        """Let the backbone forget activations in training and compute them again in the backward pass.
+
+        Batch norm must not count what it sees twice: trainers take care of it; a loop of your own puts
+        `models.statistics_kept` around its backward pass.
+
+        Raises:
+            ValueError: The backbone has no checkpointing of this kind.
+        """
+        set_checkpointing = getattr(self.backbone, "set_checkpointing", None)
+        if set_checkpointing is not None:
+            set_checkpointing(checkpointing)
+        elif checkpointing != "none":
+            raise ValueError(f"{type(self.backbone).__name__} has no set_checkpointing: use checkpointing='none'")
 
     def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
         """Trainable parameters by group, ``"backbone"`` and ``"heads"``, every tensor once."""

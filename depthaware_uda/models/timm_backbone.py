@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
+from depthaware_uda.models.checkpointing import Checkpointing
 from depthaware_uda.models.pixels import PixelStatistics
 
 __all__ = ["OutputStride", "TimmBackbone"]
@@ -68,6 +69,7 @@ class TimmBackbone(nn.Module):
         network, self.output_stride = _create(name, output_stride, options)
         self.name = name
         self.network = network
+        self._checkpointed = False
         channels, strides = network.feature_info.channels(), network.feature_info.reduction()
         # A stem's features at stride 2 cost the heads much and tell them little.
         coarse = [i for i, stride in enumerate(strides) if stride >= 4 or out_indices is not None]
@@ -80,6 +82,25 @@ class TimmBackbone(nn.Module):
         )
         self._channels_last = getattr(network, "output_fmt", None) == "NHWC"
         self.multiple = max(self.strides) if name.startswith(_DIVISIBLE) else _patch_size(network)
+
+    def set_checkpointing(self, checkpointing: Checkpointing) -> None:
+        """Forget activations inside the stages in training, as timm does it.
+
+        Raises:
+            ValueError: "early", which is not known of a timm network, or a network that cannot.
+        """
+        if checkpointing == "none" and not self._checkpointed:
+            return  # not every network knows the word
+        if checkpointing == "early":
+            raise ValueError("a timm backbone knows checkpointing 'none' and 'all', not 'early'")
+        network: Any = self.network
+        if not hasattr(network, "set_grad_checkpointing"):
+            network = getattr(network, "model", None)  # timm's wrapper that takes features out of a whole network
+        self._checkpointed = checkpointing == "all"
+        try:
+            network.set_grad_checkpointing(self._checkpointed)
+        except (AttributeError, AssertionError, NotImplementedError) as error:
+            raise ValueError(f"timm model {self.name!r} has no checkpointing: use checkpointing='none'") from error
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of the chosen stages."""

@@ -9,6 +9,7 @@ from depthaware_uda.trainers.ida import IDATrainer
 from depthaware_uda.trainers.interruption import TrainingInterrupted
 from depthaware_uda.trainers.isl import ISLTrainer
 from depthaware_uda.trainers.log import read_log
+from depthaware_uda.trainers.memory import MemoryEstimate, estimate_memory
 from depthaware_uda.trainers.self_training import SelfTrainingTrainer
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
 
@@ -21,12 +22,14 @@ __all__ = [
     "IDATrainer",
     "ISLConfig",
     "ISLTrainer",
+    "MemoryEstimate",
     "SelfTrainingConfig",
     "SelfTrainingTrainer",
     "TrainResult",
     "Trainer",
     "TrainerConfig",
     "TrainingInterrupted",
+    "estimate_memory",
     "read_log",
     "reestimate_statistics",
 ]

@@ -11,6 +11,7 @@ from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.config import AdversarialConfig
+from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded
 from depthaware_uda.types import JointOutput, SampleDataset, SegDepthOutput
@@ -67,6 +68,7 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             [{"params": list(self.discriminator.parameters()), "base_lr": config.discriminator_learning_rate}],
             lr=config.discriminator_learning_rate,
             betas=config.discriminator_betas,
+            fused=fused(self.discriminator.parameters()),
         )
         for name, dataset in self.fixed_datasets().items():
             with seeded(config.seed):

@@ -23,13 +23,15 @@ from depthaware_uda.evaluation import EvaluationResult
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
-from depthaware_uda.trainers.batches import divide, to_device
+from depthaware_uda.trainers.batches import divide, prefetched, to_device
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.execution import Execution
 from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
 from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
+from depthaware_uda.trainers.out_of_memory import explained
 from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
 from depthaware_uda.trainers.saving import defaults, describe, resume, save
 from depthaware_uda.trainers.sharing import (
@@ -117,8 +119,8 @@ class Trainer(ABC, Generic[ConfigT]):
         self.num_classes = 0
         self.has_depth = False
         self._class_weight: Tensor | None = None
-        self._precision = self._autocast_dtype()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self._precision == torch.float16)
+        self.execution = Execution(model, config, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.half == torch.float16)
         self._estimated_at: int | None = None
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
@@ -162,9 +164,7 @@ class Trainer(ABC, Generic[ConfigT]):
     def predict(self, batch: Batch) -> SegDepthOutput | JointOutput:
         """What `forward` gives of a batch, float32, at the size of its images."""
         image = batch["image"]
-        with torch.autocast(self.device.type, self._precision, enabled=self._precision is not None):
-            output = self.forward(image)
-        return resize_output(output, image.shape[-2:])
+        return resize_output(self.execution.forward(self.forward, image), image.shape[-2:])
 
     def supervised(self, output: SegDepthOutput | JointOutput, batch: Batch, losses: Losses) -> Tensor:
         """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
@@ -190,8 +190,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
         """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
-        scaled = self.scaler.scale(loss / self.config.accumulation)
-        torch.autograd.backward(scaled, inputs=None if inputs is None else list(inputs))
+        self.execution.backward(self.scaler.scale(loss / self.config.accumulation), inputs=inputs)
 
     def step(self, **batches: Batch) -> Losses:
         """Train one step on a collated batch of each domain.
@@ -202,20 +201,30 @@ class Trainer(ABC, Generic[ConfigT]):
 
         Returns:
             The losses by name, detached and unweighted, averaged over the parts and the processes.
+
+        Raises:
+            torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
+        try:
+            return self._step(batches)
+        except torch.OutOfMemoryError as error:
+            raise explained(error, self.config, batches) from error
+
+    def _step(self, batches: Mapping[str, Batch]) -> Losses:
         set_learning_rates(self.optimizers.values(), self.config.learning_rate_factor(self.step_count))
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
-        self._train_mode()
+        self.train_mode()
         dtype = next(self.model.parameters()).dtype
         parts = {
             domain: divide(to_device(batch, self.device, dtype), self.config.accumulation, domain=domain)
             for domain, batch in batches.items()
         }
         losses: Losses = {}
-        with seeded(self.config.seed, self.step_count, rank(), device=self.device):  # rank 0 draws as one process does
+        draws = seeded(self.config.seed, self.step_count, rank(), device=self.device)  # rank 0 as one process does
+        with draws, self.execution.step():
             for index in range(self.config.accumulation):
                 computed = self.compute(**{domain: part[index] for domain, part in parts.items()})
                 for name, loss in computed.items():
@@ -327,7 +336,8 @@ class Trainer(ABC, Generic[ConfigT]):
             )
             for domain in self.domains
         ]
-        return (dict(zip(self.domains, batches, strict=True)) for batches in zip(*streams, strict=True))
+        together = (dict(zip(self.domains, batches, strict=True)) for batches in zip(*streams, strict=True))
+        return prefetched(together, self.device, next(self.model.parameters()).dtype)
 
     def _validate(self, log: RunLog) -> None:
         if self.val is None and self.config.validation == "oracle":
@@ -359,14 +369,8 @@ class Trainer(ABC, Generic[ConfigT]):
         """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""
         check_source(source, needs_depth=bool(self.config.depth_weight) and self.has_depth)
 
-    def _autocast_dtype(self) -> torch.dtype | None:
-        precision = self.config.precision
-        if precision == "auto":
-            half = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            return torch.bfloat16 if half else None
-        return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
-
-    def _train_mode(self) -> None:
+    def train_mode(self) -> None:
+        """Put the network into the mode that a step trains it in."""
         self.model.train()
         if self.config.batch_norm == "frozen":
             freeze_statistics(self.model)

@@ -1,12 +1,14 @@
-"""Batches on their way into a step: to the device, and into parts for gradient accumulation."""
+"""Batches on their way into a step: to the device, ahead of time, and into parts for gradient accumulation."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 
 import torch
 
 from depthaware_uda.types import Batch
 
-__all__ = ["divide", "to_device"]
+__all__ = ["divide", "prefetched", "to_device"]
 
 
 def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
@@ -17,6 +19,33 @@ def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
             moved[key] = batch[key].to(device, non_blocking=True)
     moved["image"] = moved["image"].to(dtype)
     return moved
+
+
+def prefetched(
+    batches: Iterable[dict[str, Batch]], device: torch.device, dtype: torch.dtype
+) -> Iterator[dict[str, Batch]]:
+    """The batches of all domains on a device; on a GPU each is copied while the one before it is computed.
+
+    The copies run on a stream of their own, so they want batches in pinned memory. A CPU has them where they are.
+    """
+    if device.type != "cuda":
+        yield from batches
+        return
+    copies: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    ahead: dict[str, Batch] | None = None
+    for batch in batches:
+        with torch.cuda.stream(copies):
+            moved = {domain: to_device(part, device, dtype) for domain, part in batch.items()}
+        if ahead is not None:
+            yield ahead  # the step that uses it is queued before the next copy is waited for
+        torch.cuda.current_stream(device).wait_stream(copies)
+        for part in moved.values():
+            for value in part.values():
+                if isinstance(value, torch.Tensor):
+                    value.record_stream(torch.cuda.current_stream(device))
+        ahead = moved
+    if ahead is not None:
+        yield ahead
 
 
 def divide(batch: Batch, count: int, *, domain: str) -> list[Batch]:

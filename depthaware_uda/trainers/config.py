@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TypeVar, get_args
 
+from depthaware_uda.models.checkpointing import Checkpointing
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace
 
 __all__ = [
@@ -87,6 +88,13 @@ class TrainerConfig:
     """Forward passes that a step's batch is divided into, in each process."""
     precision: Precision = "auto"
     """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
+    checkpointing: Checkpointing = "none"
+    """What the backward pass computes again to hold less in memory: "early" the stages at large maps, for a few percent
+    of time; "all" every block of the backbone, for about a third. The weights are the same."""
+    compile: bool = False
+    """Compile the network for training (`torch.compile`), once for every size of images."""
+    deterministic: bool = False
+    """Use deterministic algorithms where torch has them; it warns of operations that have none. On CPUs all have."""
     batch_norm: BatchNormMode = "joint"
     """The statistics that the network predicts with: "joint" as they ran over all domains in training (published),
     "target" taken anew from the target's images, without augmentation, whenever it predicts (AdaBN; Li et al., 2017),
@@ -135,8 +143,13 @@ class TrainerConfig:
                 raise ValueError(f"{field.name} must not be negative, got {value}")
             if field.name in _FRACTIONS and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} must lie in 0..1, got {value}")
-        choices_of = {"optimizer": OptimizerName, "precision": Precision, "batch_norm": BatchNormMode}
-        choices_of["validation"] = ValidationMode
+        choices_of = {
+            "optimizer": OptimizerName,
+            "checkpointing": Checkpointing,
+            "precision": Precision,
+            "batch_norm": BatchNormMode,
+            "validation": ValidationMode,
+        }
         for name, choices in ((name, get_args(literal)) for name, literal in choices_of.items()):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")

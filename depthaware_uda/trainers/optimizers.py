@@ -10,7 +10,7 @@ from torch import nn
 
 from depthaware_uda.trainers.config import TrainerConfig
 
-__all__ = ["model_optimizer", "set_learning_rates"]
+__all__ = ["fused", "model_optimizer", "set_learning_rates"]
 
 
 def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
@@ -24,11 +24,15 @@ def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Opti
         for name, parameters in groups.items()
         if parameters
     ]
+    shared: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": fused(every)}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(
-            options, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    return torch.optim.AdamW(options, lr=config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.SGD(options, momentum=config.momentum, **shared)
+    return torch.optim.AdamW(options, **shared)
+
+
+def fused(parameters: Iterable[nn.Parameter]) -> bool | None:
+    """Whether one kernel steps all parameters: on GPUs. On CPUs torch's own choice, whose bits stay as they were."""
+    return True if all(p.is_cuda and p.is_floating_point() for p in parameters) else None
 
 
 def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:

@@ -31,7 +31,9 @@ LOCK_FILE = ".lock"
 _HELD: set[int] = set()  # descriptors of the locks that this process holds
 
 # What may change between a run and its resumption: none of it changes a weight.
-_FREE_SETTINGS = frozenset({"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints"})
+_FREE_SETTINGS = frozenset(
+    {"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "checkpointing"}
+)
 
 
 def digest(value: Any) -> str:

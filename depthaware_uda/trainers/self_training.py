@@ -162,9 +162,8 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         """What the teacher sees in target images."""
         assert self.average is not None  # the configuration has ema_decay
         image, config, teacher = target["image"], self.config, self.average.module
-        half = self._precision is not None
         own = batch_statistics(teacher) if config.teacher_statistics == "batch" else nullcontext()
-        with evaluating(teacher), own, torch.autocast(self.device.type, self._precision, enabled=half):
+        with evaluating(teacher), own, self.execution.autocast():
             output: SegDepthOutput = teacher(image)
         logits, inverse_depth = resize_output(output, image.shape[-2:])
         label = pseudo_label(logits, config.threshold if config.confidence == "none" else 0.0)

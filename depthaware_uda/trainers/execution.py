@@ -1,0 +1,102 @@
+"""How a network runs on its device: precision, memory format, compilation, determinism, and its graph in two parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda.models.checkpointing import statistics_kept
+from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.types import JointOutput, SegDepthOutput
+
+__all__ = ["Execution", "Output"]
+
+Output = SegDepthOutput | JointOutput
+
+
+class Execution:
+    """Forward and backward passes of a network, as a configuration wants them.
+
+    The graph is cut at the network's outputs, which are small. A loss goes back to them first, and everything of the
+    image's size is freed before the backward pass of the network begins: that is where memory peaks.
+
+    Args:
+        model: The network, on its device; `checkpointing` and the memory format are set on it.
+        config: Precision, compilation, checkpointing, determinism.
+        device: Where it runs.
+
+    Raises:
+        ValueError: `checkpointing` of a model that has no `set_checkpointing`.
+    """
+
+    def __init__(self, model: nn.Module, config: TrainerConfig, device: torch.device) -> None:
+        self.model, self.config, self.device = model, config, device
+        self.half = _autocast_dtype(config, device)
+        set_checkpointing = getattr(model, "set_checkpointing", None)
+        if set_checkpointing is not None:
+            set_checkpointing(config.checkpointing)
+        elif config.checkpointing != "none":
+            raise ValueError(f"{type(model).__name__} has no set_checkpointing: use checkpointing='none' with it")
+        if device.type == "cuda":
+            model.to(memory_format=torch.channels_last)
+        self._compiled: Callable[[Tensor], Output] | None = None
+        self._cuts: list[tuple[list[Tensor], list[Tensor]]] = []
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a network computes in the configured precision."""
+        return torch.autocast(self.device.type, self.half, enabled=self.half is not None)
+
+    def forward(self, network: Callable[[Tensor], Output], image: Tensor) -> Output:
+        """The outputs of a network, at its own stride, as leaves of a new graph."""
+        if self.device.type == "cuda":
+            image = image.contiguous(memory_format=torch.channels_last)
+        if self.config.compile:
+            # Not `model.compile()`: evaluation, at other sizes and in another mode, compiles nothing.
+            network = self._compiled = self._compiled or torch.compile(network)
+        with self.autocast():
+            output = network(image)
+        if not output.logits.requires_grad:
+            return output
+        tensors = [tensor for tensor in output if tensor is not None]
+        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
+        self._cuts.append((tensors, leaves))
+        names = [name for name, tensor in output._asdict().items() if tensor is not None]
+        cut: Output = output._replace(**dict(zip(names, leaves, strict=True)))
+        return cut
+
+    def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
+        """Add the gradients of a loss: of `inputs`, or of everything, the network's weights included."""
+        torch.autograd.backward(loss, inputs=None if inputs is None else list(inputs))
+        if inputs is not None:
+            return
+        reached = [cut for cut in self._cuts if any(leaf.grad is not None for leaf in cut[1])]
+        self._cuts = [cut for cut in self._cuts if cut not in reached]
+        for tensors, leaves in reached:
+            known = [(tensor, leaf.grad) for tensor, leaf in zip(tensors, leaves, strict=True) if leaf.grad is not None]
+            with nullcontext() if self.config.checkpointing == "none" else statistics_kept(self.model):
+                torch.autograd.backward([tensor for tensor, _ in known], [gradient for _, gradient in known])
+
+    @contextmanager
+    def step(self) -> Iterator[None]:
+        """Within it torch is deterministic if the configuration says so; graphs that no loss reached are dropped."""
+        mode = torch.get_deterministic_debug_mode()
+        benchmark = torch.backends.cudnn.benchmark
+        if self.config.deterministic:
+            torch.set_deterministic_debug_mode("warn")
+        torch.backends.cudnn.benchmark = not self.config.deterministic
+        try:
+            yield
+        finally:
+            torch.set_deterministic_debug_mode(mode)
+            torch.backends.cudnn.benchmark = benchmark
+            self._cuts.clear()
+
+
+def _autocast_dtype(config: TrainerConfig, device: torch.device) -> torch.dtype | None:
+    if config.precision == "auto":
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if half else None
+    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.precision]

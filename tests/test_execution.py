@@ -1,0 +1,203 @@
+"""How a step runs changes no result: cut graphs, checkpointing, compilation, half precision, prefetching."""
+
+import functools
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
+from depthaware_uda.data import collate
+from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthSegmenter
+from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
+from depthaware_uda.trainers.batches import prefetched
+from depthaware_uda.trainers.execution import Execution
+from depthaware_uda.trainers.optimizers import fused
+from tests.tiny import CLASSES, Scenes, assert_same_weights, tiny_model, weights
+
+SETTINGS: dict[str, Any] = {
+    **{"max_steps": 2, "precision": "float32", "adversarial_weight": 0.1, "depth_scale": 0.02, "seed": 1},
+    **{"discriminator_channels": 4, "batch_size": 2, "learning_rate": 0.001},
+}
+
+
+def trained(model: nn.Module, **settings: Any) -> DAFTrainer:
+    source, target = Scenes(2), Scenes(2, seed=1)
+    trainer = DAFTrainer(
+        model, source, target, DAFConfig(**{**SETTINGS, **settings}), device="cpu", progress=False
+    )  # fmt: skip
+    for _ in range(2):
+        trainer.step(source=collate(source.samples), target=collate(target.samples))
+    return trainer
+
+
+def shallow_caffe() -> DepthSegmenter:
+    """The published network's own stem and blocks, one block a stage."""
+    torch.manual_seed(0)
+    backbone = CaffeResNet101()
+    for name in ("layer1", "layer2", "layer3", "layer4"):
+        setattr(backbone, name, getattr(backbone, name)[:1])
+    return DepthSegmenter(backbone, ASPPv2(2048, CLASSES, dilations=(1, 2)))
+
+
+class Whole(Execution):
+    """One graph from the image to the loss, as autograd has it."""
+
+    def forward(self, network: Any, image: Tensor) -> Any:
+        return network(image)
+
+    def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
+        torch.autograd.backward(loss, inputs=None if inputs is None else list(inputs))
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulation": 2}, {"entropy_weight": 0.1}])
+def test_cutting_the_graph_at_the_outputs_changes_no_bit(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = trained(tiny_model(), **settings)
+    monkeypatch.setattr("depthaware_uda.trainers.base.Execution", Whole)
+    whole = trained(tiny_model(), **settings)
+    assert isinstance(whole.execution, Whole)
+    for name, module in cut.modules().items():
+        assert_same_weights(weights(module), weights(whole.modules()[name]))
+
+
+def test_what_has_the_size_of_the_image_is_gone_before_the_backward_pass_of_the_network() -> None:
+    scenes = Scenes(2)
+    trainer = DAFTrainer(tiny_model(), scenes, scenes, DAFConfig(**SETTINGS), device="cpu", progress=False)
+    output = trainer.predict(collate(scenes.samples))
+    nodes, seen = [output.logits.grad_fn], set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            nodes += [following for following, _ in node.next_functions]
+    assert {type(node).__name__ for node in seen} == {"UpsampleBilinear2DBackward0", "AccumulateGrad"}
+
+
+def test_an_output_that_no_loss_reaches_is_dropped_after_the_step() -> None:
+    trainer = trained(tiny_model(), adversarial_weight=0.0)
+    assert not trainer.execution._cuts
+
+
+# Checkpointing --------------------------------------------------------------------------------------------------------
+
+
+def test_checkpointing_changes_no_bit_of_the_published_blocks() -> None:
+    settings: dict[str, Any] = {"fusion": "entropy", "depth_weight": 0.0}
+    expected = weights(trained(shallow_caffe(), **settings).model)
+    for checkpointing in ("early", "all"):
+        model, calls = shallow_caffe(), []
+        model.backbone.layer1[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))  # type: ignore[union-attr,operator,index,misc]
+        ours = trained(model, checkpointing=checkpointing, **settings).model
+        assert_same_weights(weights(ours), expected)
+        assert len(calls) == 2 + 2 * 2 * 2  # looks at the data, then two domains in two steps, each computed twice
+
+
+def test_checkpointing_changes_no_bit_of_a_timm_network() -> None:
+    expected = weights(trained(tiny_model()).model)
+    assert_same_weights(weights(trained(tiny_model(), checkpointing="all").model), expected)
+
+
+def test_checkpointing_that_a_network_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="'none' and 'all', not 'early'"):
+        trained(tiny_model(), checkpointing="early")
+
+    class Plain(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, CLASSES, 1)
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            return SegDepthOutput(self.conv(image), None)
+
+    with pytest.raises(ValueError, match="Plain has no set_checkpointing"):
+        trained(Plain(), checkpointing="all", fusion="entropy")
+
+
+# The sum of dilated convolutions --------------------------------------------------------------------------------------
+
+
+def test_gradients_of_the_dilated_sum_are_those_of_its_convolutions() -> None:
+    torch.manual_seed(0)
+    head = ASPPv2(5, 3, dilations=(1, 3)).double()
+    features = torch.randn(2, 5, 7, 9, dtype=torch.float64, requires_grad=True)
+    ours, plain = head(features), sum_of_dilated(features, *head._arguments())
+    assert type(ours.grad_fn).__name__ == f"{DilatedSum.__name__}Backward"
+    assert torch.equal(ours, plain)
+    inputs, gradient = [features, *head.parameters()], torch.randn_like(ours)
+    pairs = zip(torch.autograd.grad(ours, inputs, gradient), torch.autograd.grad(plain, inputs, gradient), strict=True)
+    for found, expected in pairs:
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert torch.equal(head(features), plain)
+
+
+# Precision, compilation, determinism ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_near_float32(precision: str) -> None:
+    full = trained(tiny_model())
+    half = trained(tiny_model(), precision=precision)
+    assert half.scaler.is_enabled() == (precision == "float16")
+    start, ours, theirs = (weights(model) for model in (tiny_model(), half.model, full.model))
+    moved = torch.cat([(theirs[k] - start[k]).flatten() for k in start if start[k].is_floating_point()])
+    error = torch.cat([(ours[k] - theirs[k]).flatten() for k in start if start[k].is_floating_point()])
+    assert 0 < error.norm() < 0.2 * moved.norm()
+
+
+def test_float16_skips_a_step_whose_gradients_overflow() -> None:
+    trainer = trained(tiny_model(), precision="float16", max_steps=3)
+    before = {name: parameter.clone() for name, parameter in trainer.model.named_parameters()}
+    trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 2.0**100})
+    scenes = Scenes(2)
+    trainer.step(source=collate(scenes.samples), target=collate(scenes.samples))
+    assert_same_weights(before, dict(trainer.model.named_parameters()))
+    assert trainer.scaler.get_scale() == 2.0**99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])  # the second compiles C++ for some minutes
+def test_a_compiled_network_trains_as_an_eager_one(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the compiler's own
+        ours = trained(tiny_model(), compile=True)
+    assert ours.execution._compiled is not None
+    theirs = weights(trained(tiny_model()).model)
+    for key, value in weights(ours.model).items():
+        torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-5)
+
+
+def test_determinism_is_for_the_step_alone() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    class Watched(DAFTrainer):
+        def compute(self, **batches: Any) -> Any:
+            seen.append((torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark))
+            return super().compute(**batches)
+
+    scenes = Scenes(1)
+    for deterministic in (True, False):
+        config = DAFConfig(max_steps=1, precision="float32", deterministic=deterministic)
+        trainer = Watched(tiny_model(), scenes, scenes, config, device="cpu", progress=False)
+        trainer.step(source=collate(scenes.samples), target=collate(scenes.samples))
+    assert seen == [(1, False), (0, True)]
+    assert (torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark) == (0, False)
+
+
+# Batches and optimisers -----------------------------------------------------------------------------------------------
+
+
+def test_a_cpu_takes_batches_as_they_come() -> None:
+    batches = [{"target": collate(Scenes(1, seed=seed).samples)} for seed in range(3)]
+    for before, after in zip(batches, prefetched(batches, torch.device("cpu"), torch.float32), strict=True):
+        assert after is before
+
+
+def test_optimisers_on_a_cpu_are_not_fused() -> None:
+    assert fused(tiny_model().parameters()) is None
