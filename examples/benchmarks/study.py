@@ -7,6 +7,7 @@ that goes on where it was cut off, and prints the table. Processes with differen
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from study_diagnostics import diagnose
+from study_figures import draw_curves, draw_panel
 from study_methods import RUNS
 from study_setup import SCALES, Study
 from study_table import DIAGNOSIS, SCORES, collect, table
@@ -28,6 +30,8 @@ from depthaware_uda.files import write_json
 from depthaware_uda.label_free import label_free_score
 from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
 
+CURVES = ["control", "advent-depth", "daf", "daf-isl", "daf-isl-ida", "daf-isl-isl", "recipe"]
+PANEL = ["control", "daf", "daf-isl-ida", "recipe", "supervised"]
 DIAGNOSED = ("daf", "daf-isl", "teacher")
 
 
@@ -101,6 +105,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = collect(args.output, args.size, args.seeds, args.device or describe_device())
     write_json(args.results or args.output / f"study-{args.size}.json", results)
     print(table(results))
+    if importlib.util.find_spec("matplotlib") is not None:
+        draw_curves(results, CURVES, args.output / f"study-{args.size}-curves.png")
+        study = Study(args.size, args.camvid, args.output, args.seeds[0], device=args.device, workers=args.workers)
+        done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
+        networks = {RUNS[name].title: network(study, name) for name in done}
+        draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
 
 
 def describe_device() -> str:

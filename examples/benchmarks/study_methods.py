@@ -42,6 +42,7 @@ class Run:
 RUNS: dict[str, Run] = {}
 ADVERSARY = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
 ISL = {"threshold": 0.8, "proportion": 0.5}
+LATER = {"batch_norm": "target", "pseudo_class_weights": True}
 
 
 def add(name: str, title: str, parent: str | None, start: Start, **network: Any) -> None:
@@ -58,9 +59,9 @@ def source_only(stages: int | None = None, **changes: Any) -> Start:
 
 
 def supervised(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-    steps = study.scale.first_steps // 3
-    settings = {"depth_weight": 0.0, "class_weights": class_weights(study.labelled_target, CLASSES)}
-    config = DAFConfig.source_only(**{**study.first(), **settings, "max_steps": steps, "validate_every": steps // 2})
+    """The upper bound: the photographs' own labels instead of everything that does without them."""
+    weights = class_weights(study.labelled_target, CLASSES)
+    config = DAFConfig.source_only(**{**study.later(3), "depth_weight": 0.0, "class_weights": weights})
     return DAFTrainer(model, study.labelled_target, study.target, config, out, **study.options())
 
 
@@ -74,7 +75,7 @@ def daf(preset: Callable[..., DAFConfig] = DAFConfig, **changes: Any) -> Start:
 
 def isl(**changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        settings = {**study.later(), **ISL, "batch_norm": "target", "refresh_every": study.scale.stage_steps // 2}
+        settings = {**study.later(), **ISL, **LATER, "refresh_every": study.scale.stage_steps // 2}
         config = ISLConfig(**{**settings, **changes})
         return ISLTrainer(model, study.target, config, out, source=study.source, **study.options())
 
@@ -84,7 +85,7 @@ def isl(**changes: Any) -> Start:
 def ida(fusion: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         split = EntropyRanker(model, fusion, fraction).rank(study.target).split()
-        config = IDAConfig(**{**study.later(), **ADVERSARY, "batch_norm": "target", **changes})
+        config = IDAConfig(**{**study.later(), **ADVERSARY, **LATER, **changes})
         return IDATrainer(model, study.target, split, config, out, source=study.source, **study.options())
 
     return start
@@ -92,8 +93,7 @@ def ida(fusion: DepthAwareFusion | None = None, fraction: float = 0.66, **change
 
 def teacher(stages: float = 2, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        settings = {**study.later(stages), **ADVERSARY, "adversarial_weight": 0.0, **changes}
-        config = SelfTrainingConfig.recommended(**settings)
+        config = SelfTrainingConfig.recommended(**{**study.later(stages), **changes})
         # The teacher sees photographs as they are, the student with colours and noise: those of every other method.
         view = RandomView(study.scale.size, zoom=(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
         perturb = study.augment.transforms[1]
@@ -116,14 +116,5 @@ add("daf-frozen", "DAF, batch norm frozen", "source", daf(batch_norm="frozen"))
 add("daf-isl", "DAF + ISL", "daf", isl())
 add("daf-isl-ida", "DAF + ISL + IDA", "daf-isl", ida())
 add("daf-isl-isl", "DAF + ISL + further ISL", "daf-isl", isl())
-add("teacher", "mean teacher, class-mix", "daf", teacher(2))
-add("isl-weighted", "", "daf", isl(pseudo_class_weights=True))
-add("isl-09", "", "daf", isl(pseudo_class_weights=True, threshold=0.9, proportion=None))
-add("isl-adv", "", "daf", isl(pseudo_class_weights=True, threshold=0.8, proportion=0.33))
-add("teacher-weighted", "", "daf", teacher(2, pseudo_class_weights=True))
-add("teacher-rare", "", "daf", teacher(2, pseudo_class_weights=True, rare_class_temperature=0.1))
-add("teacher-adv", "", "daf", teacher(2, pseudo_class_weights=True, adversarial_weight=0.05))
-add("teacher-pixel", "", "daf", teacher(2, pseudo_class_weights=True, confidence="pixel"))
-add("teacher-nearer", "", "daf", teacher(2, pseudo_class_weights=True, mix_nearer=True))
-add("teacher-nomix", "", "daf", teacher(2, pseudo_class_weights=True, class_mix=False))
-add("supervised", "supervised on CamVid train", None, supervised)
+add("recipe", "DAF + mean teacher (recommended)", "daf", teacher())
+add("supervised", "supervised on CamVid train", "source", supervised)

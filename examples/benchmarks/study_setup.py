@@ -136,6 +136,7 @@ class Study:
             "learning_rate": 5e-4,
             "poly_power": 0.0,
             "warmup_steps": 20,
+            "ema_decay": 0.98,  # half the weight on the last 35 steps: steady, and not far behind
             "ema_ramp": False,
             "max_steps": round(stages * self.scale.stage_steps),
             "schedule_steps": None,
