@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.metrics import DepthErrors, iou_per_class, pixel_accuracy
-from depthaware_uda.protocols import PublishedResult, get_protocol, list_protocols
+from depthaware_uda.protocols import AdaptationProtocol, PublishedResult, get_protocol, list_protocols
 from depthaware_uda.tables import percent_table
 
 __all__ = ["EvaluationResult"]
@@ -53,28 +53,36 @@ class EvaluationResult:
     def table(self) -> str:
         """The result as text: one line a class, then the means, in percent; of a protocol, beside the published rows.
 
-        A class that no label shows is left out, and named at the end.
+        A class that no label shows is left out, and named at the end, as are images of another size than the
+        protocol's.
         """
-        known = self.protocol in list_protocols()
-        published = get_protocol(self.protocol).published if self.protocol is not None and known else ()
-        if published:
-            columns = {"this": _rows_of(self), **{row.method: _rows_of_published(row) for row in published}}
-            lines = [self._heading(), *percent_table(list(columns["this"]), columns)]
-        else:
-            shown = {name: value for name, value in _rows_of(self).items() if value == value}
-            lines = percent_table(list(shown), {"": shown})[1:]
+        protocol = get_protocol(self.protocol) if self.protocol in list_protocols() else None
+        lines = self._plain_rows() if protocol is None or not protocol.published else self._beside_published(protocol)
         if self.depth is not None:
             lines.append(
                 f"depth: AbsRel {self.depth.abs_rel:.3f}, RMSE {self.depth.rmse:.2f} m, "
                 f"delta < 1.25 {100 * self.depth.delta_1_25:.1f} %"
             )
-        if self.absent:
+        if len(self.absent) == len(self.iou):
+            lines.append(
+                "no label shows any class: there was nothing to compare; look at the labels and their label_map"
+            )
+        elif self.absent:
             lines.append(f"not in the labels, left out: {', '.join(self.absent)}")
         return "\n".join(lines)
 
-    def _heading(self) -> str:
-        title = "" if self.protocol is None else get_protocol(self.protocol).title
-        return f"{title}; {self.images:,} images of {_size(self.image_size)}, compared at {_size(self.label_size)}"
+    def _plain_rows(self) -> list[str]:
+        shown = {name: value for name, value in _rows_of(self).items() if value == value}
+        return percent_table(list(shown), {"": shown})[1:]
+
+    def _beside_published(self, protocol: AdaptationProtocol) -> list[str]:
+        columns = {"this": _rows_of(self), **{row.method: _rows_of_published(row) for row in protocol.published}}
+        seen = f"{self.images:,} images of {_size(self.image_size)}, compared at {_size(self.label_size)}"
+        lines = [f"{protocol.title}; {seen}", *percent_table(list(columns["this"]), columns)]
+        if self.image_size not in (None, protocol.target_size):
+            wanted = _size(protocol.target_size)
+            lines.append(f"not as the protocol has it, which shows the network images of {wanted}")
+        return lines
 
     def compare(self, other: EvaluationResult, *, name: str = "this", other_name: str = "other") -> str:
         """Both results and their difference, class by class, as text; says where they were not measured alike.

@@ -17,7 +17,7 @@ def percent_table(
         columns: Numbers by row name, by heading; NaN is no number.
         signed: Headings of columns whose numbers carry a sign.
     """
-    first = max(map(len, rows))
+    first = max(map(len, rows), default=0)
     widths = {heading: max(len(heading), 5) for heading in columns}
     lines = ["  ".join([" " * first, *(f"{heading:>{width}}" for heading, width in widths.items())])]
     for row in rows:

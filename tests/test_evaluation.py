@@ -264,6 +264,9 @@ def test_a_result_without_any_label_comes_back_too() -> None:
     nothing = EvaluationResult.from_confusion(
         torch.zeros(3, 3, dtype=torch.int64), THREE.classes, subsets=THREE.subsets
     )
+    assert nothing.table() == (
+        "no label shows any class: there was nothing to compare; look at the labels and their label_map"
+    )
     back = EvaluationResult.from_dict(nothing.to_dict())
     assert nothing.to_dict()["miou"] is None
     assert all(
