@@ -1,4 +1,5 @@
 import importlib
+import itertools
 import sys
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from depthaware_uda.viz import (
 )
 
 from .conftest import ListDataset, make_sample
-from .tiny import Listed, Oracle, numbered
+from .tiny import Listed, Oracle, Scenes, numbered, tiny_model
 
 SPACE = LabelSpace("two", ("left", "right"), ((1, 2, 3), (4, 5, 6)))
 PICTURE = np.zeros((4, 6, 3), np.uint8)
@@ -152,6 +153,27 @@ def test_without_matplotlib_the_error_tells_what_to_install(monkeypatch: pytest.
         panel([{"a": PICTURE}])
     with pytest.raises(ImportError, match=r"pip install depthaware-uda\[viz\]"):
         curves({"a": [(0, 1.0)]}, ylabel="loss")
+
+
+def test_a_logarithmic_axis_shows_losses_of_different_size() -> None:
+    figure = curves({"depth": [(0, 100.0)], "adversarial": [(0, 0.7)]}, ylabel="loss", logarithmic=True)
+    assert figure.axes[0].get_yscale() == "log"
+
+
+def test_long_headings_are_broken_and_none_runs_into_its_neighbour() -> None:
+    row = {f"network {index}: depth-aware": np.zeros((6, 8)) for index in range(6)}
+    figure = panel([row])
+    assert [text.get_text() for text in figure.texts] == [f"network {index}:\ndepth-aware" for index in range(6)]
+    boxes = [text.get_window_extent() for text in figure.texts]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert all(box.y0 >= 0 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert [text.get_text() for text in panel([{"a: b": np.zeros((6, 8))}]).texts] == ["a: b"]
+
+
+def test_the_depth_that_is_known_stands_beside_the_predicted_one() -> None:
+    figure = model_panel({"mine": tiny_model()}, Scenes(2, (64, 64)), count=1, maps=("labels", "depth"))
+    headings = [text.get_text() for text in figure.texts]
+    assert headings == ["image", "truth", "truth: depth", "mine", "mine: depth"]
 
 
 def test_pyplot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

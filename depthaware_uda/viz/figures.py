@@ -19,7 +19,7 @@ from depthaware_uda.labels import LabelSpace, get_label_space
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FAINT", "INK", "LINE_COLOURS", "curves", "figure_class", "panel", "save_figure"]
+__all__ = ["FAINT", "INK", "LINE_COLOURS", "curves", "figure_class", "new_chart", "panel", "save_figure"]
 
 # Lines that stay apart for colour-blind eyes (Okabe and Ito).
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -61,7 +61,8 @@ def panel(
     cell_width = max(1.6, min(3.2, 9.6 / len(headings)))
     heights = [cell_width * max(picture.shape[0] / picture.shape[1] for picture in row) for row in pictures]
     gap, margin = 0.05, 0.08
-    head = 0.26 + (0.32 if title else 0.0)
+    texts = [_broken(heading, cell_width) for heading in headings]
+    head = 0.26 + 0.15 * any("\n" in text for text in texts) + (0.32 if title else 0.0)
     legend_lines = 0 if space is None else _legend_lines(space, len(headings) * cell_width)
     foot = 0.18 * legend_lines + (0.12 if legend_lines else 0.0)
     width = 2 * margin + len(headings) * cell_width + (len(headings) - 1) * gap
@@ -79,7 +80,7 @@ def panel(
             if number == 0:
                 middle = (left + cell_width / 2) / width
                 figure.text(
-                    middle, (top + 0.07) / height, headings[column], ha="center", va="bottom", fontsize=9, color=INK
+                    middle, (top + 0.07) / height, texts[column], ha="center", va="bottom", fontsize=9, color=INK
                 )
         top -= row_height + gap
     if title:
@@ -97,6 +98,7 @@ def curves(
     ylabel: str,
     title: str | None = None,
     xlabel: str = "step",
+    logarithmic: bool = False,
     size: tuple[float, float] = (7.2, 4.0),
 ) -> Figure:
     """Draw named curves, such as losses or mIoU over steps.
@@ -107,19 +109,19 @@ def curves(
         ylabel: Name of the values.
         title: Line above the axes.
         xlabel: Name of the steps.
+        logarithmic: Divide the axis of values by factors, for losses of different size.
         size: Width and height in inches.
 
     Raises:
         ImportError: matplotlib is not installed.
         ValueError: There are no curves, or one has no points.
     """
-    new_figure = figure_class()
     if not series:
         raise ValueError("series: expected at least one curve, got none")
     if empty := [name for name, points in series.items() if not points]:
         raise ValueError(f"series: curves without points: {empty}")
 
-    figure = new_figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
+    figure = new_chart(*size)
     axes = figure.add_subplot()
     for number, (name, points) in enumerate(series.items()):
         steps, values = np.asarray(points, np.float64).T
@@ -130,6 +132,8 @@ def curves(
         axes.plot(steps, values, style, color=colour, label=name, linewidth=1.6, marker=marker, markersize=3.5)
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
+    if logarithmic:
+        axes.set_yscale("log")
     axes.grid(axis="y", color=FAINT, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -140,6 +144,20 @@ def curves(
         figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     save_figure(figure, path)
     return figure
+
+
+def new_chart(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, whose content keeps off its edges."""
+    new_figure = figure_class()
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    layout = ConstrainedLayoutEngine(h_pad=0.1, w_pad=0.1)
+    return new_figure(figsize=(width, height), dpi=DPI, facecolor="white", layout=layout)
+
+
+def _broken(heading: str, inches: float) -> str:
+    """A heading such as "my network: depth-aware" on two lines if it is wider than its picture."""
+    return heading.replace(": ", ":\n") if 0.085 * len(heading) > inches else heading
 
 
 def figure_class() -> type[Figure]:

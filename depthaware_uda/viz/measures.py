@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthaware_uda.evaluation import EvaluationResult
-from depthaware_uda.viz.figures import DPI, FAINT, INK, LINE_COLOURS, figure_class, save_figure
+from depthaware_uda.viz.figures import FAINT, INK, LINE_COLOURS, new_chart, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,13 +31,12 @@ def confusion_figure(result: EvaluationResult, path: str | Path | None = None, *
     Raises:
         ImportError: matplotlib is not installed.
     """
-    new_figure = figure_class()
     counts = np.asarray(result.confusion, np.float64)
     totals = counts.sum(1, keepdims=True)
     percent = 100 * np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
     names = list(result.iou)
     side = max(3.6, 0.38 * len(names))
-    figure = new_figure(figsize=(side + 1.6, side + 1.2), dpi=DPI, facecolor="white", layout="constrained")
+    figure = new_chart(side + 1.6, side + 1.2)
     axes = figure.add_subplot()
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
     for (row, column), value in np.ndenumerate(percent):
@@ -74,7 +73,6 @@ def class_bars(
         ImportError: matplotlib is not installed.
         ValueError: There are no rows, a row shares no class with the first, or values do not lie in 0..1.
     """
-    new_figure = figure_class()
     if not rows:
         raise ValueError("rows: expected at least one result, got none")
     values = {name: dict(row.iou if isinstance(row, EvaluationResult) else row) for name, row in rows.items()}
@@ -86,9 +84,7 @@ def class_bars(
             raise ValueError(f"rows: {name!r} holds {wrong}; IoU is a fraction in 0..1, not percent")
 
     width = 0.8 / len(values)
-    figure = new_figure(
-        figsize=(max(6.0, 0.62 * len(classes) + 1), 3.6), dpi=DPI, facecolor="white", layout="constrained"
-    )
+    figure = new_chart(max(6.0, 0.62 * len(classes) + 1), 3.6)
     axes = figure.add_subplot()
     for number, (name, row) in enumerate(values.items()):
         heights = [100 * row.get(label, math.nan) for label in classes]

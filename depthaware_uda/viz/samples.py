@@ -101,7 +101,7 @@ def model_panel(
         names = [known_names[index] for index in _spread(len(dataset), count)]
     shown = Selected(dataset, names)
     samples = [shown[index] for index in range(len(shown))]
-    rows = [_truth(sample, space) for sample in samples]
+    rows = [_truth(sample, space, depth="depth" in maps) for sample in samples]
     outputs = {heading: [output for _, output in predict_batches(model, shown)] for heading, model in models.items()}
     fusion = DepthAwareFusion() if fusion is None else fusion
     for index, row in enumerate(rows):
@@ -169,10 +169,12 @@ def _picture(sample: Sample) -> NDArray[Any]:
     return picture
 
 
-def _truth(sample: Sample, space: LabelSpace) -> dict[str, NDArray[Any]]:
+def _truth(sample: Sample, space: LabelSpace, *, depth: bool) -> dict[str, NDArray[Any]]:
     row = {"image": _picture(sample)}
     if "label" in sample:
         row["truth"] = colorize_label(sample["label"], space)
+    if depth and "depth" in sample:
+        row["truth: depth"] = colorize_depth(sample["depth"])
     return row
 
 
