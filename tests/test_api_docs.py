@@ -95,7 +95,7 @@ def test_every_public_name_has_a_docstring() -> None:
     missing = sorted(name for name, text in names.items() if not text)
     print(f"{len(names) - len(missing)} of {len(names)} public names have a docstring")
     assert len(names) > 500
-    assert not missing
+    assert missing == []
 
 
 def test_a_missing_docstring_is_noticed() -> None:
@@ -132,7 +132,7 @@ def test_the_reference_has_every_public_name() -> None:
         for name in exported(ast.parse(FILES[room].read_text(encoding="utf-8")))
         if not any(inside(module, DOCUMENTED) for module in defined[name]) and not name.startswith("__")
     ]
-    assert not missing, "give their modules a place in docs/api"
+    assert missing == [], "give their modules a place in docs/api"
 
 
 def inside(module: str, documented: set[str]) -> bool:
@@ -170,4 +170,4 @@ def test_the_errors_that_troubleshooting_lists_are_raised_in_these_words() -> No
         for quote in quoted
         if not any(re.search(".*".join(map(re.escape, quote.split("…"))), text, re.DOTALL) for text in known)
     ]
-    assert not unknown
+    assert unknown == []

@@ -10,7 +10,9 @@ from depthaware_uda.trainers.config import AdversarialConfig
 __all__ = ["Confidence", "SelfTrainingConfig", "TeacherStatistics"]
 
 Confidence = Literal["none", "image", "pixel"]
+"""How far the teacher's labels are trusted; see `SelfTrainingConfig.confidence`."""
 TeacherStatistics = Literal["running", "batch"]
+"""Batch-norm statistics of the teacher; see `SelfTrainingConfig.teacher_statistics`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class SelfTrainingConfig(AdversarialConfig):
     """
 
     max_steps: int = 40_000
+    """Steps of the optimiser after which training stops."""
     ema_decay: float = 0.999
     adversarial_weight: float = 0.0
     """Factor of the adversarial loss of DAF on the student's maps of target images; 0 trains no discriminator."""
