@@ -42,7 +42,7 @@ class Run:
 RUNS: dict[str, Run] = {}
 ADVERSARY = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
 ISL = {"threshold": 0.8, "proportion": 0.5}
-LATER = {"batch_norm": "target", "pseudo_class_weights": True}
+LATER = {"batch_norm": "target"}
 
 
 def add(name: str, title: str, parent: str | None, start: Start, **network: Any) -> None:
@@ -82,9 +82,9 @@ def isl(**changes: Any) -> Start:
     return start
 
 
-def ida(fusion: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
+def ida(ranked_by: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        split = EntropyRanker(model, fusion, fraction).rank(study.target).split()
+        split = EntropyRanker(model, ranked_by, fraction).rank(study.target).split()
         config = IDAConfig(**{**study.later(), **ADVERSARY, **LATER, **changes})
         return IDATrainer(model, study.target, split, config, out, source=study.source, **study.options())
 
@@ -112,9 +112,19 @@ add("control-plain", "control, no depth", "source-plain", source_only(3, depth_w
 add("advent", "AdvEnt", "source-plain", daf(DAFConfig.advent))
 add("advent-depth", "AdvEnt's maps on DAF's network", "source", daf(fusion="entropy"))
 add("daf", "DAF", "source", daf())
+add("daf-squared", "DAF, depth squared on target maps", "source", daf(depth_power_target=2))
+add("daf-scaled", "DAF, inverse depth / 100", "source", daf(depth_scale=0.01))
 add("daf-frozen", "DAF, batch norm frozen", "source", daf(batch_norm="frozen"))
 add("daf-isl", "DAF + ISL", "daf", isl())
 add("daf-isl-ida", "DAF + ISL + IDA", "daf-isl", ida())
 add("daf-isl-isl", "DAF + ISL + further ISL", "daf-isl", isl())
+add("isl-weighted", "DAF + ISL, pseudo-labels with class weights", "daf", isl(pseudo_class_weights=True))
+add("ida-confident", "DAF + ISL + IDA, labels from 0.8", "daf-isl", ida(threshold=0.8))
+add("daf-ida-entropy", "DAF + ISL + IDA, plain entropy maps", "daf-isl", ida(fusion="entropy"))
 add("recipe", "DAF + mean teacher (recommended)", "daf", teacher())
+add("recipe-unweighted", "recipe without class weights in pseudo-labels", "daf", teacher(pseudo_class_weights=False))
+add("recipe-alone", "recipe without DAF's term", "daf", teacher(adversarial_weight=0.0))
+add("recipe-unmixed", "recipe without class-mix", "daf", teacher(class_mix=False))
+add("recipe-nearer", "recipe, mixed by depth order", "daf", teacher(mix_nearer=True))
+add("recipe-rare", "recipe with rare-class sampling", "daf", teacher(rare_class_temperature=0.1))
 add("supervised", "supervised on CamVid train", "source", supervised)
