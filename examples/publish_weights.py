@@ -16,13 +16,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
 from depthaware_uda import EvaluationResult, evaluate, load_pretrained
 from depthaware_uda.data import CamVid, MiniCity
-from depthaware_uda.files import sha256, write_json
-from depthaware_uda.hub import CITATION, PretrainedRecord, get_record, model_card, push_to_hub
+from depthaware_uda.files import write_json
+from depthaware_uda.hub import get_record, model_card, push_to_hub, weights_record
 from depthaware_uda.hub.registry import RECORD_FILE, WEIGHTS_FOLDER
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.models.pretrained import WEIGHTS_FILE
@@ -35,6 +36,8 @@ CHECK = {"images": 8, "size": [96, 160], "seed": 100}
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     model = load_pretrained(args.folder)
+    if model.image_size is None and model.config is not None:
+        model.config["image_size"] = model.image_size = min(args.size)  # what `predict` shows photographs at
     (package if args.command == "package" else push)(args, model)
 
 
@@ -66,24 +69,23 @@ def package(args: argparse.Namespace, model: DepthSegmenter) -> None:
             raise SystemExit(f"{size} bytes are more than the {MAX_BYTES} that a packaged file may have")
     model.save_pretrained(folder, dtype=torch.float16)
     stored = load_pretrained(folder)
-    scores, measured_on = measure(args, stored)
-    record = described(args, stored, folder, scores, measured_on)
+    record = weights_record(stored, folder, *measure(args, stored), protocol=args.protocol, license=args.license)
     write_json(folder / RECORD_FILE, asdict(record))
     write_json(folder / "check.json", {**CHECK, "miou": check(stored)})
-    print(f"{folder}: {record.file_size} bytes, mIoU {100 * record.miou:.1f} on {measured_on}")
+    print(f"{folder}: {record.file_size} bytes, mIoU {100 * record.miou:.1f}, {record.miou_source}")
 
 
 def push(args: argparse.Namespace, model: DepthSegmenter) -> None:
     """Upload, with a card that has the scores; tell the record."""
     scores, measured_on = measure(args, model)
-    title = args.repository.split("/")[-1]
-    about = {"protocol": args.protocol, "license": args.license, "scores": scores, "measured_on": measured_on}
-    print(push_to_hub(model, args.repository, card=model_card(model, title, **about), private=args.private or None))
+    about: dict[str, Any] = {"protocol": args.protocol, "license": args.license}
+    card = model_card(model, args.repository.split("/")[-1], scores=scores, measured_on=measured_on, **about)
+    print(push_to_hub(model, args.repository, card=card, private=args.private or None))
     if args.record is not None:
         known = get_record(args.record)
         with TemporaryDirectory() as folder:  # the same bytes as those uploaded
             model.save_pretrained(folder)
-            new = described(args, model, Path(folder), scores, measured_on)
+            new = weights_record(model, folder, scores, measured_on, **about)
         write_json(known.folder / RECORD_FILE, asdict(replace(new, name=known.name)))
 
 
@@ -101,26 +103,6 @@ def check(model: DepthSegmenter) -> float:
     height, width = CHECK["size"]
     images = MiniCity(CHECK["images"], style="real", size=(height, width), seed=CHECK["seed"], labels="common7")
     return evaluate(model, images).miou
-
-
-def described(
-    args: argparse.Namespace, model: DepthSegmenter, folder: Path, scores: EvaluationResult, measured_on: str
-) -> PretrainedRecord:
-    assert model.config is not None  # load_pretrained gave it
-    return PretrainedRecord(
-        name=folder.name,
-        architecture=model.config["name"],
-        label_space=model.config["label_space"],
-        protocol=args.protocol,
-        miou=round(scores.miou, 4),
-        miou_source=f"measured on {measured_on}",
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
-        citation=CITATION,
-        license=args.license,
-        file_size=(folder / WEIGHTS_FILE).stat().st_size,
-        sha256=sha256(folder / WEIGHTS_FILE),
-        published=True,
-    )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """The example scripts, run as a user runs them but for their size."""
 
+import ast
+import csv
+import functools
 import hashlib
 import importlib.util
 import json
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -11,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from depthaware_uda import TargetSplit, evaluate, load_pretrained
-from depthaware_uda.data import CamVid
+from depthaware_uda.data import CamVid, SegmentationFolder
+from depthaware_uda.data.minicity import dataset as minicity
 from depthaware_uda.labels import get_label_space
 from tests.reference_recipe import network_shapes
 from tests.test_goldens import filled
@@ -80,6 +87,93 @@ def test_the_quickstart_asks_for_the_photographs(capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         load("quickstart").main(["--target", "camvid"])
     assert "needs --target-root" in capsys.readouterr().err
+
+
+# Examples of single things: each runs in its smoke mode ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rendered_once() -> Iterator[None]:
+    """The examples look at the same few streets: each is rendered once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minicity, "render", functools.cache(minicity.render))
+        patch.syspath_prepend(EXAMPLES)
+        yield
+
+
+@pytest.mark.usefixtures("rendered_once")
+def test_own_folders_become_an_adapted_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "run"
+    result = load("own_folders").main(["--smoke", "--output", str(output)])
+    assert result.images == 3
+    printed = capsys.readouterr().out
+    assert "nothing to mend was found" in printed
+    assert f"{100 * result.miou:.1f}" in printed
+    assert {"panels/step-00000001.png"} <= set(re.findall(r"panels/[\w.-]+", (output / "isl/index.html").read_text()))
+    model = load_pretrained(output / "model")
+    assert model.image_size == 48
+    images, labels = (tmp_path / "data" / "real" / kind for kind in ("images", "labels"))
+    assert evaluate(model, SegmentationFolder(images, labels, label_space="common7")).images == 3
+
+
+@pytest.mark.usefixtures("rendered_once")
+def test_an_own_backbone_is_trained_and_saved(tmp_path: Path) -> None:
+    example = load("own_backbone")
+    result = example.main(["--smoke", "--output", str(tmp_path)])
+    assert result.images == 3
+    saved = load_file(tmp_path / "weights.safetensors")
+    model = example.compose(example.Pyramid(), get_label_space("common7"))
+    model.load_state_dict(saved)
+    assert model(torch.rand(1, 3, 64, 64)).logits.shape == (1, 7, 4, 4)
+
+
+@pytest.mark.usefixtures("rendered_once")
+def test_the_pieces_work_in_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> None:
+    example = load("plain_loop")
+    result = example.main(["--smoke"])
+    printed = capsys.readouterr().out
+    assert re.search(r"step 2: segmentation \d\.\d{3}, depth \d+\.\d\d, adversarial \d\.\d{3}", printed)
+    assert "1 easy and 2 hard images" in printed
+    assert result.images == 3
+
+
+@pytest.mark.usefixtures("rendered_once")
+def test_the_pieces_work_in_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning", reason="needs PyTorch Lightning")
+    monkeypatch.chdir(tmp_path)
+    assert load("lightning_module").main(["--smoke"]).images == 3
+
+
+def test_without_lightning_the_example_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with pytest.raises(SystemExit, match="this example needs PyTorch Lightning: pip install lightning"):
+        load("lightning_module")
+
+
+@pytest.mark.usefixtures("rendered_once")
+def test_a_folder_is_predicted_and_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    names = load("predict_folder").main(["--smoke", "-o", str(output)])
+    assert names == ["0.png", "1.png", "2.png"]
+    with (output / "table.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["photograph", "entropy", "median depth in metres", *get_label_space("common7").classes]
+    assert sorted(row[0] for row in rows) == names
+    for row in rows:
+        assert sum(map(float, row[3:])) == pytest.approx(1, abs=1e-3)
+        assert 1 < float(row[2]) < 656
+    assert [float(row[1]) for row in rows] == sorted((float(row[1]) for row in rows), reverse=True)
+    with Image.open(output / "least_certain.png") as drawn:
+        assert min(drawn.size) > 100
+    assert "3 photographs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_says_what_it_shows_and_is_in_the_index(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < (260 if path.stem == "quickstart" else 130)
+    assert len(ast.get_docstring(ast.parse(text)) or "") > 60
+    assert f"`{path.name}`" in (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
 
 
 def test_the_sheet_of_minicity_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

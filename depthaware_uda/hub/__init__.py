@@ -4,7 +4,7 @@ from depthaware_uda.hub.checkpoints import Architecture, convert_checkpoint, loa
 from depthaware_uda.hub.keys import convert_discriminator_state_dict, convert_state_dict
 from depthaware_uda.hub.loading import load_pretrained
 from depthaware_uda.hub.model_card import CITATION, Scores, model_card
-from depthaware_uda.hub.publishing import push_to_hub
+from depthaware_uda.hub.publishing import push_to_hub, weights_record
 from depthaware_uda.hub.reading import read_checkpoint
 from depthaware_uda.hub.registry import NAMESPACE, NAMESPACE_VARIABLE, PretrainedRecord, get_record, list_pretrained
 
@@ -25,4 +25,5 @@ __all__ = [
     "model_card",
     "push_to_hub",
     "read_checkpoint",
+    "weights_record",
 ]

@@ -9,10 +9,13 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from depthaware_uda.hub.model_card import model_card
-from depthaware_uda.models.pretrained import PretrainedModel
+from depthaware_uda.evaluation import EvaluationResult
+from depthaware_uda.files import sha256
+from depthaware_uda.hub.model_card import CITATION, model_card
+from depthaware_uda.hub.registry import PretrainedRecord
+from depthaware_uda.models.pretrained import WEIGHTS_FILE, PretrainedModel
 
-__all__ = ["push_to_hub"]
+__all__ = ["push_to_hub", "weights_record"]
 
 
 def push_to_hub(
@@ -69,3 +72,46 @@ def push_to_hub(
         except RuntimeError as error:  # of the transfer of the weights
             raise ConnectionError(f"{repository!r} at {hub.endpoint}: {error} ({error.__cause__})") from error
     return str(commit.commit_url)
+
+
+def weights_record(
+    model: PretrainedModel,
+    folder: str | Path,
+    scores: EvaluationResult,
+    measured_on: str,
+    *,
+    protocol: str,
+    license: str | None = None,
+    citation: str = CITATION,
+) -> PretrainedRecord:
+    """The record of weights as they lie in a folder of `save_pretrained`; the folder's name is theirs.
+
+    Args:
+        model: The network.
+        folder: Where its weights were saved.
+        scores: What was measured with them.
+        measured_on: On which images.
+        protocol: How they were trained: data, classes, stages.
+        license: Of the weights.
+        citation: What to cite when they are used.
+
+    Raises:
+        ValueError: The network was not built by `create_model`.
+    """
+    if model.config is None:
+        raise ValueError("a record needs a model built by create_model, whose name rebuilds it")
+    file = Path(folder) / WEIGHTS_FILE
+    return PretrainedRecord(
+        name=file.parent.name,
+        architecture=model.config["name"],
+        label_space=model.config["label_space"],
+        protocol=protocol,
+        miou=round(scores.miou, 4),
+        miou_source=f"measured on {measured_on}",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        citation=citation,
+        license=license,
+        file_size=file.stat().st_size,
+        sha256=sha256(file),
+        published=True,
+    )
