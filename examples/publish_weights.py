@@ -47,6 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     package_parser = commands.add_parser("package", help="put weights into the package")
     package_parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
     package_parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
+    package_parser.add_argument("--notes", type=Path, help="Markdown that ends the card: known failures, pictures")
     push_parser = commands.add_parser("push", help="upload weights to a hub")
     push_parser.add_argument("--private", action="store_true")
     push_parser.add_argument("--record", metavar="NAME", help="registered name whose record is renewed")
@@ -69,9 +70,16 @@ def package(args: argparse.Namespace, model: DepthSegmenter) -> None:
             raise SystemExit(f"{size} bytes are more than the {MAX_BYTES} that a packaged file may have")
     model.save_pretrained(folder, dtype=torch.float16)
     stored = load_pretrained(folder)
-    record = weights_record(stored, folder, *measure(args, stored), protocol=args.protocol, license=args.license)
+    scores, measured_on = measure(args, stored)
+    about: dict[str, Any] = {"protocol": args.protocol, "license": args.license}
+    record = weights_record(stored, folder, scores, measured_on, **about)
     write_json(folder / RECORD_FILE, asdict(record))
     write_json(folder / "check.json", {**CHECK, "miou": check(stored)})
+    card = model_card(stored, args.name, scores=scores, measured_on=measured_on, **about)
+    card = card.replace("OWNER/NAME", args.name)
+    if args.notes is not None:
+        card += f"\n## Notes\n\n{args.notes.read_text(encoding='utf-8').strip()}\n"
+    (folder / "README.md").write_text(card, encoding="utf-8")
     print(f"{folder}: {record.file_size} bytes, mIoU {100 * record.miou:.1f}, {record.miou_source}")
 
 

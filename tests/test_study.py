@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from depthaware_uda import load_pretrained
 from tests.test_examples import EXAMPLES, camvid_tree
 
 
@@ -75,7 +76,8 @@ def test_every_run_of_the_study_trains_and_is_not_trained_twice(
     batches = {"validate_every": 1, "first_batch": 2, "batch": 2, "precision": "float32"}
     setup.SCALES["small"] = dataclasses.replace(setup.SCALES["small"], **stamp, **batches)
     command = ["--camvid", str(tmp_path / "camvid"), "--output", str(tmp_path / "runs"), "--seeds", "0"]
-    study.main([*command, "--workers", "0"])
+    study.main([*command, "--workers", "0", "--export", str(tmp_path / "best")])
+    assert load_pretrained(tmp_path / "best").image_size == 48
     printed = capsys.readouterr().out
     written = tmp_path / "runs" / "study-small.json"
     results = json.loads(written.read_text())

@@ -20,7 +20,7 @@ from study_diagnostics import diagnose
 from study_figures import draw_curves, draw_panel
 from study_methods import RUNS
 from study_setup import SCALES, Study
-from study_table import DIAGNOSIS, SCORES, collect, table
+from study_table import DIAGNOSIS, SCORES, Results, collect, table
 from torch import nn
 
 from depthaware_uda import EvaluationResult, evaluate
@@ -32,7 +32,8 @@ from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
 
 CURVES = ["control", "advent-depth", "daf", "daf-isl", "daf-isl-ida", "daf-isl-isl", "recipe"]
 PANEL = ["control", "daf", "daf-isl-ida", "recipe", "supervised"]
-DIAGNOSED = ("daf", "daf-isl", "teacher")
+CANDIDATES = ("daf-isl-ida", "recipe")
+DIAGNOSED = ("daf", "daf-isl", "recipe")
 
 
 class Snapshots(Callback):
@@ -105,12 +106,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = collect(args.output, args.size, args.seeds, args.device or describe_device())
     write_json(args.results or args.output / f"study-{args.size}.json", results)
     print(table(results))
+    if args.export is not None:
+        export(args, results, args.export)
     if importlib.util.find_spec("matplotlib") is not None:
         draw_curves(results, CURVES, args.output / f"study-{args.size}-curves.png")
         study = Study(args.size, args.camvid, args.output, args.seeds[0], device=args.device, workers=args.workers)
         done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
         networks = {RUNS[name].title: network(study, name) for name in done}
         draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
+
+
+def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
+    """Write the network of the candidates that seems best without labels, for `publish_weights.py`."""
+    points = [
+        (point["agreement"] * point["certainty"], name, seed, point["step"])
+        for name in CANDIDATES
+        if name in results["runs"]
+        for seed, run in results["runs"][name]["seeds"].items()
+        for point in run["checkpoints"]
+    ]
+    if not points:
+        raise SystemExit(f"--export needs a finished run of {', '.join(CANDIDATES)}")
+    score, name, seed, step = max(points)
+    study = Study(args.size, args.camvid, args.output, int(seed), device=args.device, workers=args.workers)
+    model = network(study, name)
+    model.load_state_dict(load_file(study.folder / name / "snapshots" / f"{step:06d}.safetensors"))
+    model.save_pretrained(folder)
+    print(f"{folder}: {RUNS[name].title}, seed {seed}, step {step}, label-free score {score**0.5:.3f}")
 
 
 def describe_device() -> str:
@@ -126,6 +148,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
     parser.add_argument("--results", type=Path, help="JSON to write; default: in the output folder")
+    parser.add_argument("--export", type=Path, help="folder for the best network, chosen without labels")
     parser.add_argument("--device", help="default: CUDA if there is any")
     parser.add_argument("--workers", type=int, default=2, help="processes that render")
     return parser.parse_args(arguments)

@@ -113,9 +113,8 @@ class Study:
 
     def model(self, **changes: Any) -> DepthSegmenter:
         """The network of this seed, not trained."""
-        return create_model(
-            num_classes=CLASSES, label_space=LABELS, seed=self.seed, **{**self.scale.network, **changes}
-        )
+        settings = {**self.scale.network, "image_size": min(self.scale.size), **changes}
+        return create_model(num_classes=CLASSES, label_space=LABELS, seed=self.seed, **settings)
 
     def first(self) -> dict[str, Any]:
         """Settings of training from scratch."""
