@@ -105,33 +105,6 @@ def small_scenes(asked: dict[str, Any]) -> MiniCity:
     return MiniCity(**{**asked, next(iter(inspect.signature(MiniCity).parameters)): 4, "size": SIZE})
 
 
-def lightning() -> dict[str, ModuleType]:
-    """What the documentation uses of Lightning, which is no dependency: its trainer does one step."""
-
-    class LightningModule(nn.Module):
-        def optimizers(self) -> Any:
-            return self.configure_optimizers()
-
-        def manual_backward(self, loss: Tensor) -> None:
-            loss.backward()
-
-        def log(self, name: str, value: Tensor) -> None:
-            assert torch.isfinite(value), name
-
-    class Trainer:
-        def __init__(self, *, max_steps: int) -> None:
-            self.max_steps = max_steps
-
-        def fit(self, module: Any, loaders: dict[str, Any]) -> None:
-            module.training_step({name: next(iter(loader)) for name, loader in loaders.items()}, 0)
-
-    names = ("lightning", "lightning.pytorch", "lightning.pytorch.utilities")
-    modules = {name: ModuleType(name) for name in names}
-    modules["lightning"].__dict__.update(LightningModule=LightningModule, Trainer=Trainer)
-    modules["lightning.pytorch.utilities"].__dict__.update(CombinedLoader=dict)
-    return modules
-
-
 @pytest.fixture(scope="module")
 def prepared() -> dict[str, Any]:
     """What pages may take for granted."""
@@ -176,8 +149,6 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     save(tmp_path / "photo.jpg", rng.integers(0, 256, (80, 120, 3), np.uint8))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", mock.create_autospec(ModuleType("wandb"), init=mock.MagicMock()))
-    for name, module in lightning().items():
-        monkeypatch.setitem(sys.modules, name, module)
 
     # Drawing takes longer than training; tests of its own look at figures and pages.
     monkeypatch.setattr("depthaware_uda.viz.figures.DPI", 30)
