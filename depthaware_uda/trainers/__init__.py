@@ -5,6 +5,7 @@ from depthaware_uda.trainers.batch_norm import reestimate_statistics
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import AdversarialConfig, DAFConfig, IDAConfig, ISLConfig, TrainerConfig
 from depthaware_uda.trainers.daf import DAFTrainer
+from depthaware_uda.trainers.divergence import TrainingDiverged
 from depthaware_uda.trainers.ida import IDATrainer
 from depthaware_uda.trainers.interruption import TrainingInterrupted
 from depthaware_uda.trainers.isl import ISLTrainer
@@ -28,6 +29,7 @@ __all__ = [
     "TrainResult",
     "Trainer",
     "TrainerConfig",
+    "TrainingDiverged",
     "TrainingInterrupted",
     "estimate_memory",
     "read_log",

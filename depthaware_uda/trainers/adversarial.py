@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.config import AdversarialConfig
+from depthaware_uda.trainers.diagnostics import discriminator_measures, discriminator_remark
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded
@@ -84,6 +86,10 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         """The model, its average, and the discriminator."""
         return {**super().modules(), "discriminator": self.discriminator}
 
+    def remark(self, means: Mapping[str, float]) -> str | None:
+        """On the discriminator, if it looks wrong."""
+        return discriminator_remark(means)
+
     def forward(self, image: Tensor) -> SegDepthOutput | JointOutput:
         """Logits and inverse depth, and refined logits where the joint space is aligned."""
         if self.config.fusion != "joint":
@@ -105,6 +111,7 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         """
         leaf = map_target.detach().requires_grad_()
         scores = self.discriminator(leaf)
+        self.measure(discriminator_measures(scores, TARGET))
         losses["adversarial"] = domain_loss(scores, SOURCE)
         loss = self.config.adversarial_weight * losses["adversarial"]
         (gradient,) = torch.autograd.grad(loss, leaf, retain_graph=True)
@@ -117,5 +124,7 @@ class AdversarialTrainer(Trainer[AdversarialT]):
 
     def discriminate(self, map_source: Tensor, losses: Losses) -> Tensor:
         """L_D of source maps, whose domain the discriminator learns; no gradient reaches the network."""
-        losses["discriminator_source"] = domain_loss(self.discriminator(map_source.detach()), SOURCE)
+        scores = self.discriminator(map_source.detach())
+        self.measure(discriminator_measures(scores, SOURCE))
+        losses["discriminator_source"] = domain_loss(scores, SOURCE)
         return self.config.discriminator_weight * losses["discriminator_source"]

@@ -27,6 +27,7 @@ from depthaware_uda.trainers.batches import divide, prefetched, to_device
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
 from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
 from depthaware_uda.trainers.log import LossMeans, RunLog
@@ -66,6 +67,8 @@ class TrainResult:
     """The best validation, as `TrainerConfig.validation` has it; its weights are in `best` of the output folder."""
     history: list[dict[str, Any]] = field(repr=False)
     """The records of the log: losses, learning rates and validations by step."""
+    skipped_steps: int = 0
+    """Steps that were left out because a loss or gradient was NaN or infinite."""
 
 
 class Trainer(ABC, Generic[ConfigT]):
@@ -124,6 +127,10 @@ class Trainer(ABC, Generic[ConfigT]):
         self._estimated_at: int | None = None
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
+        self.guard = StepGuard(self.device, restore=config.max_skipped_steps > 0)
+        self._measures: Losses = {}
+        self._remark: str | None = None
+        self._reading: Mapping[str, SampleDataset] = {}
 
     # What a subclass says -------------------------------------------------------------------------------------------
 
@@ -146,6 +153,10 @@ class Trainer(ABC, Generic[ConfigT]):
     def augmentation(self, domain: str) -> Augmentation | None:
         """What the samples of a domain go through."""
         return self.augment
+
+    def remark(self, means: Mapping[str, float]) -> str | None:
+        """One sentence on the means of losses and measures over some steps if something looks wrong, for the log."""
+        return None
 
     def modules(self) -> dict[str, nn.Module]:
         """Everything with weights, by name, for checkpoints."""
@@ -192,6 +203,11 @@ class Trainer(ABC, Generic[ConfigT]):
         """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
         self.execution.backward(self.scaler.scale(loss / self.config.accumulation), inputs=inputs)
 
+    def measure(self, values: Mapping[str, Tensor]) -> None:
+        """Add detached numbers that are no losses to the log, averaged as losses are."""
+        for name, value in values.items():
+            self._measures[name] = self._measures.get(name, 0) + value / self.config.accumulation
+
     def step(self, **batches: Batch) -> Losses:
         """Train one step on a collated batch of each domain.
 
@@ -204,6 +220,8 @@ class Trainer(ABC, Generic[ConfigT]):
 
         Raises:
             torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
+            TrainingDiverged: On a CPU: a loss or gradient is NaN or infinite, once more than `max_skipped_steps`.
+                Weights and optimisers are as before the step.
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
@@ -223,6 +241,8 @@ class Trainer(ABC, Generic[ConfigT]):
             for domain, batch in batches.items()
         }
         losses: Losses = {}
+        self._measures = {}
+        self.guard.keep(self.model)
         draws = seeded(self.config.seed, self.step_count, rank(), device=self.device)  # rank 0 as one process does
         with draws, self.execution.step():
             for index in range(self.config.accumulation):
@@ -231,13 +251,27 @@ class Trainer(ABC, Generic[ConfigT]):
                     losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
         average_step(self.model, self.optimizers.values(), first=not self._stepped)
         self._stepped = True
-        for optimizer in self.optimizers.values():
-            self.scaler.step(optimizer)
-        self.scaler.update()
+        losses, self._measures = average_losses(losses), average_losses(self._measures)
+        self._update(losses, batches)
         if self.average is not None:
             self.average.update(self.model, self.step_count)
         self.step_count += 1
-        return average_losses(losses)
+        return losses
+
+    def _update(self, losses: Losses, batches: dict[str, Batch]) -> None:
+        """Step the optimisers, unless a loss or gradient is NaN or infinite."""
+        optimizers = self.optimizers.values()
+        parameters = (parameter for opt in optimizers for group in opt.param_groups for parameter in group["params"])
+        scaled = self.scaler.is_enabled()
+        self.guard.check(losses, parameters, step=self.step_count + 1, batches=batches, gradients=not scaled)
+        if self.guard.immediate and (bad := self.guard.read()) is not None:
+            return respond(self, bad, batches)
+        if not scaled:
+            self.guard.tell(optimizers)
+        for optimizer in optimizers:
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        return None
 
     # The loop -------------------------------------------------------------------------------------------------------
 
@@ -251,6 +285,8 @@ class Trainer(ABC, Generic[ConfigT]):
             ValueError: The output folder holds a run of another configuration, model or data, or no checkpoint of it
                 can be used.
             RuntimeError: Another process runs in the output folder.
+            TrainingDiverged: More than `max_skipped_steps` steps had a NaN or infinite loss or gradient. The last
+                checkpoint is as it was.
             TrainingInterrupted: SIGTERM or Ctrl-C came; the step was finished and a checkpoint written. The same call
                 goes on from it.
         """
@@ -273,17 +309,24 @@ class Trainer(ABC, Generic[ConfigT]):
                 callback.on_start(self)
             while self.step_count < self.config.max_steps:
                 if batches is None or self.data_is_stale():
+                    self._look_at_bad_steps()
                     batches = self._batches()
-                self.means.add(self.step(**next(batches)))
+                losses = self.step(**next(batches))
+                losses |= self._measures
+                self.means.add(self.guard.clean(losses) if self.config.max_skipped_steps else losses)
                 since += 1
                 bar.update()
                 done = self.step_count == self.config.max_steps
+                if done or self._due(self.config.log_every) or self._due(self.config.validate_every):
+                    self._look_at_bad_steps()
                 if self._due(self.config.log_every) or done:
                     means = self.means.take()
                     seconds = (time.perf_counter() - began) / since
                     rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
                     values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
-                    log.write(self.step_count, values)
+                    if self.config.max_skipped_steps:
+                        values["skipped_steps"] = self.guard.skipped
+                    log.write(self.step_count, self._remarked(values))
                     for callback in self.callbacks:
                         callback.on_log(self, self.step_count, values)
                     bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
@@ -292,6 +335,8 @@ class Trainer(ABC, Generic[ConfigT]):
                     self._validate(log)
                 received = interruption.received_anywhere()
                 if self._due(self.config.checkpoint_every) or done or received:
+                    self._look_at_bad_steps()
+                    log.flush()
                     save(self, self.output_dir)
                 if received and not done:
                     raise TrainingInterrupted(self._interrupted(received))
@@ -304,10 +349,26 @@ class Trainer(ABC, Generic[ConfigT]):
         barrier()  # what rank 0 wrote is there for all
         found = self.validation
         best_step = None if found.best is None else found.best[1]
-        trained = TrainResult(self.step_count, found.final, found.best_miou, best_step, log.records)
+        trained = TrainResult(
+            self.step_count, found.final, found.best_miou, best_step, log.records, skipped_steps=self.guard.skipped
+        )
         for callback in self.callbacks:
             callback.on_end(self, trained)
         return trained
+
+    def _look_at_bad_steps(self) -> None:
+        """End the run, or warn, if a step since the last look was bad; waits for the device."""
+        if (bad := self.guard.read()) is not None:
+            batches = {} if not self.config.save_bad_batches else next(self._batches(self._reading, bad.step - 1))
+            respond(self, bad, batches)
+
+    def _remarked(self, values: dict[str, float]) -> dict[str, Any]:
+        """A record of the log with a remark, if there is one; shown when it is new."""
+        remark = self.remark(values)
+        if remark is not None and self.progress and self._remark != remark:
+            tqdm.write(f"step {self.step_count}: {remark}")
+        self._remark = remark
+        return dict(values) if remark is None else {**values, "remark": remark}
 
     def _interrupted(self, received: str) -> str:
         kept = "nothing is kept: it has no output_dir" if self.output_dir is None else f"resume with {self.output_dir}"
@@ -319,8 +380,11 @@ class Trainer(ABC, Generic[ConfigT]):
     def _name(self) -> str:
         return type(self).__name__.removesuffix("Trainer")
 
-    def _batches(self) -> Iterator[dict[str, Batch]]:
-        datasets = self.datasets()
+    def _batches(
+        self, datasets: Mapping[str, SampleDataset] | None = None, start_step: int | None = None
+    ) -> Iterator[dict[str, Batch]]:
+        """Batches of every domain from a step on, by default from the current one, of data as it is now."""
+        self._reading = datasets = self.datasets() if datasets is None else datasets
         streams = [
             stream(
                 datasets[domain],
@@ -328,7 +392,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 seed=self.config.seed,
                 batch_size=self.config.batch_size,
                 share=images_at_once(self.config),
-                start_step=self.step_count,
+                start_step=self.step_count if start_step is None else start_step,
                 stop_step=self.config.max_steps,
                 augment=self.augmentation(domain),
                 num_workers=self.config.num_workers,

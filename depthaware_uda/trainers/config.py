@@ -52,6 +52,7 @@ _NOT_NEGATIVE = frozenset(
     | {"depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "discriminator_weight"}
     | {"refined_weight", "target_depth_weight"}
     | {"depth_power_source", "depth_power_target", "num_workers", "validate_every", "checkpoint_every"}
+    | {"max_skipped_steps"}
 )
 _FRACTIONS = frozenset({"ema_decay", "threshold", "proportion"})
 
@@ -129,6 +130,10 @@ class TrainerConfig:
     """Steps between two checkpoints; 0 writes one at the end only."""
     keep_checkpoints: int = 2
     """How many of the last checkpoints stay on the disk, besides the best weights."""
+    max_skipped_steps: int = 0
+    """Steps with a NaN or infinite loss or gradient that are left out before `TrainingDiverged` ends the run."""
+    save_bad_batches: bool = False
+    """Keep the batches of such steps in `bad_steps` of the output folder."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -66,7 +66,8 @@ class LossMeans:
 
     def take(self) -> dict[str, float]:
         """The means, which begin anew."""
-        means = {name: float(total) / self.count for name, total in self.sums.items()}
+        # Without a count, all of the steps were bad ones that were left out.
+        means = {name: float(total) / self.count for name, total in self.sums.items() if self.count}
         self.sums, self.count = {}, 0
         return means
 

@@ -33,6 +33,7 @@ _HELD: set[int] = set()  # descriptors of the locks that this process holds
 # What may change between a run and its resumption: none of it changes a weight.
 _FREE_SETTINGS = frozenset(
     {"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "checkpointing"}
+    | {"max_skipped_steps", "save_bad_batches", "on_error", "max_unreadable"}
 )
 
 

@@ -36,6 +36,7 @@ def save(trainer: Trainer[Any], output_dir: Path | None) -> None:
         **trainer.validation.state_dict(),
         "scaler": trainer.scaler.state_dict(),
         "means": trainer.means.state_dict(),
+        "skipped_steps": trainer.guard.skipped,
     }
     keep = trainer.config.keep_checkpoints
     save_checkpoint(output_dir / "checkpoints", trainer.step_count, tensors, state, keep=keep)
@@ -63,6 +64,7 @@ def resume(trainer: Trainer[Any], output_dir: Path | None) -> None:
         load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.means.load_state_dict(state["means"])
+    trainer.guard.skipped = state.get("skipped_steps", 0)
     trainer.validation.load_state_dict(state)
     trainer.step_count = state["step"]
 

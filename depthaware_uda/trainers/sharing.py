@@ -132,7 +132,7 @@ def average_step(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], 
 
 def average_losses(named: dict[str, Tensor]) -> dict[str, Tensor]:
     """Losses of the whole batch from those of every process."""
-    if world_size() == 1:
+    if world_size() == 1 or not named:
         return named
     stacked = torch.stack([loss.detach() for loss in named.values()])
     mean_([stacked])
