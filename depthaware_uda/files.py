@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ __all__ = [
     "parse_json",
     "read_json",
     "read_text",
+    "remove_partial",
     "safe_join",
     "sha256",
     "write_json",
@@ -28,8 +30,21 @@ __all__ = [
 _MAX_TEXT_BYTES = 64 << 20
 
 
+_PARTIAL = re.compile(r"\..*-([0-9a-f]{8}|removed)\.partial(\..*)?")
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{secrets.token_hex(4)}.partial{path.suffix}")
+
+
+def remove_partial(root: str | Path) -> None:
+    """Remove what killed processes left half written below `root`; only where no other process is writing."""
+    for path in Path(root).rglob(".*.partial*"):
+        if _PARTIAL.fullmatch(path.name):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 @contextmanager

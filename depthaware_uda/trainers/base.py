@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.distributed import barrier, is_writer, rank
 from depthaware_uda.evaluation import EvaluationResult
 from depthaware_uda.models.resize import resize_output
+from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, prefetched, to_device
@@ -43,6 +45,7 @@ from depthaware_uda.trainers.sharing import (
     images_at_once,
     shared_model,
 )
+from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.trainers.streams import Augmentation, seeded, stream
 from depthaware_uda.trainers.validation import Validation, export
 from depthaware_uda.types import Batch, JointOutput, SampleDataset, SegDepthOutput
@@ -127,6 +130,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self._estimated_at: int | None = None
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
+        self.unreadable = Unreadable(config.max_unreadable)
         self.guard = StepGuard(self.device, restore=config.max_skipped_steps > 0)
         self._measures: Losses = {}
         self._remark: str | None = None
@@ -195,7 +199,7 @@ class Trainer(ABC, Generic[ConfigT]):
         """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants."""
         model = self.model if self.average is None else self.average.module
         if self.config.batch_norm == "target" and self._estimated_at != self.step_count:
-            reestimate_statistics(model, self.target, batch_size=self.config.batch_size)
+            reestimate_statistics(model, self.readable(self.target), batch_size=self.config.batch_size)
             self._estimated_at = self.step_count
         return model
 
@@ -311,7 +315,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 if batches is None or self.data_is_stale():
                     self._look_at_bad_steps()
                     batches = self._batches()
-                losses = self.step(**next(batches))
+                losses = self.step(**self._next(batches))
                 losses |= self._measures
                 self.means.add(self.guard.clean(losses) if self.config.max_skipped_steps else losses)
                 since += 1
@@ -326,6 +330,8 @@ class Trainer(ABC, Generic[ConfigT]):
                     values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
                     if self.config.max_skipped_steps:
                         values["skipped_steps"] = self.guard.skipped
+                    if self.config.on_error == "skip":
+                        values["unreadable_samples"] = len(self.unreadable.names)
                     log.write(self.step_count, self._remarked(values))
                     for callback in self.callbacks:
                         callback.on_log(self, self.step_count, values)
@@ -355,6 +361,21 @@ class Trainer(ABC, Generic[ConfigT]):
         for callback in self.callbacks:
             callback.on_end(self, trained)
         return trained
+
+    def readable(self, dataset: SampleDataset) -> SampleDataset:
+        """A data set for a pass over all of it: with ``on_error="skip"`` without what cannot be read."""
+        return dataset if self.config.on_error == "raise" else self.unreadable.without(dataset)
+
+    def labelled(self, dataset: SampleDataset, labels: PseudoLabels) -> SampleDataset:
+        """A data set with its pseudo-labels; with ``on_error="skip"``, the samples that have some."""
+        if self.config.on_error == "skip" and len(labels.names) < len(dataset):
+            dataset = Selected(dataset, labels.names)
+        return PseudoLabelled(dataset, labels)
+
+    def _next(self, batches: Iterator[dict[str, Batch]]) -> dict[str, Batch]:
+        found = next(batches)
+        self.unreadable.note_batches(found)
+        return found
 
     def _look_at_bad_steps(self) -> None:
         """End the run, or warn, if a step since the last look was bad; waits for the device."""
@@ -397,6 +418,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 augment=self.augmentation(domain),
                 num_workers=self.config.num_workers,
                 pin_memory=self.device.type == "cuda",
+                skip=self.config.on_error == "skip",
             )
             for domain in self.domains
         ]

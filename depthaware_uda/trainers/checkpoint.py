@@ -24,7 +24,6 @@ __all__ = [
     "load_checkpoint",
     "load_optimizer_tensors",
     "optimizer_tensors",
-    "remove_partial",
     "save_checkpoint",
 ]
 
@@ -134,12 +133,6 @@ def save_checkpoint(
         stale.replace(retired)
         shutil.rmtree(retired)
     return folder
-
-
-def remove_partial(root: str | Path) -> None:
-    """Remove what a killed process left half written below `root`; only for the process that holds the run's lock."""
-    for path in Path(root).glob(".step-*.partial"):
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:

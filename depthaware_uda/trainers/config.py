@@ -16,6 +16,7 @@ __all__ = [
     "FusionName",
     "IDAConfig",
     "ISLConfig",
+    "OnError",
     "OptimizerName",
     "Precision",
     "TrainerConfig",
@@ -24,6 +25,8 @@ __all__ = [
 
 FusionName = FusionMode | Literal["joint"]
 """A `DepthAwareFusion` of that mode, or the `JointSpace` of CTRL."""
+OnError = Literal["raise", "skip"]
+"""What happens when a training sample cannot be read; see `TrainerConfig.on_error`."""
 OptimizerName = Literal["sgd", "adamw"]
 """Optimiser of the network's weights."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -52,7 +55,7 @@ _NOT_NEGATIVE = frozenset(
     | {"depth_weight", "source_weight", "adversarial_weight", "entropy_weight", "discriminator_weight"}
     | {"refined_weight", "target_depth_weight"}
     | {"depth_power_source", "depth_power_target", "num_workers", "validate_every", "checkpoint_every"}
-    | {"max_skipped_steps"}
+    | {"max_skipped_steps", "max_unreadable"}
 )
 _FRACTIONS = frozenset({"ema_decay", "threshold", "proportion"})
 
@@ -134,6 +137,11 @@ class TrainerConfig:
     """Steps with a NaN or infinite loss or gradient that are left out before `TrainingDiverged` ends the run."""
     save_bad_batches: bool = False
     """Keep the batches of such steps in `bad_steps` of the output folder."""
+    on_error: OnError = "raise"
+    """What a training sample that cannot be read does: "raise" ends the run, "skip" lets another one stand in for it,
+    with a warning. The first sample of each data set, and those of the validation, must be readable."""
+    max_unreadable: int = 10
+    """Different samples that "skip" leaves out, in each process, before it ends the run too."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -149,6 +157,7 @@ class TrainerConfig:
             if field.name in _FRACTIONS and not 0 <= value <= 1:
                 raise ValueError(f"{field.name} must lie in 0..1, got {value}")
         choices_of = {
+            "on_error": OnError,
             "optimizer": OptimizerName,
             "checkpointing": Checkpointing,
             "precision": Precision,

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from depthaware_uda.data.wrappers import Selected, Unlabelled
-from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
+from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
@@ -85,7 +85,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     def datasets(self) -> Mapping[str, SampleDataset]:
         """Easy images with pseudo-labels, hard ones with nothing but images, and the source as given."""
-        easy = PseudoLabelled(self.easy, self._pseudo_labels())
+        easy = self.labelled(self.easy, self._pseudo_labels())
         return {**self.fixed_datasets(), "easy": easy, "hard": Unlabelled(self.hard)}
 
     def _pseudo_labels(self) -> PseudoLabels:
@@ -96,7 +96,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         if self.step_count:
             return PseudoLabels(folder)
         return write_pseudo_labels(
-            self.predictor(), self.easy, folder, threshold=self.config.threshold, progress=self.progress
+            self.predictor(), self.readable(self.easy), folder, threshold=self.config.threshold, progress=self.progress
         )
 
     def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels, write_pseudo_labels
+from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.config import ISLConfig
@@ -80,7 +80,7 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     def datasets(self) -> Mapping[str, SampleDataset]:
         """The target with the current generation of pseudo-labels, and the source as given."""
-        return {**self.fixed_datasets(), "target": PseudoLabelled(self.target, self._pseudo_labels())}
+        return {**self.fixed_datasets(), "target": self.labelled(self.target, self._pseudo_labels())}
 
     def _pseudo_labels(self) -> PseudoLabels:
         """This generation's pseudo-labels: written at its first step, read at any later one (after a resume)."""
@@ -92,7 +92,7 @@ class ISLTrainer(Trainer[ISLConfig]):
             return PseudoLabels(folder)
         return write_pseudo_labels(
             self.predictor(),
-            self.target,
+            self.readable(self.target),
             folder,
             threshold=self.config.threshold,
             proportion=self.config.proportion,

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.distributed import is_writer
+from depthaware_uda.files import remove_partial
 from depthaware_uda.trainers.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     load_optimizer_tensors,
     optimizer_tensors,
-    remove_partial,
     save_checkpoint,
 )
 from depthaware_uda.trainers.run_folder import digest
@@ -37,6 +37,7 @@ def save(trainer: Trainer[Any], output_dir: Path | None) -> None:
         "scaler": trainer.scaler.state_dict(),
         "means": trainer.means.state_dict(),
         "skipped_steps": trainer.guard.skipped,
+        "unreadable": trainer.unreadable.names,
     }
     keep = trainer.config.keep_checkpoints
     save_checkpoint(output_dir / "checkpoints", trainer.step_count, tensors, state, keep=keep)
@@ -51,7 +52,7 @@ def resume(trainer: Trainer[Any], output_dir: Path | None) -> None:
     if output_dir is None:
         return
     if is_writer():
-        remove_partial(output_dir / "checkpoints")
+        remove_partial(output_dir)
     folder = latest_checkpoint(output_dir / "checkpoints")
     if folder is None:
         return
@@ -64,7 +65,9 @@ def resume(trainer: Trainer[Any], output_dir: Path | None) -> None:
         load_optimizer_tensors(optimizer, tensors[f"optimizer-{name}"])
     trainer.scaler.load_state_dict(state["scaler"])
     trainer.means.load_state_dict(state["means"])
+    # Checkpoints of before these were counted have neither.
     trainer.guard.skipped = state.get("skipped_steps", 0)
+    trainer.unreadable.names = list(state.get("unreadable", []))
     trainer.validation.load_state_dict(state)
     trainer.step_count = state["step"]
 

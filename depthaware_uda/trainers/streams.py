@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.distributed import rank, world_size
+from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["Augmentation", "seeded", "stream"]
@@ -74,17 +75,45 @@ class _Positions(Sampler[tuple[int, int]]):
                 position += 1
 
 
-class _Seeded(Dataset[Sample]):
-    """Samples by (position, index), read and augmented under a seed of that position."""
+_Trouble = tuple[str, str]
+_STAND_INS = 20
 
-    def __init__(self, dataset: SampleDataset, augment: Augmentation | None, key: tuple[int, ...]) -> None:
-        self.dataset, self.augment, self.key = dataset, augment, key
 
-    def __getitem__(self, item: tuple[int, int]) -> Sample:
+class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
+    """Samples by (position, index), read and augmented under a seed of that position.
+
+    With `skip`, another sample stands in for one that cannot be read: which one is drawn from the position too, so that
+    a resumed run takes the same.
+    """
+
+    def __init__(self, dataset: SampleDataset, augment: Augmentation | None, key: tuple[int, ...], skip: bool) -> None:
+        self.dataset, self.augment, self.key, self.skip = dataset, augment, key, skip
+
+    def __getitem__(self, item: tuple[int, int]) -> tuple[Sample, list[_Trouble]]:
         position, index = item
         with seeded(*self.key, position):
-            sample = self.dataset[index]
-            return sample if self.augment is None else self.augment(as_tv_tensors(sample))
+            sample, troubles = self._read(position, index)
+            return sample if self.augment is None else self.augment(as_tv_tensors(sample)), troubles
+
+    def _read(self, position: int, index: int) -> tuple[Sample, list[_Trouble]]:
+        if not self.skip:
+            return self.dataset[index], []
+        others = np.random.default_rng([*self.key, position]).integers(len(self.dataset), size=_STAND_INS)
+        troubles: list[_Trouble] = []
+        for candidate in (index, *others.tolist()):
+            try:
+                return self.dataset[candidate], troubles
+            except UNREADABLE as error:
+                names = getattr(self.dataset, "names", None)
+                troubles.append((f"sample {candidate}" if names is None else names[candidate], str(error)))
+        raise ValueError(f"{len(troubles)} samples drawn one after the other cannot be read; the last: {troubles[-1]}")
+
+
+def _collate(items: list[tuple[Sample, list[_Trouble]]]) -> Batch:
+    batch = collate([sample for sample, _ in items])
+    if troubles := [trouble for _, found in items for trouble in found]:
+        batch["unreadable"] = troubles
+    return batch
 
 
 def _ignore_interrupts(worker: int) -> None:
@@ -104,20 +133,22 @@ def stream(
     augment: Augmentation | None = None,
     num_workers: int = 0,
     pin_memory: bool = False,
+    skip: bool = False,
 ) -> Iterator[Batch]:
     """Batches of the steps `start_step` to `stop_step` of a domain called `name`.
 
     Of each `batch_size` images of all processes this one gets its part, `share` neighbours at a time (by default all).
+    With `skip`, others stand in for samples that cannot be read, which the batch names.
     """
     key = (seed, zlib.crc32(name.encode()))
     loader: DataLoader[Batch] = DataLoader(
-        _Seeded(dataset, augment, key),  # type: ignore[arg-type]
+        _Seeded(dataset, augment, key, skip),  # type: ignore[arg-type]
         batch_size=batch_size // world_size(),
         sampler=_Positions(
             len(dataset), start_step * batch_size, stop_step * batch_size, key, share or batch_size // world_size()
         ),
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=_collate,
         pin_memory=pin_memory,
         worker_init_fn=_ignore_interrupts,
     )

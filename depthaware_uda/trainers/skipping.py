@@ -1,0 +1,69 @@
+"""Samples that cannot be read while a run goes on: left out, named and counted, up to a limit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+
+from depthaware_uda.data.wrappers import Selected, sample_names
+from depthaware_uda.types import Batch, SampleDataset
+
+__all__ = ["UNREADABLE", "Unreadable"]
+
+UNREADABLE = (OSError, ValueError)
+"""What reading a sample raises when its files are missing, damaged or not what they should be."""
+
+
+class Unreadable:
+    """The samples that could not be read so far.
+
+    Args:
+        most: How many different ones there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.names: list[str] = []
+        self._readable: dict[int, SampleDataset] = {}
+
+    def note(self, troubles: Iterable[tuple[str, str]]) -> None:
+        """Count samples, given by name and by what was wrong.
+
+        Warns:
+            UserWarning: A sample is new among them.
+
+        Raises:
+            ValueError: There are more than `most`.
+        """
+        for name, trouble in troubles:
+            if name in self.names:
+                continue
+            self.names.append(name)
+            if len(self.names) > self.most:
+                raise ValueError(
+                    f"{len(self.names)} samples cannot be read, more than max_unreadable={self.most}; the last one: "
+                    f"{name}: {trouble}. Look at the data with check_dataset"
+                )
+            warnings.warn(
+                f"{name}: cannot be read and is left out, {len(self.names)} of at most {self.most} ({trouble})",
+                stacklevel=3,
+            )
+
+    def note_batches(self, batches: Mapping[str, Batch]) -> None:
+        """Count the samples that others stand in for in batches."""
+        for batch in batches.values():
+            self.note(batch.pop("unreadable", []))
+
+    def without(self, dataset: SampleDataset) -> SampleDataset:
+        """A data set without the samples that cannot be read now; every sample is read once for it."""
+        if id(dataset) not in self._readable:
+            names, kept = sample_names(dataset), []
+            for index, name in enumerate(names):
+                try:
+                    dataset[index]
+                except UNREADABLE as error:
+                    self.note([(name, str(error))])
+                else:
+                    kept.append(name)
+            self._readable[id(dataset)] = dataset if len(kept) == len(names) else Selected(dataset, kept)
+        return self._readable[id(dataset)]

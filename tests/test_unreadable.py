@@ -1,0 +1,90 @@
+"""Samples that cannot be read in training: an error that names them, or left out, counted and bit-exact on resume."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthaware_uda import DAFConfig, DAFTrainer, IDAConfig, IDATrainer, ISLConfig, ISLTrainer
+from depthaware_uda.trainers import Trainer, read_log
+from depthaware_uda.types import Sample
+from tests.test_resume import ALIGNED, SHARED, SPLIT, brighten, cut_off, losses, small_model, state
+from tests.tiny import Scenes, assert_same_weights
+
+
+class Damaged(Scenes):
+    """Scenes of which some cannot be read."""
+
+    broken: tuple[int, ...] = ()
+
+    def __getitem__(self, index: int) -> Sample:
+        if index in self.broken:
+            raise ValueError(f"{self.names[index]}: cannot be read as an image; is it cut short?")
+        return super().__getitem__(index)
+
+
+def damaged(count: int, *broken: int, seed: int = 0) -> Damaged:
+    scenes = Damaged(count, seed=seed)
+    scenes.broken = broken
+    return scenes
+
+
+def build(stage: str, folder: Path | None, *, broken: tuple[int, ...] = (2,), **settings: Any) -> Trainer[Any]:
+    source, target = damaged(3, *broken), damaged(4, *broken, seed=1)
+    options: dict[str, Any] = {"output_dir": folder, "augment": brighten, "device": "cpu", "progress": False}
+    shared = {**SHARED, "on_error": "skip", **settings}
+    if stage == "daf":
+        return DAFTrainer(small_model(), source, target, DAFConfig(**shared, **ALIGNED), **options)
+    if stage == "isl":
+        config = ISLConfig(**shared, refresh_every=3, threshold=0.14, batch_norm="target")
+        return ISLTrainer(small_model(), target, config, source=source, **options)
+    return IDATrainer(small_model(), target, SPLIT, IDAConfig(**shared, **ALIGNED), **options)
+
+
+def test_by_default_it_is_an_error_that_names_the_file() -> None:
+    trainer = build("daf", None, on_error="raise")
+    with pytest.raises(ValueError, match=r"street/2\.png: cannot be read as an image"):
+        trainer.fit()
+
+
+@pytest.mark.parametrize("stage", ["daf", "isl", "ida"])
+def test_others_stand_in_also_after_a_resume(tmp_path: Path, stage: str) -> None:
+    whole = build(stage, tmp_path / "whole")
+    with pytest.warns(UserWarning, match=r"street/2\.png: cannot be read and is left out, 1 of at most 10"):
+        whole.fit()
+    assert whole.unreadable.names == ["street/2.png"]  # both domains call it so
+    first = build(stage, tmp_path / "run")
+    with pytest.warns(UserWarning, match="left out"):
+        cut_off(first, 4)
+    resumed = build(stage, tmp_path / "run")
+    resumed.fit()  # its warning was given before
+    assert_same_weights(state(resumed), state(whole))
+    records = losses(read_log(tmp_path / "run"))
+    assert records == losses(read_log(tmp_path / "whole"))
+    assert records[-1]["unreadable_samples"] == 1
+
+
+def test_beyond_the_limit_the_run_ends() -> None:
+    trainer = build("daf", None, broken=(1, 2), max_unreadable=1)
+    with (
+        pytest.warns(UserWarning, match="1 of at most 1"),
+        pytest.raises(ValueError, match=r"2 samples cannot be read, more than max_unreadable=1; the last one: street/"),
+    ):
+        trainer.fit()
+
+
+def test_a_data_set_of_which_nothing_can_be_read_does_not_go_on_for_ever() -> None:
+    trainer = build("daf", None)
+    for dataset in trainer.fixed_datasets().values():
+        dataset.broken = (0, 1, 2, 3)  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="samples drawn one after the other cannot be read"):
+        trainer.fit()
+
+
+def test_the_option_changes_no_healthy_run() -> None:
+    ends = []
+    for on_error in ("raise", "skip"):
+        trainer = build("daf", None, broken=(), on_error=on_error)
+        trainer.fit()
+        ends.append(state(trainer))
+    assert_same_weights(*ends)
