@@ -18,6 +18,7 @@ __all__ = [
     "atomic_path",
     "expecting",
     "flush",
+    "is_partial",
     "parse_json",
     "read_json",
     "read_text",
@@ -37,10 +38,15 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}-{secrets.token_hex(4)}.partial{path.suffix}")
 
 
+def is_partial(path: Path) -> bool:
+    """Whether a file or folder is being written beside its place, or was when its process was killed."""
+    return _PARTIAL.fullmatch(path.name) is not None
+
+
 def remove_partial(root: str | Path) -> None:
     """Remove what killed processes left half written below `root`; only where no other process is writing."""
     for path in Path(root).rglob(".*.partial*"):
-        if _PARTIAL.fullmatch(path.name):
+        if is_partial(path):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -183,3 +183,12 @@ def test_a_killed_process_goes_on_where_it_was_and_ends_as_if_it_had_not_been_ki
         for run in (tmp_path / "run", tmp_path / "whole")
     ]
     assert states[0]["sha256"] == states[1]["sha256"]
+
+
+def test_a_kill_while_a_folder_is_claimed_does_not_block_it(tmp_path: Path) -> None:
+    """Found by examples/benchmarks/crash.py: the half-written run.json was taken for somebody's file."""
+    (tmp_path / "run").mkdir()
+    litter = tmp_path / "run" / ".run-0a1b2c3d.partial.json"
+    litter.write_bytes(b"half")
+    build("daf", tmp_path / "run", max_steps=1, validate_every=0).fit()
+    assert not litter.exists()

@@ -262,7 +262,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self.step_count += 1
         return losses
 
-    def _update(self, losses: Losses, batches: dict[str, Batch]) -> None:
+    def _update(self, losses: Losses, batches: Mapping[str, Batch]) -> None:
         """Step the optimisers, unless a loss or gradient is NaN or infinite."""
         optimizers = self.optimizers.values()
         parameters = (parameter for opt in optimizers for group in opt.param_groups for parameter in group["params"])

@@ -4,7 +4,7 @@ Every step, one pass over the gradients and a handful of numbers of the losses g
 a CPU, reading it costs nothing: it is read before the optimisers step, which then do not. On CUDA reading would make
 the host wait, so the flag is added to a record on the device, and `StepGuard.read` looks at that when the loop waits
 anyway: before a record of the log, a validation, pseudo-labels or a checkpoint. Optimisers that can (torch's fused
-ones, which `max_skipped_steps` asks for) are told by the flag, on the device, to leave weights and state as they are.
+ones, which trainers use on CUDA) are told by the flag, on the device, to leave weights and state as they are.
 In any case no checkpoint is written of weights that a bad step has touched.
 
 With `float16`, infinite gradients belong to the search for a scale, and `torch.amp.GradScaler` skips those steps: they

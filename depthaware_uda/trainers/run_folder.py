@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from depthaware_uda.distributed import barrier, from_writer, gather, is_writer
-from depthaware_uda.files import expecting, read_json, write_json
+from depthaware_uda.files import expecting, is_partial, read_json, write_json
 
 if sys.platform == "win32":
     import msvcrt
@@ -56,7 +56,7 @@ def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str
     run = json.loads(json.dumps(run))
     file = folder / RUN_FILE
     if not file.is_file():
-        if folder.exists() and any(path.name != LOCK_FILE for path in folder.iterdir()):
+        if folder.exists() and any(path.name != LOCK_FILE and not is_partial(path) for path in folder.iterdir()):
             raise ValueError(f"{folder} holds files but no {RUN_FILE}: choose an empty or a new output_dir")
         write_json(file, run)
         return
