@@ -36,9 +36,9 @@ class Batch(TypedDict, total=False):
     depth: Tensor
     """Metres or NaN, (N, 1, H, W)."""
     name: list[str]
+    """One name a sample."""
     unreadable: list[tuple[str, str]]
     """Samples that could not be read, in place of which there are others: name, and what was wrong."""
-    """One name a sample."""
 
 
 class SegDepthOutput(NamedTuple):

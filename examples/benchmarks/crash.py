@@ -45,7 +45,7 @@ from depthaware_uda import (
     create_model,
 )
 from depthaware_uda.data import InMemory, MiniCity, Unlabelled
-from depthaware_uda.files import write_json
+from depthaware_uda.files import is_partial, write_json
 from depthaware_uda.models import pretrained
 from depthaware_uda.trainers import checkpoint
 from depthaware_uda.types import Sample
@@ -115,7 +115,7 @@ def remains(folder: Path, steps: int) -> dict[str, str]:
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or "tensorboard" in name or path.name == ".lock" or path.name == "manifest.json":
             continue
-        if path.name.startswith(".ranking-"):
+        if path.parent == folder and is_partial(path):
             continue  # half written by a killed process beside its place, where no trainer clears up
         if "checkpoints/" in name and f"step-{steps:08d}" not in name:
             continue  # which earlier ones were kept depends on where the run was taken up
