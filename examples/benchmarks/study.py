@@ -20,7 +20,7 @@ from study_diagnostics import diagnose
 from study_figures import draw_curves, draw_panel
 from study_methods import RUNS
 from study_setup import SCALES, Study
-from study_table import DIAGNOSIS, SCORES, Results, collect, table
+from study_table import DIAGNOSIS, SCORES, Results, collect, tables
 from torch import nn
 
 from depthaware_uda import EvaluationResult, evaluate
@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 write_json(file, diagnose(study, network(study, name)))
     results = collect(args.output, args.size, args.seeds, args.device or describe_device())
     write_json(args.results or args.output / f"study-{args.size}.json", results)
-    print(table(results))
+    print(tables(results))
     if args.export is not None:
         export(args, results, args.export)
     if importlib.util.find_spec("matplotlib") is not None:

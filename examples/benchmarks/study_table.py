@@ -18,6 +18,8 @@ from study_setup import SCALES
 from depthaware_uda.version import __version__
 
 SCORES, DIAGNOSIS = "scores.json", "diagnosis.json"
+METHODS = ["source", "control", "source-plain", "advent", "advent-depth", "daf", "daf-isl", "daf-isl-isl"]
+METHODS += ["daf-isl-ida", "recipe", "supervised"]
 Results = dict[str, Any]
 
 
@@ -110,9 +112,16 @@ def spread(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
-def table(results: Results) -> str:
-    """A Markdown table of all runs."""
-    runs = results["runs"]
+def tables(results: Results) -> str:
+    """Two Markdown tables: methods, and what changes one of them."""
+    done = list(results["runs"])
+    parts = [[name for name in done if (name in METHODS) == wanted] for wanted in (True, False)]
+    return "\n\n".join(table(results, names) for names in parts if names)
+
+
+def table(results: Results, names: Sequence[str]) -> str:
+    """A Markdown table of some runs; where it was scored, the control with the target's statistics (AdaBN) too."""
+    runs = {name: results["runs"][name] for name in names}
     classes = list(next(iter(next(iter(runs.values()))["seeds"].values()))["iou"])
     head = ["", "mIoU", "by seed", "raw weights", "over the control", "label-free choice (regret)", *classes]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -132,4 +141,20 @@ def table(results: Results) -> str:
             *(f"{100 * statistics.mean(one['iou'][label] for one in seeds.values()):.1f}" for label in classes),
         ]
         lines.append("| " + " | ".join(cells) + " |")
+        if name.startswith("control"):
+            lines.append("| " + " | ".join(_adabn(run["seeds"], classes)) + " |")
     return "\n".join(lines)
+
+
+def _adabn(seeds: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
+    mious = [100 * one["adabn_miou"] for one in seeds.values()]
+    gain = [100 * (one["adabn_miou"] - one["miou"]) for one in seeds.values()]
+    return [
+        "the same + AdaBN",
+        spread(mious),
+        ", ".join(f"{miou:.1f}" for miou in mious),
+        "",
+        f"{statistics.mean(gain):+.1f} ({', '.join(f'{one:+.1f}' for one in gain)})",
+        "",
+        *(f"{100 * statistics.mean(one['adabn_iou'][label] for one in seeds.values()):.1f}" for label in classes),
+    ]
