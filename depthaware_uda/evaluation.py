@@ -17,6 +17,7 @@ from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.resize import resize
+from depthaware_uda.models.slices import argmax_resized
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset, SegDepthOutput
@@ -98,7 +99,8 @@ def evaluate(
             label = batch["label"].to(output.logits.device, non_blocking=True)
             image_sizes.add((image.shape[-2], image.shape[-1]))
             label_sizes.add((label.shape[-2], label.shape[-1]))
-            counts = confusion_matrix(resize(output.logits, label.shape[-2:]).argmax(1), label, classes)
+            prediction = argmax_resized(output.logits, (label.shape[-2], label.shape[-1]))
+            counts = confusion_matrix(prediction, label, classes)
             confusion = counts if confusion is None else confusion + counts
             meters.append(DepthMeter())
             if measures_depth and output.inverse_depth is not None and "depth" in batch:

@@ -15,7 +15,7 @@ from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
-__all__ = ["batch_names", "evaluating", "image_batches", "predict_batches"]
+__all__ = ["batch_names", "evaluating", "image_batches", "output_batches", "predict_batches"]
 
 
 @contextmanager
@@ -93,9 +93,27 @@ def predict_batches(
     Raises:
         ValueError: The data set is empty.
     """
+    outputs = output_batches(
+        model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
+    )
+    for batch, output in outputs:
+        yield batch, resize_output(output, batch["image"].shape[-2:])
+
+
+def output_batches(
+    model: nn.Module,
+    dataset: SampleDataset,
+    *,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    progress: str | None = None,
+    shared: bool = False,
+) -> Iterator[tuple[Batch, SegDepthOutput]]:
+    """`predict_batches` with both maps as the model gives them, at its own stride."""
     batches = image_batches(
         model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
     )
     with evaluating(model):
         for batch, image in batches:
-            yield batch, resize_output(model(image), image.shape[-2:])
+            output: SegDepthOutput = model(image)
+            yield batch, output

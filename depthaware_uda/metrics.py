@@ -31,16 +31,24 @@ def confusion_matrix(
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
-    valid = label != ignore_index
-    label, prediction = label[valid].long(), prediction[valid].long()
-    for name, index in (("label", label), ("prediction", prediction)):
-        if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < num_classes:
-            raise ValueError(
-                f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
-                f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
-            )
-    counts = torch.bincount(label * num_classes + prediction, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
+    # What is ignored is counted beyond all pairs, which costs less than to gather all other pixels.
+    ignored = label == ignore_index
+    row, column = label.long().masked_fill(ignored, 0), prediction.long()
+    if label.numel() and (_outside(row, num_classes) or _outside(column, num_classes)):
+        for name, index in (("label", label[~ignored]), ("prediction", prediction[~ignored])):
+            if index.numel() and _outside(index, num_classes):
+                raise ValueError(
+                    f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
+                    f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
+                )
+    pairs = (row * num_classes).add_(column).masked_fill_(ignored, num_classes**2)
+    counts = torch.bincount(pairs.flatten(), minlength=num_classes**2 + 1)
+    return counts[: num_classes**2].reshape(num_classes, num_classes)
+
+
+def _outside(index: Tensor, classes: int) -> bool:
+    lowest, highest = index.aminmax()
+    return bool((lowest < 0) | (highest >= classes))
 
 
 def iou_per_class(confusion: Tensor) -> Tensor:

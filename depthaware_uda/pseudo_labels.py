@@ -15,9 +15,10 @@ from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import Unlabelled, sample_names
 from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
 from depthaware_uda.files import atomic_path, expecting, flush, read_json, safe_join, write_json
-from depthaware_uda.inference import batch_names, predict_batches
+from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
-from depthaware_uda.types import Sample, SampleDataset
+from depthaware_uda.models.slices import argmax_resized, map_rows, row_slices
+from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label", "write_pseudo_labels"]
 
@@ -187,8 +188,9 @@ def write_pseudo_labels(
     named: list[list[str]] = []
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
-    for batch, output in predict_batches(model, dataset, **loading):
-        kept = pseudo_label(output.logits, threshold if limits is None else limits).to(torch.uint8).cpu()
+    for batch, output in output_batches(model, dataset, **loading):
+        size = (batch["image"].shape[-2], batch["image"].shape[-1])
+        kept = _labels(output, size, threshold if limits is None else limits).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
         for name, values in zip(batch_names(batch), kept.numpy(), strict=True):
             if name in written:
@@ -241,13 +243,22 @@ def _check_preview(name: str, others: set[str]) -> None:
             )
 
 
+def _labels(output: SegDepthOutput, size: tuple[int, int], threshold: float | Tensor) -> Tensor:
+    """Pseudo-labels of an output at a size, as bytes."""
+    if not isinstance(threshold, Tensor) and threshold == 0:
+        return argmax_resized(output.logits, size).to(torch.uint8)
+    return map_rows(output, size, lambda part: pseudo_label(part.logits, threshold).to(torch.uint8))
+
+
 def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:
     histogram: Tensor | None = None
-    for _, output in predict_batches(model, dataset, **loading):
-        confidence, label = output.logits.softmax(1).max(1)
+    for batch, output in output_batches(model, dataset, **loading):
         classes = output.logits.shape[1]
-        bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
-        counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS).cpu()
-        histogram = counts if histogram is None else histogram + counts
+        for _, part in row_slices(output, (batch["image"].shape[-2], batch["image"].shape[-1])):
+            confidence, label = part.logits.softmax(1).max(1)
+            bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
+            counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS)
+            histogram = counts if histogram is None else histogram + counts
+    histogram = None if histogram is None else histogram.cpu()
     counted = [counts for counts in gather(histogram) if counts is not None]  # an empty data set has raised
     return torch.stack(counted).sum(0).reshape(-1, _BINS)

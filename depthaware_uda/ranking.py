@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import gather_in_turn
 from depthaware_uda.files import atomic_path, expecting, read_json, read_text, write_json
-from depthaware_uda.inference import batch_names, predict_batches
+from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models.fusion import DepthAwareFusion
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.models.slices import argmax_resized, row_slices
+from depthaware_uda.types import SampleDataset, SegDepthOutput
 
 __all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
 
@@ -177,6 +178,14 @@ class EntropyRanker:
             raise ValueError(f"rare_class_weighting: label space {space.name!r} names no rare class")
         return space.indices(space.rare)
 
+    def _score(self, output: SegDepthOutput, size: tuple[int, int]) -> Tensor:
+        """Mean of the map of every image, from the sums of its rows."""
+        total, count = torch.zeros((), dtype=torch.float64, device=output.logits.device), 0
+        for _, part in row_slices(output, size):
+            maps = self.fusion(part.logits, part.inverse_depth).flatten(1)
+            total, count = total + maps.sum(1).double(), count + maps.shape[1]
+        return total / count
+
     def rank(self, dataset: SampleDataset) -> Ranking:
         """Rank the images of a data set; labels and depth it may have are not looked at.
 
@@ -187,7 +196,7 @@ class EntropyRanker:
         """
         rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
         scored: list[list[tuple[str, float]]] = []  # by batch
-        for batch, output in predict_batches(
+        for batch, output in output_batches(
             self.model,
             Unlabelled(dataset),
             batch_size=self.batch_size,
@@ -195,9 +204,10 @@ class EntropyRanker:
             progress="rank" if self.progress else None,
             shared=True,
         ):
-            score = self.fusion(output.logits, output.inverse_depth).mean(dim=(1, 2, 3))
+            size = (batch["image"].shape[-2], batch["image"].shape[-1])
+            score = self._score(output, size)
             if rare:
-                score = score * rare_class_weight(output.logits.argmax(1), rare)
+                score = score * rare_class_weight(argmax_resized(output.logits, size), rare)
             scored.append(list(zip(batch_names(batch), score.tolist(), strict=True)))
         pairs = [pair for batch_pairs in gather_in_turn(scored) for pair in batch_pairs]
         scores = dict(pairs)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 
-__all__ = ["BaselineDAF", "evaluate"]
+__all__ = ["BaselineDAF", "evaluate", "label_target", "rank_target"]
 
 IGNORE = 255
 
@@ -112,3 +114,26 @@ def evaluate(model: nn.Module, samples: Iterable[dict[str, Tensor]], classes: in
         pairs = classes * label[known] + prediction[known]
         confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
     return confusion
+
+
+@torch.no_grad()
+def rank_target(model: nn.Module, samples: Iterable[dict[str, Tensor]]) -> list[int]:
+    """Numbers of target images by ascending mean of their depth-aware map, which is averaged on the host."""
+    scores = []
+    for sample in samples:
+        logits, inverse_depth = model(sample["image"][None])
+        size = sample["image"].shape[-2:]
+        weighted = information(resized(logits, size)) * resized(inverse_depth, size)
+        scores.append(float(weighted.cpu().numpy().mean()))
+    return [int(index) for index in np.argsort(scores)]
+
+
+@torch.no_grad()
+def label_target(model: nn.Module, samples: Iterable[dict[str, Tensor]], folder: Path, threshold: float) -> None:
+    """Write pseudo-labels as PNG; probabilities are compared on the host."""
+    for index, sample in enumerate(samples):
+        logits, _ = model(sample["image"][None])
+        scores = F.softmax(resized(logits, sample["image"].shape[-2:]), dim=1).cpu().numpy()[0].transpose(1, 2, 0)
+        label, confidence = np.argmax(scores, axis=2), np.max(scores, axis=2)
+        label[confidence < threshold] = IGNORE
+        Image.fromarray(label.astype(np.uint8)).save(folder / f"{index}.png")

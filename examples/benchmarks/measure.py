@@ -1,0 +1,143 @@
+"""What the benchmarks share: a clock, what a device can do, samples, and the two ways of a training step."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from baseline import BaselineDAF
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from depthaware_uda import DAFConfig, DAFTrainer
+from depthaware_uda.data import InMemory, collate
+from depthaware_uda.models import create_discriminator
+from depthaware_uda.types import Sample
+
+Step = Callable[[], dict[str, torch.Tensor]]
+
+
+class Clock:
+    """Times functions in turn on a device; in between, a matrix product and a copy say what the device gives just then.
+
+    Args:
+        device: "cuda" or "cpu".
+        precision: Of the matrix product.
+    """
+
+    def __init__(self, device: str, precision: str) -> None:
+        self.cuda = device == "cuda"
+        side, dtype = (8192 if self.cuda else 1024), getattr(torch, precision)
+        self.matrix = torch.randn(side, side, device=device, dtype=dtype)
+        self.block = torch.randn((256 if self.cuda else 32) * 2**18, device=device)
+        self.products: list[float] = []
+        self.copies: list[float] = []
+
+    def seconds(self, function: Callable[[], Any]) -> float:
+        """Of one call: until the device is done, or of the processor, all threads together."""
+        if self.cuda:
+            torch.cuda.synchronize()
+        now = time.perf_counter if self.cuda else time.process_time
+        began = now()
+        function()
+        if self.cuda:
+            torch.cuda.synchronize()
+        return now() - began
+
+    def turns(self, ways: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
+        """Seconds of every way, which take turns; the first turn warms up and is not counted."""
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for turn in range(repeat + 1):
+            for name, way in ways.items():
+                taken = self.seconds(way)
+                if turn:
+                    found[name].append(taken)
+            self.products.append(self.seconds(lambda: self.matrix @ self.matrix))
+            self.copies.append(self.seconds(self.block.clone))
+        return found
+
+    def peaks(self) -> dict[str, float]:
+        """Measured matrix product, 10^12 operations a second (of a CPU: of one thread), and copy, GB a second."""
+        product, copied = min(self.products), min(self.copies)
+        return {
+            "matmul_tflops": 2 * self.matrix.shape[0] ** 3 / product / 1e12,
+            "copy_gb_s": 2 * self.block.nbytes / max(copied, 1e-9) / 1e9,
+        }
+
+
+def samples(count: int, image_size: tuple[int, int], label_size: tuple[int, int]) -> list[Sample]:
+    """Random images with labels and depth."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        Sample(
+            image=torch.rand(3, *image_size, generator=generator),
+            label=torch.randint(16, label_size, generator=generator),
+            depth=2 + 58 * torch.rand(1, *label_size, generator=generator),
+            name=f"image/{index}.png",
+        )
+        for index in range(count)
+    ]
+
+
+def ours_and_theirs(
+    network: Callable[[argparse.Namespace], nn.Module],
+    args: argparse.Namespace,
+    config: DAFConfig,
+    sizes: tuple[tuple[int, int], tuple[int, int]],
+) -> tuple[Step, Step]:
+    """The step of `DAFTrainer`, and that of the baseline, each with a network of its own, on batches on the device."""
+    small = InMemory(samples(1, (64, 96), (64, 96)))  # looked at when the trainer is made
+    trainer = DAFTrainer(network(args), small, small, config, device=args.device, progress=False)
+    model = network(args).train()
+    baseline = BaselineDAF(model, create_discriminator(16).to(args.device))
+    batches: dict[str, Any] = {
+        domain: collate(samples(config.batch_size, size, size))
+        for domain, size in zip(("source", "target"), sizes, strict=True)
+    }
+    for batch in batches.values():
+        batch |= {key: value.to(args.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
+    return lambda: trainer.step(**batches), lambda: baseline.step(batches["source"], batches["target"])
+
+
+class _Operations(TorchDispatchMode):
+    """Adds up operations; torch's own counter also follows modules, which a gradient of some inputs alone confuses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.count += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def step_flops(step: Step) -> int:
+    """Operations of the convolutions and products of a step, forward and backward, by torch's formulas for them."""
+    with _Operations() as operations:
+        step()
+    return operations.count
+
+
+def peak_memory(step: Step, device: str) -> int:
+    """Bytes at the peak of the second step: of all on a GPU, on a CPU of what the step allocates (by the profiler)."""
+    step()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        step()
+        return torch.cuda.max_memory_allocated()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        step()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    # Gradients of the step before are dropped at its beginning, so they are below the line that it starts from.
+    return peak

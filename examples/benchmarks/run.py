@@ -1,0 +1,231 @@
+"""The library against its baseline: a training step, evaluation, target sets, memory, data, several processes.
+
+    python examples/benchmarks/run.py {step,evaluate,data,memory,scale,precision} [--output FILE] [--smoke]
+
+Both ways take turns in one run, and ratios are those of their medians. On a CPU the clock is the processor time of the
+process, which other work on the machine disturbs little; on a GPU it is the time until the device is done. The matrix
+product and the copy, which the device is measured by, run in between. ``--smoke`` is a quick look at small sizes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from measure import Clock, ours_and_theirs, peak_memory, samples, step_flops
+from torch import nn
+
+from depthaware_uda import DAFConfig, EntropyRanker, create_model, evaluate, write_pseudo_labels
+from depthaware_uda.data import InMemory
+from depthaware_uda.files import write_json
+from depthaware_uda.trainers import estimate_memory
+
+HERE = Path(__file__).parent
+NETWORKS = {"resnet101": "deeplabv2_resnet101", "small": "timm/resnet18"}
+CPU_SIZE, GPU_SIZES = (320, 640), ((760, 1280), (512, 1024))
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("step", "evaluate", "data", "memory", "scale", "precision"))
+    parser.add_argument("--network", choices=tuple(NETWORKS), default="resnet101")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="of the library's step; by default both")
+    parser.add_argument("--batch", type=int, default=1, help="images of each domain")
+    parser.add_argument("--checkpointing", choices=("none", "early", "all"), default="none")
+    parser.add_argument("--repeat", type=int, default=5, help="turns of each way")
+    parser.add_argument("--threads", type=int, help="of a CPU")
+    parser.add_argument("--smoke", action="store_true", help="a tiny network at small sizes")
+    parser.add_argument("--output", type=Path, help="JSON file to write the result to")
+    args = parser.parse_args(arguments)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    rows = {"step": step, "evaluate": evaluation, "data": data, "memory": memory, "scale": scale}.get(
+        args.what, precision
+    )(args)
+    device = torch.cuda.get_device_name() if args.device == "cuda" else platform.machine()
+    record = {"what": args.what, "network": args.network, "device": device, "threads": torch.get_num_threads()}
+    record |= {"torch": torch.__version__, "python": platform.python_version(), "smoke": args.smoke, "rows": rows}
+    for row in rows:
+        print(
+            "  ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+        )
+    if args.output is not None:
+        write_json(args.output, record)
+    return record
+
+
+def network(args: argparse.Namespace) -> nn.Module:
+    if args.smoke:
+        options = {"backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}, "dilations": (1, 2)}
+        return create_model("timm/resnet10t", 16, seed=0, **options).to(args.device)
+    return create_model(NETWORKS[args.network], 16, label_space="cityscapes16", seed=0).to(args.device)
+
+
+def sizes(args: argparse.Namespace) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of source and target images: EP1's on a GPU, the low-resolution protocol's on a CPU."""
+    if args.smoke:
+        return (64, 96), (64, 96)
+    return GPU_SIZES if args.device == "cuda" else (CPU_SIZE, CPU_SIZE)
+
+
+def precisions(args: argparse.Namespace) -> tuple[str, ...]:
+    return (args.precision,) if args.precision else ("float32", "bfloat16") if args.device == "cuda" else ("float32",)
+
+
+# What is measured -----------------------------------------------------------------------------------------------------
+
+
+def step(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The DAF step: seconds, ratio to the baseline, share of the measured matrix product."""
+    rows = []
+    for precision in precisions(args):
+        clock = Clock(args.device, "float32" if args.device == "cpu" else precision)
+        config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=args.checkpointing)
+        ours, theirs = ours_and_theirs(network, args, config, sizes(args))
+        seconds = clock.turns({"ours": ours, "baseline": theirs}, args.repeat)
+        flops = step_flops(ours)
+        row = {"precision": precision, "checkpointing": args.checkpointing, "batch": args.batch, **medians(seconds)}
+        row |= {"tera_operations": flops / 1e12, **clock.peaks(), "turns": seconds}
+        for name in ("ours", "baseline"):
+            row[f"{name}_of_peak"] = flops / median(seconds[name]) / (clock.peaks()["matmul_tflops"] * 1e12)
+        rows.append(row)
+    return rows
+
+
+def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
+    found = {f"{name}_seconds": median(times) for name, times in seconds.items()}
+    return {**found, "speed": median(seconds["baseline"]) / median(seconds["ours"])}
+
+
+class Prepared(nn.Module):
+    """Answers with a forward pass that was made before: what is left is everything but the network's forward."""
+
+    def __init__(self, output: Any) -> None:
+        super().__init__()
+        self.output, self.weight = output, nn.Parameter(output.logits.new_zeros(()))
+
+    def forward(self, image: torch.Tensor) -> Any:
+        """The same for every image."""
+        return self.output
+
+
+def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Everything but the forward pass of evaluation, and of ranking with pseudo-labels."""
+    from tempfile import TemporaryDirectory
+
+    from baseline import evaluate as baseline_evaluate
+    from baseline import label_target, rank_target
+
+    from depthaware_uda import SegDepthOutput
+
+    image_size, label_size = ((64, 128), (128, 256)) if args.smoke else ((512, 1024), (1024, 2048))
+    generator = torch.Generator().manual_seed(0)
+    # Shapes as of a trained network: regions of a class, with noise at their borders.
+    shape = image_size[0] // 8, image_size[1] // 8
+    coarse = 3 * torch.randn(1, 16, shape[0] // 12 + 2, shape[1] // 12 + 2, generator=generator)
+    logits = nn.functional.interpolate(coarse, size=shape, mode="bicubic")
+    depth = 20 + 10 * torch.rand(1, 1, *shape, generator=generator)
+    model = Prepared(SegDepthOutput(logits.to(args.device), depth.to(args.device)))
+    count = 2
+    labelled = samples(count, image_size, label_size)
+    images = InMemory([{"image": s["image"], "name": s["name"]} for s in labelled])  # type: ignore[arg-type]
+    on_device = [{k: v.to(args.device) for k, v in s.items() if isinstance(v, torch.Tensor)} for s in labelled]
+    clock, rows = Clock(args.device, "float32"), []
+    with TemporaryDirectory() as folder, torch.no_grad():
+
+        def ours() -> None:
+            EntropyRanker(model).rank(images)
+            write_pseudo_labels(model, images, Path(folder) / "ours", threshold=0.9)
+
+        def theirs() -> None:
+            rank_target(model, on_device)
+            label_target(model, on_device, Path(folder), 0.9)
+
+        races: dict[str, dict[str, Callable[[], Any]]] = {
+            "evaluate": {
+                "ours": lambda: evaluate(model, InMemory(labelled)),
+                "baseline": lambda: baseline_evaluate(model, on_device, 16),
+            },
+            "rank and label": {"ours": ours, "baseline": theirs},
+        }
+        for name, ways in races.items():
+            seconds = clock.turns(ways, args.repeat)
+            per_image = {way: [value / count for value in times] for way, times in seconds.items()}
+            rows.append({"race": name, "image": image_size, "label": label_size, **medians(per_image), **clock.peaks()})
+    return rows
+
+
+def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Peak of a step, predicted and measured, and that of the baseline."""
+    rows = []
+    for precision in precisions(args):
+        for checkpointing in ("none", "all") if args.smoke or args.network != "resnet101" else ("none", "early", "all"):
+            config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
+            predicted = estimate_memory(network(args), config, sizes(args)[0])
+            ours, theirs = ours_and_theirs(network, args, config, sizes(args))
+            # The profiler of a CPU sees what a step allocates; weights and momenta are there before.
+            static = 0 if args.device == "cuda" else predicted.weights + predicted.optimizer
+            found = {"ours": static + peak_memory(ours, args.device)}
+            found["baseline"] = static + peak_memory(theirs, args.device)
+            row = {"precision": precision, "checkpointing": checkpointing, "predicted_gib": predicted.peak / 2**30}
+            row |= {f"{name}_gib": peak / 2**30 for name, peak in found.items()}
+            row |= {"of_baseline": found["ours"] / found["baseline"], "predicted": predicted.peak / found["ours"]}
+            rows.append(row)
+    return rows
+
+
+def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Losses of the same steps in float32 and in bfloat16, side by side, as means over twentieths of the run."""
+    steps = 4 if args.smoke else 200
+    curves: dict[str, list[float]] = {}
+    for name in ("float32", "bfloat16"):
+        config = DAFConfig(max_steps=steps, precision=name, batch_size=2, learning_rate=1e-2, depth_scale=0.02)  # type: ignore[arg-type]
+        ours, _ = ours_and_theirs(network, argparse.Namespace(**{**vars(args), "smoke": True}), config, sizes(args))
+        curves[name] = [float(ours()["segmentation"]) for _ in range(steps)]
+    length = max(1, steps // 20)
+    return [
+        {"steps": f"{at + 1}-{at + length}", **{n: sum(c[at : at + length]) / length for n, c in curves.items()}}
+        for at in range(0, steps, length)
+    ]
+
+
+def data(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Samples a second of a worker, by `data.py`."""
+    from data import main as data_main
+
+    return data_main(["--images", "2", "--seconds", "0.05", "--scale", "0.1"] if args.smoke else [])
+
+
+def scale(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Images a second of one process and of two on the same machine, the batch growing with them."""
+    rows = []
+    for count in (1, 2):
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+        command += [str(HERE / "scale_worker.py"), "--repeat", str(args.repeat), "--network", args.network]
+        result = subprocess.run(
+            command + ["--smoke"] * args.smoke, capture_output=True, text=True, check=False, timeout=1800
+        )
+        if result.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{result.stderr}")
+        rows.append(json.loads(result.stdout.strip().splitlines()[-1]))
+    for row in rows:
+        row["speed"] = row["images_per_second"] / rows[0]["images_per_second"]
+    return rows
+
+
+if __name__ == "__main__":
+    began = time.perf_counter()
+    main()
+    print(f"{time.perf_counter() - began:.0f} s in all")

@@ -1,0 +1,48 @@
+"""One of the processes of `run.py scale`: images a second of the DAF step on a share of the batch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from statistics import median
+
+import torch
+from measure import samples
+from run import network, sizes
+
+from depthaware_uda import DAFConfig, DAFTrainer
+from depthaware_uda.data import InMemory, collate
+from depthaware_uda.distributed import barrier, initialize, is_writer, world_size
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--network", default="resnet101")
+    parser.add_argument("--smoke", action="store_true")
+    args = parser.parse_args()
+    args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    with initialize():
+        data = InMemory(samples(1, (64, 96), (64, 96)))
+        config = DAFConfig.reference(batch_size=world_size())
+        trainer = DAFTrainer(network(args), data, data, config, progress=False)
+        source, target = (collate(samples(1, size, size)) for size in sizes(args))
+        times = []
+        for _ in range(args.repeat + 1):
+            barrier()
+            began = time.perf_counter()
+            trainer.step(source=source, target=target)
+            barrier()
+            times.append(time.perf_counter() - began)
+        seconds = median(times[1:])
+        if is_writer():
+            print(
+                json.dumps(
+                    {"processes": world_size(), "seconds": seconds, "images_per_second": 2 * world_size() / seconds}
+                )
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What is computed a few rows at a time is what the whole map gives."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthaware_uda import SegDepthOutput
+from depthaware_uda.models import resize_output, slices
+from depthaware_uda.models.slices import argmax_resized, map_rows, row_slices
+
+SIZES = [(64, 96), (16, 24), (33, 97), (5, 7), (1, 1), (40, 24)]
+
+
+def output(size: tuple[int, int] = (16, 24), *, smooth: bool = False, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randn(2, 7, 4, 6, generator=generator, dtype=dtype)
+    rough = torch.randn(2, 7, *size, generator=generator, dtype=dtype)
+    return F.interpolate(coarse, size=size, mode="bicubic") + (0 if smooth else 1) * rough
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("budget", [1, 2000, 2**22])
+def test_rows_together_are_the_resized_map(size: tuple[int, int], budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_CACHE_BYTES", budget)
+    maps = SegDepthOutput(output(), output((11, 13))[:, :1])
+    expected = resize_output(maps, size)
+    seen = [rows for rows, _ in row_slices(maps, size)]
+    assert [rows.start for rows in seen[1:]] == [rows.stop for rows in seen[:-1]]
+    torch.testing.assert_close(map_rows(maps, size, lambda part: part.logits), expected.logits, rtol=1e-5, atol=1e-6)
+    depth = map_rows(maps, size, lambda part: part.inverse_depth)  # type: ignore[arg-type,return-value]
+    torch.testing.assert_close(depth, expected.inverse_depth, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+@pytest.mark.parametrize("size", [*SIZES, (128, 192), (130, 257)])
+def test_the_class_of_every_pixel_is_that_of_the_resized_scores(size: tuple[int, int], smooth: bool) -> None:
+    logits = output(smooth=smooth)
+    expected = resize_output(SegDepthOutput(logits, None), size).logits.argmax(1)
+    found = argmax_resized(logits, size)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
+def test_maps_of_one_row_or_column(shape: tuple[int, int]) -> None:
+    logits = output(shape)
+    expected = resize_output(SegDepthOutput(logits, None), (20, 30)).logits.argmax(1)
+    assert torch.equal(argmax_resized(logits, (20, 30)), expected)
+
+
+def test_of_equal_scores_the_first_class_wins_as_in_torch() -> None:
+    logits = torch.tensor([0.0, 2.0, 1.0, 2.0])[None, :, None, None].expand(1, 4, 3, 3).contiguous()
+    assert torch.equal(argmax_resized(logits, (3, 3)), torch.ones(1, 3, 3, dtype=torch.int64))
+    assert torch.equal(argmax_resized(logits, (12, 12)), torch.ones(1, 12, 12, dtype=torch.int64))
