@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from streets import write_streets
+from streets import TINY, write_streets
 
 from depthaware_uda import DAFConfig, DAFTrainer, EvaluationResult, ISLConfig, ISLTrainer, create_model
 from depthaware_uda.data import SegmentationFolder, check_dataset, class_weights, strong_augmentation
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         args.renders, args.checked = write_streets(data / "renders", "synthetic"), write_streets(data / "real", "real")
         args.photos = args.checked / "images"
         args.size, args.steps, args.batch_size, args.model = (48, 64), 2, 2, "timm/resnet10t"
-        args.network = {"backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}, "dilations": (1, 2)}
+        args.network = TINY
     elif args.renders is None or args.photos is None:
         parser.error("--renders and --photos are needed; or --smoke")
     return args

@@ -1,15 +1,20 @@
-"""Rendered streets as files, for the smoke mode of examples: ``images``, ``labels`` and ``depth`` of a few scenes."""
+"""What examples share for their smoke mode: a few rendered streets as files, and a tiny network."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from PIL import Image
 
-from depthaware_uda.data import MiniCity
+from depthaware_uda import AdaptationProtocol
+from depthaware_uda.data import MiniCity, write_miniature
 from depthaware_uda.depth import metres_to_centimetres
 from depthaware_uda.distributed import barrier, is_writer
+
+TINY: dict[str, Any] = {"backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}, "dilations": (1, 2)}
+"""Arguments of `create_model` that make ``timm/resnet10t`` tiny."""
 
 
 def write_streets(
@@ -28,3 +33,13 @@ def write_streets(
             Image.fromarray(pixels).save(folder / kind / f"{index}.png")
     barrier()  # of several processes, the others wait for the files
     return folder
+
+
+def miniature(protocol: AdaptationProtocol, folder: Path) -> tuple[AdaptationProtocol, dict[str, Path]]:
+    """The protocol at a tenth of its size, and miniature data sets in the formats of the real ones."""
+    roots = {name: folder / name for name in protocol.roots}
+    for name, root in roots.items():
+        if is_writer() and not root.exists():
+            write_miniature(root, name, 4, size=(96, 160))
+    barrier()
+    return replace(protocol, source_size=(48, 80), target_size=(48, 64)), roots

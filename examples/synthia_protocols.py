@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from streets import TINY, miniature
 from torch import nn
 
 from depthaware_uda import (
@@ -20,10 +20,9 @@ from depthaware_uda import (
     create_model,
     get_protocol,
     load_pretrained,
+    run_protocol,
 )
-from depthaware_uda.data import write_miniature
-from depthaware_uda.distributed import barrier, is_writer, world_size
-from depthaware_uda.pipeline import run_protocol
+from depthaware_uda.distributed import is_writer, world_size
 
 STAGES = {"daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
 
@@ -35,13 +34,8 @@ def run(
     args = parse(description, target, protocols, arguments)
     protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
     steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
-    settings = {
-        "seed": args.seed,
-        "batch_size": args.batch_size,
-        "num_workers": args.workers,
-        "validate_every": args.validate_every,
-        **steps,
-    }
+    settings = {"seed": args.seed, "batch_size": args.batch_size, "num_workers": args.workers, **steps}
+    settings["validate_every"] = args.validate_every
     if args.smoke:
         protocol, roots = miniature(protocol, args.output / "data")
         settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
@@ -80,13 +74,9 @@ def parse(
     parser.add_argument("--cache", type=Path, help="folder for decoded images, many times quicker to read")
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
     parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
-    parser.add_argument(
-        "--batch-size", type=int, default=world_size(), help="of each domain, over all processes; default: 1 each"
-    )
+    parser.add_argument("--batch-size", type=int, default=world_size(), help="over all processes; default: 1 each")
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
-    parser.add_argument(
-        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that read each domain"
-    )
+    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="that read each domain")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", help="default: CUDA if there is any")
     parser.add_argument("--smoke", action="store_true", help="all stages on generated miniature data, to see it work")
@@ -97,16 +87,6 @@ def parse(
     return args
 
 
-def miniature(protocol: AdaptationProtocol, folder: Path) -> tuple[AdaptationProtocol, dict[str, Path]]:
-    """The protocol at a tenth of its size, and miniature data sets in the formats of the real ones."""
-    roots = {name: folder / name for name in protocol.roots}
-    for name, root in roots.items():
-        if is_writer() and not root.exists():
-            write_miniature(root, name, 4, size=(96, 160))
-    barrier()
-    return replace(protocol, source_size=(48, 80), target_size=(48, 64)), roots
-
-
 def network(args: argparse.Namespace, protocol: AdaptationProtocol) -> nn.Module:
     """The network of the command line, at its first weights; for `--smoke` a tiny one."""
     if args.weights is not None:
@@ -114,8 +94,7 @@ def network(args: argparse.Namespace, protocol: AdaptationProtocol) -> nn.Module
     space = protocol.classes
     common: dict[str, Any] = {"label_space": space, "seed": args.seed}
     if args.smoke:
-        tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
-        return create_model("timm/resnet10t", len(space), backbone_arguments=tiny, dilations=(1, 2), **common)
+        return create_model("timm/resnet10t", len(space), **TINY, **common)
     if args.model == "deeplabv2_resnet101":
         if is_writer():
             print("starting from random weights: the published results start from ImageNet's, given by --weights")

@@ -77,9 +77,9 @@ def push_to_hub(
 def weights_record(
     model: PretrainedModel,
     folder: str | Path,
+    *,
     scores: EvaluationResult,
     measured_on: str,
-    *,
     protocol: str,
     license: str | None = None,
     citation: str = CITATION,
