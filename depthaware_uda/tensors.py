@@ -1,16 +1,17 @@
-"""Reading safetensors files: whatever is wrong with one names it, and none asks for more memory than it is worth."""
+"""Safetensors files: whatever is wrong with one names it, and none asks for more memory than it is worth."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-__all__ = ["read_metadata", "read_tensors"]
+__all__ = ["read_metadata", "read_tensors", "write_tensors"]
 
 _MAX_HEADER_BYTES = 16 << 20
 # Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows
@@ -51,6 +52,18 @@ def read_tensors(
         for key, tensor in tensors.items():  # one after the other: all of them in both types would need more memory
             tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     return tensors
+
+
+def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
+    """Write tensors by name, and texts for the header.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to.
+    """
+    try:
+        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, file, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{file}: could not be written: {error}") from error
 
 
 def _check_header(file: Path) -> None:

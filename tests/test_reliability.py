@@ -1,22 +1,22 @@
 """A run survives what happens to it: damaged and half-written checkpoints, a full disk, signals, a second process."""
 
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from depthaware_uda.tensors import write_tensors
 from depthaware_uda.trainers import TrainingInterrupted, checkpoint, read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 from depthaware_uda.trainers.run_folder import locked
 from depthaware_uda.types import Batch
+from tests.test_examples import load
 from tests.test_resume import build, losses
 from tests.tiny import assert_same_weights, weights
 
@@ -90,12 +90,12 @@ def test_with_no_checkpoint_left_a_run_does_not_begin_anew_by_itself(root: Path)
 
 
 def test_a_full_disk_leaves_every_checkpoint_as_it_was(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(tensors: dict[str, Tensor], path: Path) -> None:
+    def full(path: Path, tensors: dict[str, Tensor]) -> None:
         path.write_bytes(b"as much as fits")
         raise OSError(28, "No space left on device")
 
     before = {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()}
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     with pytest.raises(OSError, match="No space left"):
         save_checkpoint(root, 9, TENSORS, {"step": 9}, keep=1)
     assert {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()} == before
@@ -150,39 +150,50 @@ def test_a_folder_is_of_one_process_at_a_time(tmp_path: Path) -> None:
     build("daf", tmp_path / "run").fit()
 
 
-CHILD = """
-import sys, torch
-from pathlib import Path
-from tests.test_resume import build
-torch.set_num_threads(1)
-result = build(sys.argv[1], Path(sys.argv[2]), checkpoint_every=1, num_workers=int(sys.argv[3])).fit()
-"""
+def harness(*arguments: str) -> str:
+    """Run `examples/benchmarks/crash.py`: in a process of its own, since it forks."""
+    script = Path(__file__).parents[1] / "examples" / "benchmarks" / "crash.py"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[2])}
+    done = subprocess.run(
+        [sys.executable, script, *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
-def start(stage: str, folder: Path, workers: int) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-c", CHILD, stage, str(folder), str(workers)]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[1], stderr=subprocess.PIPE)
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_three_stages_killed_end_as_if_they_had_not_been(tmp_path: Path) -> None:
+    printed = harness("--kills", "2", "--kills-a-round", "2", "--steps", "4", "--seed", "1")
+    assert "ended identically, bit by bit" in printed
+    assert "'kills': 2" in printed.splitlines()[-1]
 
 
-def test_a_killed_process_goes_on_where_it_was_and_ends_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
-    whole = build("isl", tmp_path / "whole", checkpoint_every=1)
-    whole.fit()
-    child = start("isl", tmp_path / "run", workers=1)
-    checkpoints = tmp_path / "run" / "checkpoints"
-    until = time.monotonic() + 60
-    while not list(checkpoints.glob("step-*")) and child.poll() is None and time.monotonic() < until:
-        time.sleep(0.005)
-    child.kill()
-    _, errors = child.communicate()
-    assert child.returncode == -signal.SIGKILL, errors.decode()
-    resumed = build("isl", tmp_path / "run", checkpoint_every=1)  # the lock went with the process
-    resumed.fit()
-    assert_same_weights(weights(resumed.model), weights(whole.model))
-    states = [
-        json.loads((run / "checkpoints" / "step-00000006" / "manifest.json").read_text())
-        for run in (tmp_path / "run", tmp_path / "whole")
-    ]
-    assert states[0]["sha256"] == states[1]["sha256"]
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_thirty_kills(tmp_path: Path) -> None:
+    assert "'kills': 30" in harness("--kills", "30", "--seed", "7").splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_damage_is_detected_or_harmless() -> None:
+    total = load("benchmarks/faults").main(["--places", "30"])["total"]
+    assert set(total) <= {"detected", "harmless"}
+    assert total["detected"] > 150
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="reads /proc")
+def test_memory_and_open_files_stay_flat() -> None:
+    growth = load("benchmarks/leaks").main(["--steps", "400", "--refresh-every", "20"])["growth"]
+    assert growth["files"] <= 2
+    assert growth["tensors"] <= 5
+    assert growth["mib"] < 20
+
+
+def test_what_safetensors_says_of_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").mkdir()
+    with pytest.raises(OSError, match=r"a\.safetensors: could not be written"):
+        write_tensors(tmp_path / "a.safetensors", {"a": torch.ones(2)})
 
 
 def test_a_kill_while_a_folder_is_claimed_does_not_block_it(tmp_path: Path) -> None:

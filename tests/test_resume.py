@@ -211,16 +211,16 @@ def test_the_last_checkpoints_are_kept_and_nothing_is_left_half_written(
 def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(
     tmp_path: Path, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file, written = checkpoint.save_file, []
+    write_tensors, written = checkpoint.write_tensors, []
 
-    def fail(tensors: dict[str, Tensor], path: Path) -> None:
+    def fail(path: Path, tensors: dict[str, Tensor]) -> None:
         written.append(path.name)
-        save_file(tensors, path)
+        write_tensors(path, tensors)
         if len(written) == 6:  # four files a checkpoint: this is the second file of the second one
             raise PowerCut
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "save_file", fail)
+        patch.setattr(checkpoint, "write_tensors", fail)
         with pytest.raises(PowerCut):
             build("daf", tmp_path / "run").fit()
     assert len(written) == 6

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depthaware_uda.files import atomic_path, read_text, sha256, write_json
+from depthaware_uda.tensors import write_tensors
 
 if TYPE_CHECKING:
     from depthaware_uda.models.segmenter import DepthSegmenter
@@ -83,7 +83,7 @@ class PretrainedModel(nn.Module):
         folder = Path(folder)
         (folder / SUMS_FILE).unlink(missing_ok=True)
         with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
-            save_file(tensors, partial, metadata={"config": json.dumps(self.config)})
+            write_tensors(partial, tensors, metadata={"config": json.dumps(self.config)})
         write_json(folder / CONFIG_FILE, self.config)
         _write_sums(folder)
         if card is not None:

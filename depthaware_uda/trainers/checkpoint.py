@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from depthaware_uda.files import atomic_folder, flush, read_json, sha256, write_json
-from depthaware_uda.tensors import read_tensors
+from depthaware_uda.tensors import read_tensors, write_tensors
 
 __all__ = [
     "latest_checkpoint",
@@ -115,9 +114,7 @@ def save_checkpoint(
     folder = root / f"step-{step:08d}"
     with atomic_folder(folder) as partial:
         for name, group in tensors.items():
-            save_file(
-                {key: value.detach().contiguous() for key, value in group.items()}, partial / f"{name}.safetensors"
-            )
+            write_tensors(partial / f"{name}.safetensors", group)
         write_json(partial / STATE_FILE, dict(state), durable=False)
         digests = {path.name: sha256(path) for path in sorted(partial.iterdir())}
         write_json(partial / MANIFEST_FILE, {"step": step, "sha256": digests}, durable=False)

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.files import atomic_folder, write_json
+from depthaware_uda.tensors import write_tensors
 from depthaware_uda.types import Batch
 
 if TYPE_CHECKING:
@@ -198,6 +198,6 @@ def _save_batches(folder: Path, batches: Mapping[str, Batch], about: Mapping[str
     """Write batches as safetensors, one file a domain, and what is known about them as JSON."""
     with atomic_folder(folder) as partial:
         for domain, batch in batches.items():
-            tensors = {key: value.contiguous() for key, value in batch.items() if isinstance(value, Tensor)}
-            save_file(tensors, partial / f"{domain}.safetensors")
+            tensors = {key: value for key, value in batch.items() if isinstance(value, Tensor)}
+            write_tensors(partial / f"{domain}.safetensors", tensors)
         write_json(partial / "step.json", dict(about), durable=False)

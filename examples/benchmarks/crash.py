@@ -155,7 +155,7 @@ def die_in_operation(number: int | None) -> list[int]:
     shutil.rmtree = fatal(shutil.rmtree)  # type: ignore[assignment]
     Path.write_text = fatal(Path.write_text, lambda path, *_: halve(path))  # type: ignore[method-assign]
     for module in (checkpoint, pretrained):
-        module.save_file = fatal(module.save_file, lambda _, path: halve(Path(path)))
+        module.write_tensors = fatal(module.write_tensors, lambda path, *_: halve(path))
     return counted
 
 

@@ -88,7 +88,7 @@ def full_from(number: int) -> Iterator[list[int]]:
         return call
 
     with (
-        mock.patch.object(checkpoint, "save_file", wrapped(checkpoint.save_file)),
+        mock.patch.object(checkpoint, "write_tensors", wrapped(checkpoint.write_tensors)),
         mock.patch.object(Path, "write_text", wrapped(Path.write_text)),
         mock.patch.object(os, "fsync", wrapped(os.fsync)),
         mock.patch.object(Path, "mkdir", wrapped(Path.mkdir)),

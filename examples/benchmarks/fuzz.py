@@ -27,16 +27,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+if __name__ == "__main__" and "--child" in sys.argv:
+    import atheris
+
+    with atheris.instrument_imports(include=["depthaware_uda", "PIL", "json", "tomllib"]):  # before anything loads them
+        for module in ("PIL.PngImagePlugin", "PIL.TiffImagePlugin", "PIL.JpegImagePlugin", "depthaware_uda.pipeline"):
+            importlib.import_module(module)
+
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save
-
-if __name__ == "__main__" and "--child" in sys.argv:
-    import atheris
-
-    with atheris.instrument_imports(include=["depthaware_uda", "PIL"]):
-        pass
 
 from depthaware_uda.data.cityscapes import Cityscapes
 from depthaware_uda.data.file_dataset import SampleFiles
