@@ -31,7 +31,8 @@ from depthaware_uda.label_free import label_free_score
 from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
 
 CURVES = ["control", "advent-depth", "daf", "daf-isl", "daf-isl-ida", "daf-isl-isl", "recipe"]
-PANEL = ["control", "daf", "daf-isl-ida", "recipe", "supervised"]
+PANEL = {"control": "control", "daf": "DAF", "daf-isl-ida": "DAF + ISL\n+ IDA", "recipe": "mean teacher"}
+PANEL |= {"supervised": "supervised"}
 CANDIDATES = ("daf-isl-ida", "recipe")
 DIAGNOSED = ("daf", "daf-isl", "recipe")
 
@@ -110,9 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         export(args, results, args.export)
     if importlib.util.find_spec("matplotlib") is not None:
         draw_curves(results, CURVES, args.output / f"study-{args.size}-curves.png")
-        study = Study(args.size, args.camvid, args.output, args.seeds[0], device=args.device, workers=args.workers)
+        study = Study(args.size, args.camvid, args.output, args.seeds[-1], device=args.device, workers=args.workers)
         done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
-        networks = {RUNS[name].title: network(study, name) for name in done}
+        networks = {PANEL[name]: network(study, name) for name in done}
         draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
 
 
