@@ -1,6 +1,7 @@
 """Callbacks: when they are called, that they change no weight, and what the drawing ones write."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,3 +89,16 @@ def test_tensorboard_has_the_panels(tmp_path: Path) -> None:
     trainer(PanelCallback(count=1, maps=("labels",)), output_dir=tmp_path / "run").fit()
     board = events.EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
     assert [event.step for event in board.Images("panel")] == [2, 4]
+
+
+def test_the_page_is_written_once_a_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr("depthaware_uda.report.callbacks.write_report", written.append)
+    callback, stage, ended = ReportCallback(), SimpleNamespace(output_dir=tmp_path), SimpleNamespace(steps=4)
+    for validated in (True, False):  # one callback, two stages
+        callback.on_start(stage)  # type: ignore[arg-type]
+        if validated:
+            callback.on_validation(stage, 4, None)  # type: ignore[arg-type]
+        callback.on_end(stage, ended)  # type: ignore[arg-type]
+        assert written == [tmp_path]
+        written.clear()

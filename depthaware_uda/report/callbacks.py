@@ -85,18 +85,24 @@ class ReportCallback(Callback):
         ValueError: When training starts, the trainer has no output folder.
     """
 
+    def __init__(self) -> None:
+        self._step: int | None = None
+
     def on_start(self, trainer: Trainer[Any]) -> None:
         """Find out what is missing before training takes its time."""
         figure_class()
         _folder_of(trainer, type(self).__name__)
+        self._step = None  # one callback may serve several stages
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
         """Write the page."""
         write_report(_folder_of(trainer, type(self).__name__))
+        self._step = step
 
     def on_end(self, trainer: Trainer[Any], result: TrainResult) -> None:
-        """Write the page a last time."""
-        write_report(_folder_of(trainer, type(self).__name__))
+        """Write the page a last time, if the last step was not validated."""
+        if self._step != result.steps:
+            write_report(_folder_of(trainer, type(self).__name__))
 
 
 def _folder_of(trainer: Trainer[Any], callback: str) -> Path:
