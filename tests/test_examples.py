@@ -239,6 +239,7 @@ def test_a_checkpoint_is_converted_and_evaluated_in_one_command(
     assert load_pretrained(tmp_path / "model_ida").label_space == get_label_space("cityscapes16")
 
 
+@pytest.mark.slow
 def test_the_figures_of_the_concepts_are_drawn(tmp_path: Path) -> None:
     load("concept_figures").main(["--output", str(tmp_path), "--images", "4"])
     drawn = {path.name for path in tmp_path.glob("*.png")}
