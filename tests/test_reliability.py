@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.tensors import write_tensors
 from depthaware_uda.trainers import TrainingInterrupted, checkpoint, read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -18,7 +19,7 @@ from depthaware_uda.trainers.run_folder import locked
 from depthaware_uda.types import Batch
 from tests.test_examples import load
 from tests.test_resume import build, losses
-from tests.tiny import assert_same_weights, weights
+from tests.tiny import Scenes, assert_same_weights, weights
 
 TENSORS = {"module-model": {"weight": torch.arange(6.0)}, "optimizer-model": {"0.exp_avg": torch.ones(3)}}
 
@@ -203,3 +204,9 @@ def test_a_kill_while_a_folder_is_claimed_does_not_block_it(tmp_path: Path) -> N
     litter.write_bytes(b"half")
     build("daf", tmp_path / "run", max_steps=1, validate_every=0).fit()
     assert not litter.exists()
+
+
+def test_other_classes_of_the_same_number_are_caught_before_the_first_step() -> None:
+    space = LabelSpace("mine", tuple("abcdefg"), ((1, 2, 3),) * 7)
+    with pytest.raises(ValueError, match=r"target has the classes \['a', .* made for \['flat', .*not the same"):
+        build("daf", None, target=Scenes(2, space=space))

@@ -44,6 +44,13 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple
                 f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
                 f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
             )
+        own = getattr(model, "label_space", None)
+        if own is not None and space is not None and own.classes != space.classes:
+            raise ValueError(
+                f"{name} has the classes {list(space.classes)} of {space.name!r}, but the model was made for "
+                f"{list(own.classes)} of {own.name!r}: as many, but not the same; load the data with "
+                f"labels={own.name!r}, or create the model with label_space={space.name!r}"
+            )
     return classes, has_depth
 
 

@@ -40,7 +40,7 @@ class Watch(Callback):
     def on_log(self, trainer: Trainer[Any], step: int, values: Mapping[str, float]) -> None:
         """Note the state of the process."""
         gc.collect()
-        tensors = sum(isinstance(one, torch.Tensor) for one in gc.get_objects())
+        tensors = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())  # asks no object
         files = len(list(Path("/proc/self/fd").iterdir()))
         self.notes.append({"step": step, "mib": round(resident(), 1), "files": files, "tensors": tensors})
         print(self.notes[-1], flush=True)
