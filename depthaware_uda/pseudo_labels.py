@@ -17,7 +17,7 @@ from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_write
 from depthaware_uda.files import atomic_path, expecting, flush, read_json, safe_join, write_json
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
-from depthaware_uda.models.slices import argmax_resized, map_rows, row_slices
+from depthaware_uda.models.slices import argmax, argmax_resized, map_rows, row_slices
 from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label", "write_pseudo_labels"]
@@ -37,7 +37,8 @@ def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
     Shape:
         logits (N, C, H, W), threshold scalar or (C,) -> (N, H, W) int64.
     """
-    confidence, label = logits.softmax(1).max(1)
+    probability = logits.softmax(1)
+    confidence, label = probability.amax(1), argmax(probability).long()
     if isinstance(threshold, Tensor):
         threshold = threshold.to(confidence)[label]
     return label.masked_fill(confidence < threshold, IGNORE_INDEX)
@@ -255,7 +256,8 @@ def _confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dic
     for batch, output in output_batches(model, dataset, **loading):
         classes = output.logits.shape[1]
         for _, part in row_slices(output, (batch["image"].shape[-2], batch["image"].shape[-1])):
-            confidence, label = part.logits.softmax(1).max(1)
+            probability = part.logits.softmax(1)
+            confidence, label = probability.amax(1), argmax(probability).long()
             bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
             counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS)
             histogram = counts if histogram is None else histogram + counts

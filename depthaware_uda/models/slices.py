@@ -14,7 +14,7 @@ from torch import Tensor
 from depthaware_uda.models.resize import resize
 from depthaware_uda.types import SegDepthOutput
 
-__all__ = ["argmax_resized", "map_rows", "row_slices"]
+__all__ = ["argmax", "argmax_resized", "map_rows", "row_slices"]
 
 _CACHE_BYTES = 2**22
 _DEVICE_BYTES = 2**28
@@ -96,11 +96,11 @@ def argmax_resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = logits.shape[-2:]
     if logits.is_cpu and min(height, width) > 1 and size[0] >= 2 * height and size[1] >= 2 * width:
         return torch.stack([_argmax_between(one[None], size) for one in logits]).long()
-    return map_rows(SegDepthOutput(logits, None), size, lambda part: _argmax(part.logits)).long()
+    return map_rows(SegDepthOutput(logits, None), size, lambda part: argmax(part.logits)).long()
 
 
-def _argmax(scores: Tensor) -> Tensor:
-    """`argmax(1)`; a CPU compares one class after another, several times as fast as torch does, and gives bytes."""
+def argmax(scores: Tensor) -> Tensor:
+    """`scores.argmax(1)`; a CPU compares class after class, several times as fast as torch does, and gives bytes."""
     if not scores.is_cpu or scores.shape[1] > 255:
         return scores.argmax(1)
     greatest = scores[:, 0].clone()
@@ -116,7 +116,7 @@ def _argmax(scores: Tensor) -> Tensor:
 def _argmax_between(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """`argmax_resized` of one image (1, C, h, w) -> (H, W)."""
     height, width = logits.shape[-2:]
-    corners = _argmax(logits)[0]
+    corners = argmax(logits)[0]
     top, bottom = corners[:-1], corners[1:]
     agree = (top[:, :-1] == top[:, 1:]) & (bottom[:, :-1] == bottom[:, 1:]) & (top[:, :-1] == bottom[:, :-1])
     resized = _Resized(logits, size)
@@ -130,5 +130,5 @@ def _argmax_between(logits: Tensor, size: tuple[int, int]) -> Tensor:
         label[rows] = top[first].index_select(0, left)
         columns = (~same).index_select(0, left).nonzero().flatten()
         if len(columns):
-            label[rows].index_copy_(1, columns, _argmax(resized.rows(rows, columns))[0])
+            label[rows].index_copy_(1, columns, argmax(resized.rows(rows, columns))[0])
     return label

@@ -1,0 +1,100 @@
+"""What only a GPU shows. Skipped without one."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from depthaware_uda import DAFConfig, DAFTrainer
+from depthaware_uda.data import collate
+from depthaware_uda.trainers import estimate_memory
+from depthaware_uda.trainers.batches import prefetched
+from tests.tiny import Scenes, tiny_model
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+SIZE = (64, 96)
+
+
+def trainer(**settings: Any) -> DAFTrainer:
+    scenes = Scenes(2, SIZE)
+    config = DAFConfig(**{"max_steps": 30, "batch_size": 2, "depth_scale": 0.02, "learning_rate": 0.003, **settings})
+    return DAFTrainer(tiny_model(), scenes, Scenes(2, SIZE, seed=1), config, device="cuda", progress=False)
+
+
+def batches() -> dict[str, Any]:
+    return {"source": collate(Scenes(2, SIZE).samples), "target": collate(Scenes(2, SIZE, seed=1).samples)}
+
+
+def on_device() -> dict[str, Any]:
+    moved = batches()
+    for batch in moved.values():
+        batch |= {key: value.cuda() for key, value in batch.items() if isinstance(value, torch.Tensor)}
+    return moved
+
+
+def test_networks_are_channels_last_and_optimisers_fused() -> None:
+    ours = trainer()
+    convolutions = [
+        m.weight for m in ours.model.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)
+    ]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in convolutions)
+    assert all(optimizer.defaults["fused"] for optimizer in ours.optimizers.values())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_step_never_waits_for_the_device(precision: str) -> None:
+    ours, given = trainer(precision=precision), on_device()
+    for _ in range(3):
+        ours.step(**given)
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            ours.means.add(ours.step(**given))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert all(value > 0 for value in ours.means.take().values())
+
+
+def test_batches_are_copied_ahead_and_unchanged() -> None:
+    plain = [{"target": collate(Scenes(2, SIZE, seed=seed).samples)} for seed in range(5)]
+    for batch in plain:
+        batch["target"]["image"] = batch["target"]["image"].pin_memory()
+    for before, after in zip(plain, prefetched(plain, torch.device("cuda"), torch.float32), strict=True):
+        assert after["target"]["image"].is_cuda
+        assert torch.equal(after["target"]["image"].cpu(), before["target"]["image"])
+
+
+def test_half_precision_trains_as_well() -> None:
+    last = {}
+    for precision in ("float32", "bfloat16"):
+        ours, given = trainer(precision=precision), on_device()
+        losses = [float(ours.step(**given)["segmentation"]) for _ in range(25)]
+        assert losses[-1] < losses[0]
+        last[precision] = losses[-1]
+    assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.1)
+
+
+def test_memory_is_predicted() -> None:
+    config = DAFConfig(max_steps=5, precision="float32", depth_scale=0.02, discriminator_channels=4)
+    scenes = Scenes(1, (512, 768))
+    ours = DAFTrainer(tiny_model(), scenes, scenes, config, device="cuda", progress=False)
+    predicted = estimate_memory(ours.model, config, (512, 768))
+    batch = {"source": collate(scenes.samples), "target": collate(scenes.samples)}
+    ours.step(**batch)
+    torch.cuda.reset_peak_memory_stats()
+    ours.step(**batch)
+    assert predicted.peak == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.15)
+
+
+def test_a_full_device_says_what_to_change() -> None:
+    ours, large = trainer(), collate(Scenes(2, (1024, 1536)).samples)
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**20) / torch.cuda.mem_get_info()[1])
+    try:
+        with pytest.raises(torch.OutOfMemoryError, match="checkpointing='all'"):
+            ours.step(source=large, target=large)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
