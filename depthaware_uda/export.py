@@ -135,9 +135,12 @@ def export_onnx(
         exported.save(partial, external_data=False)
         worst = max(_difference(program, partial, (count, 3, *rest)) for count, *rest in sorted(sizes))
         if not worst <= tolerance:
+            remedy = (
+                "; dynamic_size=False fixes the size, which helps if sizes were traced wrongly" if dynamic_size else ""
+            )
             raise ValueError(
                 f"onnxruntime and the model differ by {worst:.2g}, more than the tolerance of {tolerance:g}; "
-                "no file was written"
+                f"no file was written{remedy}"
             )
     return Path(path)
 
@@ -153,7 +156,7 @@ def _metadata(model: nn.Module) -> dict[str, str]:
 
 
 def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) -> float:
-    """Largest difference of any output between a program and an ONNX file, on one random image batch."""
+    """Largest difference of any output of a program and an ONNX file, on random images; infinite if shapes differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
@@ -161,6 +164,8 @@ def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) ->
     with torch.no_grad():
         expected = program.module()(image)
     found = session.run(None, {"image": image.numpy()})
+    if any(ours.shape != tuple(theirs.shape) for ours, theirs in zip(found, expected, strict=True)):
+        return float("inf")
     differences = [
         float(np.abs(ours - theirs.numpy()).max() / max(1.0, float(theirs.abs().max())))
         for ours, theirs in zip(found, expected, strict=True)

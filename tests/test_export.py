@@ -106,6 +106,22 @@ def test_what_differs_is_not_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_other_shapes_at_other_sizes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        """A runtime whose maps have the size that the network was traced with."""
+
+        def __init__(self, path: Path, providers: list[str]) -> None:
+            pass
+
+        def run(self, names: None, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.zeros((len(inputs["image"]), 7, 4, 6), np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    with pytest.raises(ValueError, match=r"differ by inf.*no file was written; dynamic_size=False fixes the size"):
+        export_onnx(Small(), tmp_path / "model.onnx", (64, 64))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_sizes_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"both at least 8, the network's stride; got \(4, 64\)"):
         export_onnx(tiny_model(), tmp_path / "model.onnx", (4, 64))

@@ -9,9 +9,8 @@ import torch
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
-from depthaware_uda.evaluation import EvaluationResult
 from depthaware_uda.files import sha256
-from depthaware_uda.hub.model_card import CITATION, model_card
+from depthaware_uda.hub.model_card import CITATION, Scores, model_card
 from depthaware_uda.hub.registry import PretrainedRecord
 from depthaware_uda.models.pretrained import WEIGHTS_FILE, PretrainedModel
 
@@ -78,7 +77,7 @@ def weights_record(
     model: PretrainedModel,
     folder: str | Path,
     *,
-    scores: EvaluationResult,
+    scores: Scores,
     measured_on: str,
     protocol: str,
     license: str | None = None,
