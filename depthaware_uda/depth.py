@@ -160,7 +160,11 @@ class DepthEncoding:
             return self._relative_to_metres(metres)
         # In place: photographs have millions of pixels. 0 is "no measurement" everywhere, also where disparities begin
         # above it.
-        metres[~((metres > max(self.offset, 0.0)) & (metres < np.inf))] = np.nan
+        known = metres > max(self.offset, 0.0)
+        if np.issubdtype(values.dtype, np.floating):
+            known &= metres < np.inf
+        if not known.all():
+            metres[~known] = np.nan
         if self.kind == "disparity":
             metres -= np.float32(self.offset)
             return np.divide(np.float32(self.baseline * self.focal_length / self.unit), metres, out=metres)

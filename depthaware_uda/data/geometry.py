@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms.v2.functional import resize_image
 
+from depthaware_uda.data.packing import unit_range
+
 __all__ = ["Geometry", "check_size"]
 
 Size = tuple[int, int]
@@ -63,8 +65,7 @@ class Geometry:
                 image = resize_image(image, list(content), antialias=True)
             if content != self.size:
                 image = functional.pad(image, (0, self.size[1] - content[1], 0, self.size[0] - content[0]))
-        # One pass over the memory: order, type and range of the numbers change at once.
-        return torch.from_numpy(np.divide(image.numpy(), np.float32(255), dtype=np.float32, order="C"))
+        return torch.from_numpy(unit_range(image.numpy()))
 
     def pixels(self, values: NDArray[Any]) -> NDArray[Any]:
         """Resized labels or depth, not filled up yet: each new pixel takes the old one under its centre.

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from depthaware_uda.data.masks import DepthMask, LabelMask
 from depthaware_uda.types import Sample
 
-__all__ = ["PackedSample", "pack", "unpack"]
+__all__ = ["PackedSample", "pack", "unit_range", "unpack"]
 
 
 class PackedSample(NamedTuple):
@@ -28,6 +28,13 @@ class PackedSample(NamedTuple):
     """The sample's name."""
 
 
+def unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels of 0..255 as floats in 0..1, of the same shape, in C order whatever the order was."""
+    floats = pixels.astype(np.float32, order="C")
+    floats /= np.float32(255)  # in place: as quick as it gets
+    return floats
+
+
 def pack(sample: Sample) -> PackedSample:
     """Pack a sample; an image that did not come from 8 bits is rounded to them."""
     image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
@@ -41,11 +48,10 @@ def pack(sample: Sample) -> PackedSample:
 
 def unpack(packed: PackedSample, *, share_depth: bool = False) -> Sample:
     """Unpack a sample into tensors of its own; with `share_depth`, its depth is the packed array itself."""
-    # One pass of NumPy, a quarter quicker than two of PyTorch, with the same result.
-    pixels = np.divide(packed.image, np.float32(255), dtype=np.float32)
-    sample = Sample(image=tv_tensors.Image(torch.from_numpy(pixels)))
+    sample = Sample(image=tv_tensors.Image(torch.from_numpy(unit_range(packed.image))))
     if packed.label is not None:
-        sample["label"] = LabelMask(torch.from_numpy(packed.label).long())
+        # By NumPy, which asks for large pages: filling new memory is most of the time of reading a cached sample.
+        sample["label"] = LabelMask(torch.from_numpy(packed.label.astype(np.int64)))
     if packed.depth is not None:
         depth = torch.from_numpy(packed.depth)
         sample["depth"] = DepthMask(depth if share_depth else depth.clone())
