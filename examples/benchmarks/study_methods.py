@@ -104,12 +104,20 @@ def teacher(stages: float = 2, **changes: Any) -> Start:
 
 
 PLAIN: dict[str, Any] = {"depth_head": None, "gate": False}
+ENTROPY = DepthAwareFusion("entropy")
 
 add("source", "source only", None, source_only())
 add("source-plain", "source only, no depth", None, source_only(depth_weight=0.0), **PLAIN)
 add("control", "control: source only, continued", "source", source_only(3))
 add("control-plain", "control, no depth", "source-plain", source_only(3, depth_weight=0.0))
 add("advent", "AdvEnt", "source-plain", daf(DAFConfig.advent))
+add("advent-isl", "AdvEnt + ISL", "advent", isl(depth_weight=0.0))
+add("intrada", "AdvEnt + ISL + IntraDA", "advent-isl", ida(ENTROPY, fusion="entropy", depth_weight=0.0))
+add("minent", "MinEnt", "source-plain", daf(DAFConfig.minent, adversarial_weight=0.0, entropy_weight=0.05))
+add("source-dada", "source only, DADA's depth head", None, source_only(), depth_head="dada")
+add("dada", "DADA", "source-dada", daf(DAFConfig.dada))
+add("source-ctrl", "source only, CTRL's heads", None, source_only(), depth_head="dada", refined_head=True)
+add("ctrl", "CTRL's joint space", "source-ctrl", daf(DAFConfig.ctrl))
 add("advent-depth", "AdvEnt's maps on DAF's network", "source", daf(fusion="entropy"))
 add("daf", "DAF", "source", daf())
 add("source-ungated", "source only, features not gated", None, source_only(), gate=False)

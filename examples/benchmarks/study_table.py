@@ -18,8 +18,19 @@ from study_setup import SCALES
 from depthaware_uda.version import __version__
 
 SCORES, DIAGNOSIS = "scores.json", "diagnosis.json"
-METHODS = ["source", "control", "source-plain", "advent", "advent-depth", "daf", "daf-isl", "daf-isl-isl"]
-METHODS += ["daf-isl-ida", "recipe", "supervised"]
+METHODS = [
+    "source",
+    "control",
+    "source-plain",
+    "minent",
+    "advent",
+    "advent-isl",
+    "intrada",
+    "dada",
+    "ctrl",
+    "advent-depth",
+]
+METHODS += ["daf", "daf-isl", "daf-isl-isl", "daf-isl-ida", "recipe", "supervised"]
 Results = dict[str, Any]
 
 
