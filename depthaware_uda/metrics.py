@@ -31,24 +31,33 @@ def confusion_matrix(
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
+    label, prediction = _compact(label, num_classes), _compact(prediction, num_classes)
     # What is ignored is counted beyond all pairs, which costs less than to gather all other pixels.
     ignored = label == ignore_index
-    row, column = label.long().masked_fill(ignored, 0), prediction.long()
-    if label.numel() and (_outside(row, num_classes) or _outside(column, num_classes)):
+    row = label.masked_fill(ignored, 0)
+    if label.numel() and (_outside(row, num_classes) or _outside(prediction, num_classes)):
         for name, index in (("label", label[~ignored]), ("prediction", prediction[~ignored])):
             if index.numel() and _outside(index, num_classes):
                 raise ValueError(
                     f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
                     f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
                 )
-    pairs = (row * num_classes).add_(column).masked_fill_(ignored, num_classes**2)
+    pairs = (row * num_classes).add_(prediction).masked_fill_(ignored, num_classes**2)
     counts = torch.bincount(pairs.flatten(), minlength=num_classes**2 + 1)
     return counts[: num_classes**2].reshape(num_classes, num_classes)
 
 
-def _outside(index: Tensor, classes: int) -> bool:
+def _compact(index: Tensor, classes: int) -> Tensor:
+    """Indices in 16 bits, where they and pairs of classes fit: a quarter of the memory to go through."""
+    bits = torch.iinfo(torch.int16)
+    fits = classes**2 <= bits.max and (not index.numel() or not _outside(index, bits.max + 1, bits.min))
+    return index.to(torch.int16 if fits else torch.int64)
+
+
+def _outside(index: Tensor, stop: int, start: int = 0) -> bool:
     lowest, highest = index.aminmax()
-    return bool((lowest < 0) | (highest >= classes))
+    # As Python's integers: compared in 8 bits, a larger bound would wrap around.
+    return int(lowest) < start or int(highest) >= stop
 
 
 def iou_per_class(confusion: Tensor) -> Tensor:

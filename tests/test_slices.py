@@ -37,8 +37,7 @@ def test_rows_together_are_the_resized_map(size: tuple[int, int], budget: int, m
 def test_the_class_of_every_pixel_is_that_of_the_resized_scores(size: tuple[int, int], smooth: bool) -> None:
     logits = output(smooth=smooth)
     expected = resize_output(SegDepthOutput(logits, None), size).logits.argmax(1)
-    found = argmax_resized(logits, size)
-    assert found.dtype == torch.int64
+    found = argmax_resized(logits, size).long()
     assert torch.equal(found, expected)
 
 
@@ -46,10 +45,15 @@ def test_the_class_of_every_pixel_is_that_of_the_resized_scores(size: tuple[int,
 def test_maps_of_one_row_or_column(shape: tuple[int, int]) -> None:
     logits = output(shape)
     expected = resize_output(SegDepthOutput(logits, None), (20, 30)).logits.argmax(1)
-    assert torch.equal(argmax_resized(logits, (20, 30)), expected)
+    assert torch.equal(argmax_resized(logits, (20, 30)).long(), expected)
 
 
 def test_of_equal_scores_the_first_class_wins_as_in_torch() -> None:
     logits = torch.tensor([0.0, 2.0, 1.0, 2.0])[None, :, None, None].expand(1, 4, 3, 3).contiguous()
-    assert torch.equal(argmax_resized(logits, (3, 3)), torch.ones(1, 3, 3, dtype=torch.int64))
-    assert torch.equal(argmax_resized(logits, (12, 12)), torch.ones(1, 12, 12, dtype=torch.int64))
+    assert torch.equal(argmax_resized(logits, (3, 3)), torch.ones(1, 3, 3, dtype=torch.uint8))
+    assert torch.equal(argmax_resized(logits, (12, 12)), torch.ones(1, 12, 12, dtype=torch.uint8))
+
+
+def test_scores_may_need_gradients() -> None:
+    logits = output().requires_grad_()
+    assert torch.equal(argmax_resized(logits, SIZES[0]), argmax_resized(logits.detach(), SIZES[0]))

@@ -91,18 +91,19 @@ def argmax_resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
     only the pixels between others are resized.
 
     Shape:
-        (N, C, h, w) -> (N, H, W) int64.
+        (N, C, h, w) -> (N, H, W), integers: bytes on a CPU, as `argmax` gives them.
     """
     height, width = logits.shape[-2:]
     if logits.is_cpu and min(height, width) > 1 and size[0] >= 2 * height and size[1] >= 2 * width:
-        return torch.stack([_argmax_between(one[None], size) for one in logits]).long()
-    return map_rows(SegDepthOutput(logits, None), size, lambda part: argmax(part.logits)).long()
+        return torch.stack([_argmax_between(one[None], size) for one in logits])
+    return map_rows(SegDepthOutput(logits, None), size, lambda part: argmax(part.logits))
 
 
 def argmax(scores: Tensor) -> Tensor:
     """`scores.argmax(1)`; a CPU compares class after class, several times as fast as torch does, and gives bytes."""
     if not scores.is_cpu or scores.shape[1] > 255:
         return scores.argmax(1)
+    scores = scores.detach()
     greatest = scores[:, 0].clone()
     label = torch.zeros_like(greatest, dtype=torch.uint8)
     for index in range(1, scores.shape[1]):
