@@ -163,7 +163,7 @@ def test_a_process_that_dies_stops_the_run_and_the_checkpoint_is_whole(tmp_path:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     result = subprocess.run(
         [*command, str(script), how, str(tmp_path / "run")],
-        env=environment, capture_output=True, text=True, timeout=120, check=False,
+        env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert result.returncode != 0
     assert message in result.stderr
