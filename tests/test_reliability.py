@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,15 @@ def test_a_full_disk_leaves_every_checkpoint_as_it_was(root: Path, monkeypatch: 
     assert {path: path.read_bytes() for path in root.rglob("*.*") if path.is_file()} == before
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """As in a terminal: a shell starts what runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_step_and_writes_a_checkpoint(tmp_path: Path, number: signal.Signals) -> None:
     handlers = [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)]
@@ -131,6 +141,7 @@ def test_a_signal_ends_the_step_and_writes_a_checkpoint(tmp_path: Path, number: 
     assert losses(read_log(tmp_path / "run")) == losses(read_log(tmp_path / "whole"))  # means over the cut included
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
     trainer = build("daf", tmp_path / "run")
 
