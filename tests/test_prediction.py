@@ -15,10 +15,9 @@ from depthaware_uda.data import SegmentationFolder
 from depthaware_uda.data.images import read_depth_values
 from depthaware_uda.depth import to_inverse_depth, to_metres
 from depthaware_uda.losses import normalized_entropy
-from depthaware_uda.models import resize
+from depthaware_uda.models import resize, slices
 from depthaware_uda.prediction import passes as passes_module
-from depthaware_uda.prediction import run as run_module
-from depthaware_uda.prediction.passes import Passes, resize_rows
+from depthaware_uda.prediction.passes import Passes
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import Sample
 
@@ -96,17 +95,10 @@ def test_maps_of_the_network_are_resized_as_everywhere() -> None:
     np.testing.assert_allclose(found.depth, to_metres(resize(output.inverse_depth, (45, 61)))[0, 0], rtol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(9, 14), (1, 5), (4, 1), (3, 4)])
-def test_rows_are_resized_as_the_whole(size: tuple[int, int]) -> None:
-    maps = torch.randn(2, 3, 4, dtype=torch.float64)
-    rows = torch.cat([resize_rows(maps, size, slice(i, min(i + 2, size[0]))) for i in range(0, size[0], 2)], 1)
-    torch.testing.assert_close(rows, resize(maps[None], size)[0])
-
-
 def test_an_image_is_finished_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     model, image = tiny_model(), picture(40, 50)
     whole = predict(model, image)
-    monkeypatch.setattr(run_module, "_BAND_VALUES", 7 * 50 * 3)
+    monkeypatch.setattr(slices, "_CACHE_BYTES", 7 * 50 * 3 * 4)
     bands = predict(model, image)
     np.testing.assert_array_equal(bands.label, whole.label)
     np.testing.assert_allclose(bands.depth, whole.depth, rtol=1e-5)

@@ -28,6 +28,7 @@ from depthaware_uda.files import sha256
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.trainers import Trainer, checkpoint, read_log
+from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 
@@ -368,6 +369,14 @@ def test_a_run_of_a_version_without_a_setting_goes_on_with_its_default(tmp_path:
     with pytest.raises(ValueError, match=r"target_depth_weight \(was 0.0, is 0.5\)"):
         build("daf", tmp_path / "run", target_depth_weight=0.5).fit()
     assert build("daf", tmp_path / "run").fit().steps == 6
+
+
+def test_a_checkpoint_of_a_version_without_other_scores_has_the_miou_as_its_best() -> None:
+    validation = Validation(DAFConfig())
+    validation.load_state_dict({"best": [0.5, 3], "final": None})
+    assert (validation.best, validation.best_miou) == ((0.5, 3), 0.5)
+    validation.load_state_dict({"best": None, "final": None})
+    assert (validation.best, validation.best_miou) == (None, None)
 
 
 @pytest.mark.parametrize("stage", STAGES)

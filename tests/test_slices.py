@@ -32,6 +32,14 @@ def test_rows_together_are_the_resized_map(size: tuple[int, int], budget: int, m
     torch.testing.assert_close(depth, expected.inverse_depth, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [(9, 14), (1, 5), (4, 1), (3, 4)])
+def test_rows_of_tiny_maps_are_resized_as_the_whole(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slices, "_CACHE_BYTES", 1)
+    maps = torch.randn(1, 2, 3, 4, dtype=torch.float64)
+    rows = torch.cat([part.logits for _, part in row_slices(SegDepthOutput(maps, None), size)], 2)
+    torch.testing.assert_close(rows, resize_output(SegDepthOutput(maps, None), size).logits)
+
+
 @pytest.mark.parametrize("smooth", [True, False])
 @pytest.mark.parametrize("size", [*SIZES, (128, 192), (130, 257)])
 def test_the_class_of_every_pixel_is_that_of_the_resized_scores(size: tuple[int, int], smooth: bool) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import resize, resize_output
+from depthaware_uda.models.resize import resize_output
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 
@@ -154,15 +154,3 @@ def _mirrored_passes(model: nn.Module, image: Tensor, *, flip: bool) -> Iterator
 
 def _logarithm(probability: Tensor) -> Tensor:
     return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
-
-
-def resize_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
-    """Some rows of maps resized as `models.resize` does, without the others: (C, h, w) -> (C, rows, W)."""
-    height = maps.shape[-2]
-    step = (height - 1) / (size[0] - 1) if size[0] > 1 else 0.0
-    position = torch.arange(rows.start, rows.stop, device=maps.device, dtype=torch.float64) * step
-    above = position.floor().long().clamp(max=height - 1)
-    below = (above + 1).clamp(max=height - 1)
-    weight = (position - above).to(maps)[:, None]
-    mixed = torch.lerp(maps[:, above], maps[:, below], weight)
-    return resize(mixed[None], (len(position), size[1]))[0]

@@ -17,15 +17,14 @@ from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
+from depthaware_uda.models.slices import row_slices
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
-from depthaware_uda.prediction.passes import InputSize, Passes, TileSize, resize_rows
+from depthaware_uda.prediction.passes import InputSize, Passes, TileSize
 from depthaware_uda.prediction.result import Prediction
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["predict"]
 
-_BAND_VALUES = 1 << 24
-"""Class scores at full size that exist at once while an image is finished: 64 MiB in float32."""
 _READ_AHEAD = 2
 
 
@@ -153,7 +152,7 @@ def _batches(images: Iterator[tuple[str, Tensor]], count: int) -> Iterator[tuple
 
 
 def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace | None) -> Prediction:
-    """Bring one image's maps to its size, a band of rows after the other: class scores at full size would be large."""
+    """Bring one image's maps to its size, some rows after the other: class scores at full size would be large."""
     logits, inverse_depth = output
     height, width = image.shape[-2:]
     classes = len(logits)
@@ -164,15 +163,13 @@ def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace 
     label = np.empty((height, width), np.uint8)
     confidence, entropy = np.empty((2, height, width), np.float32)
     depth = None if inverse_depth is None else np.empty((height, width), np.float32)
-    band = max(1, _BAND_VALUES // (classes * width))
-    for start in range(0, height, band):
-        rows = slice(start, min(start + band, height))
-        scores = resize_rows(logits, (height, width), rows)
-        best, index = scores.softmax(0).max(0)
+    maps = SegDepthOutput(logits[None], None if inverse_depth is None else inverse_depth[None])
+    for rows, part in row_slices(maps, (height, width)):
+        best, index = part.logits[0].softmax(0).max(0)
         label[rows], confidence[rows] = index.to(torch.uint8).cpu(), best.cpu()
-        entropy[rows] = normalized_entropy(scores[None])[0].clamp(0, 1).cpu()
-        if depth is not None and inverse_depth is not None:
-            depth[rows] = to_metres(resize_rows(inverse_depth, (height, width), rows))[0].cpu()
+        entropy[rows] = normalized_entropy(part.logits)[0].clamp(0, 1).cpu()
+        if depth is not None and part.inverse_depth is not None:
+            depth[rows] = to_metres(part.inverse_depth)[0, 0].cpu()
     pixels = image if image.dtype == torch.uint8 else (255 * image).round().to(torch.uint8)
     return Prediction(name, label, confidence, entropy, depth, pixels.permute(1, 2, 0).cpu().numpy(), space)
 

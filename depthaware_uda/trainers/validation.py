@@ -66,7 +66,8 @@ class Validation:
         """Restore what `state_dict` gave."""
         best, final = state["best"], state["final"]
         self.best = None if best is None else (float(best[0]), int(best[1]))
-        self.best_miou = state["best_miou"]
+        # Checkpoints of before there was another score have the mIoU as the best one.
+        self.best_miou = state.get("best_miou", None if best is None else float(best[0]))
         self.final = None if final is None else EvaluationResult.from_dict(final)
 
 
