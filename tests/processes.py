@@ -23,6 +23,7 @@ from depthaware_uda import (
 from depthaware_uda import distributed as processes
 from depthaware_uda.pseudo_labels import write_pseudo_labels
 from depthaware_uda.trainers import Trainer, reestimate_statistics
+from depthaware_uda.trainers.loop import batches_of
 from tests.tiny import Scenes, tiny_model, weights
 
 SHARED: dict[str, Any] = {
@@ -49,7 +50,7 @@ def build(stage: str, folder: Path | None, **settings: Any) -> Trainer[Any]:
 
 def gradients(trainer: Trainer[Any]) -> dict[str, Tensor]:
     """Gradients of the network and the discriminator in the first step, and its losses."""
-    losses = trainer.step(**next(trainer._batches()))
+    losses = trainer.step(**next(batches_of(trainer, trainer.datasets())))
     found = {
         f"{name}.{key}": parameter.grad.clone()
         for name, module in trainer.modules().items()

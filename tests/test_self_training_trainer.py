@@ -11,6 +11,7 @@ from depthaware_uda.data.collate import collate
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
+from depthaware_uda.trainers.loop import batches_of
 from depthaware_uda.trainers.self_training import Lesson
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, tiny_model, weights
@@ -107,9 +108,11 @@ def test_each_domain_has_its_augmentation() -> None:
     def bright(sample: Sample) -> Sample:
         return Sample(**{**sample, "image": sample["image"] * 0 + 1})  # type: ignore[typeddict-item]
 
-    drawn = next(trainer(augment=dark, target_augment=bright)._batches())
+    both = trainer(augment=dark, target_augment=bright)
+    drawn = next(batches_of(both, both.datasets()))
     assert (float(drawn["source"]["image"].max()), float(drawn["target"]["image"].min())) == (0.0, 1.0)
-    drawn = next(trainer(augment=dark)._batches())
+    one = trainer(augment=dark)
+    drawn = next(batches_of(one, one.datasets()))
     assert float(drawn["target"]["image"].max()) == 0.0
 
 
@@ -139,7 +142,7 @@ def test_labels_below_the_threshold_teach_nothing() -> None:
         ({"ema_decay": 0.0}, "the teacher is the average"),
         ({"mix_nearer": True}, "needs class_mix"),
         ({"rare_class_temperature": 0.0}, "rare_class_temperature must be positive"),
-        ({"rare_class_pixels": 0}, "rare_class_pixels must be at least 1"),
+        ({"rare_class_pixels": 0}, "rare_class_pixels must be positive"),
         ({"pseudo_weight": -1.0}, "pseudo_weight must not be negative"),
         ({"threshold": 1.5}, r"threshold must lie in 0\.\.1"),
     ],

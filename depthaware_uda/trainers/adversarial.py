@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
-from depthaware_uda.trainers.config import AdversarialConfig
 from depthaware_uda.trainers.diagnostics import discriminator_measures, discriminator_remark
+from depthaware_uda.trainers.method_config import AdversarialConfig
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded

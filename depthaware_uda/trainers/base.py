@@ -1,77 +1,56 @@
-"""The training loop that every stage shares; a subclass says what a step computes.
+"""A training step, and the pieces that every stage builds it from; a subclass says what it computes.
 
-It owns device, precision, accumulation, schedules, averaging, logging and progress; what is saved and restored is in
-`saving`, and what validations found in `validation`.
+The trainer owns device, precision, accumulation, schedules and averaging. The loop around steps is in `loop`, what is
+saved and restored in `saving`, what validations found in `validation`.
 """
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.depth import to_inverse_depth
-from depthaware_uda.distributed import barrier, is_writer, rank
-from depthaware_uda.evaluation import EvaluationResult
+from depthaware_uda.distributed import is_writer, rank
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
-from depthaware_uda.trainers.batches import divide, prefetched, to_device
+from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.checks import check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
-from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
+from depthaware_uda.trainers.interruption import Interruption
 from depthaware_uda.trainers.log import LossMeans, RunLog
+from depthaware_uda.trainers.loop import Loop, TrainResult
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
 from depthaware_uda.trainers.out_of_memory import explained
 from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
-from depthaware_uda.trainers.saving import defaults, describe, resume, save
+from depthaware_uda.trainers.saving import defaults, describe, resume
 from depthaware_uda.trainers.sharing import (
     average_losses,
     average_step,
     berhu,
     cross_entropy,
-    images_at_once,
     shared_model,
 )
 from depthaware_uda.trainers.skipping import Unreadable
-from depthaware_uda.trainers.streams import Augmentation, seeded, stream
-from depthaware_uda.trainers.validation import Validation, export
+from depthaware_uda.trainers.streams import Augmentation, seeded
+from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, JointOutput, SampleDataset, SegDepthOutput
 
-__all__ = ["TrainResult", "Trainer"]
+__all__ = ["Losses", "Trainer"]
 
 ConfigT = TypeVar("ConfigT", bound=TrainerConfig)
 Losses = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """What `Trainer.fit` did."""
-
-    steps: int
-    """Steps trained in all, those before a resume included."""
-    final: EvaluationResult | None
-    """Evaluation of the weights that the model ends with, or None without validation data."""
-    best_miou: float | None
-    """mIoU of the best validation, or None without validation data."""
-    best_step: int | None
-    """The best validation, as `TrainerConfig.validation` has it; its weights are in `best` of the output folder."""
-    history: list[dict[str, Any]] = field(repr=False)
-    """The records of the log: losses, learning rates and validations by step."""
-    skipped_steps: int = 0
-    """Steps that were left out because a loss or gradient was NaN or infinite."""
+"""Losses of a step by name, unweighted."""
 
 
 class Trainer(ABC, Generic[ConfigT]):
@@ -132,9 +111,8 @@ class Trainer(ABC, Generic[ConfigT]):
         self.optimizers = {"model": model_optimizer(model, config)}
         self.unreadable = Unreadable(config.max_unreadable)
         self.guard = StepGuard(self.device, restore=config.max_skipped_steps > 0)
-        self._measures: Losses = {}
-        self._remark: str | None = None
-        self._reading: Mapping[str, SampleDataset] = {}
+        self.measured: Losses = {}
+        """What `measure` was given in the last step."""
 
     # What a subclass says -------------------------------------------------------------------------------------------
 
@@ -210,7 +188,7 @@ class Trainer(ABC, Generic[ConfigT]):
     def measure(self, values: Mapping[str, Tensor]) -> None:
         """Add detached numbers that are no losses to the log, averaged as losses are."""
         for name, value in values.items():
-            self._measures[name] = self._measures.get(name, 0) + value / self.config.accumulation
+            self.measured[name] = self.measured.get(name, 0) + value / self.config.accumulation
 
     def step(self, **batches: Batch) -> Losses:
         """Train one step on a collated batch of each domain.
@@ -245,7 +223,7 @@ class Trainer(ABC, Generic[ConfigT]):
             for domain, batch in batches.items()
         }
         losses: Losses = {}
-        self._measures = {}
+        self.measured = {}
         self.guard.keep(self.model)
         draws = seeded(self.config.seed, self.step_count, rank(), device=self.device)  # rank 0 as one process does
         with draws, self.execution.step():
@@ -255,7 +233,7 @@ class Trainer(ABC, Generic[ConfigT]):
                     losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
         average_step(self.model, self.optimizers.values(), first=not self._stepped)
         self._stepped = True
-        losses, self._measures = average_losses(losses), average_losses(self._measures)
+        losses, self.measured = average_losses(losses), average_losses(self.measured)
         self._update(losses, batches)
         if self.average is not None:
             self.average.update(self.model, self.step_count)
@@ -299,68 +277,9 @@ class Trainer(ABC, Generic[ConfigT]):
         with locked(self.output_dir if is_writer() else None), Interruption() as interruption:
             if self.output_dir is not None:
                 check_shared_folder(self.output_dir)
-            return self._fit(interruption)
-
-    def _fit(self, interruption: Interruption) -> TrainResult:
-        resume(self, self.output_dir)
-        self._estimated_at = None
-        log = self.log = RunLog(self.output_dir, self.step_count, write=is_writer())
-        bar = tqdm(total=self.config.max_steps, initial=self.step_count, desc=self._name(), disable=not self.progress)
-        batches: Iterator[dict[str, Batch]] | None = None
-        since, began = 0, time.perf_counter()
-        try:
-            for callback in self.callbacks:
-                callback.on_start(self)
-            while self.step_count < self.config.max_steps:
-                if batches is None or self.data_is_stale():
-                    self._look_at_bad_steps()
-                    batches = self._batches()
-                losses = self.step(**self._next(batches))
-                losses |= self._measures
-                self.means.add(self.guard.clean(losses) if self.config.max_skipped_steps else losses)
-                since += 1
-                bar.update()
-                done = self.step_count == self.config.max_steps
-                if done or self._due(self.config.log_every) or self._due(self.config.validate_every):
-                    self._look_at_bad_steps()
-                if self._due(self.config.log_every) or done:
-                    means = self.means.take()
-                    seconds = (time.perf_counter() - began) / since
-                    rate = self.config.learning_rate_factor(self.step_count - 1) * self.config.learning_rate
-                    values = {**means, "learning_rate": rate, "seconds_per_step": seconds}
-                    if self.config.max_skipped_steps:
-                        values["skipped_steps"] = self.guard.skipped
-                    if self.config.on_error == "skip":
-                        values["unreadable_samples"] = len(self.unreadable.names)
-                    log.write(self.step_count, self._remarked(values))
-                    for callback in self.callbacks:
-                        callback.on_log(self, self.step_count, values)
-                    bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
-                    since, began = 0, time.perf_counter()
-                if self._due(self.config.validate_every) or done:
-                    self._validate(log)
-                received = interruption.received_anywhere()
-                if self._due(self.config.checkpoint_every) or done or received:
-                    self._look_at_bad_steps()
-                    log.flush()
-                    save(self, self.output_dir)
-                if received and not done:
-                    raise TrainingInterrupted(self._interrupted(received))
-        finally:
-            bar.close()
-            log.close()
-        self.model.load_state_dict(self.predictor().state_dict())
-        self.model.train()
-        export(self.model, self._folder("model"))
-        barrier()  # what rank 0 wrote is there for all
-        found = self.validation
-        best_step = None if found.best is None else found.best[1]
-        trained = TrainResult(
-            self.step_count, found.final, found.best_miou, best_step, log.records, skipped_steps=self.guard.skipped
-        )
-        for callback in self.callbacks:
-            callback.on_end(self, trained)
-        return trained
+            resume(self, self.output_dir)
+            self._estimated_at = None
+            return Loop(self, interruption).run()
 
     def readable(self, dataset: SampleDataset) -> SampleDataset:
         """A data set for a pass over all of it: with ``on_error="skip"`` without what cannot be read."""
@@ -371,74 +290,6 @@ class Trainer(ABC, Generic[ConfigT]):
         if self.config.on_error == "skip" and len(labels.names) < len(dataset):
             dataset = Selected(dataset, labels.names)
         return PseudoLabelled(dataset, labels)
-
-    def _next(self, batches: Iterator[dict[str, Batch]]) -> dict[str, Batch]:
-        found = next(batches)
-        self.unreadable.note_batches(found)
-        return found
-
-    def _look_at_bad_steps(self) -> None:
-        """End the run, or warn, if a step since the last look was bad; waits for the device."""
-        if (bad := self.guard.read()) is not None:
-            batches = {} if not self.config.save_bad_batches else next(self._batches(self._reading, bad.step - 1))
-            respond(self, bad, batches)
-
-    def _remarked(self, values: dict[str, float]) -> dict[str, Any]:
-        """A record of the log with a remark, if there is one; shown when it is new."""
-        remark = self.remark(values)
-        if remark is not None and self.progress and self._remark != remark:
-            tqdm.write(f"step {self.step_count}: {remark}")
-        self._remark = remark
-        return dict(values) if remark is None else {**values, "remark": remark}
-
-    def _interrupted(self, received: str) -> str:
-        kept = "nothing is kept: it has no output_dir" if self.output_dir is None else f"resume with {self.output_dir}"
-        return f"{self._name()} stopped by {received} after step {self.step_count} of {self.config.max_steps}; {kept}"
-
-    def _due(self, every: int) -> bool:
-        return every > 0 and self.step_count % every == 0
-
-    def _name(self) -> str:
-        return type(self).__name__.removesuffix("Trainer")
-
-    def _batches(
-        self, datasets: Mapping[str, SampleDataset] | None = None, start_step: int | None = None
-    ) -> Iterator[dict[str, Batch]]:
-        """Batches of every domain from a step on, by default from the current one, of data as it is now."""
-        self._reading = datasets = self.datasets() if datasets is None else datasets
-        streams = [
-            stream(
-                datasets[domain],
-                name=domain,
-                seed=self.config.seed,
-                batch_size=self.config.batch_size,
-                share=images_at_once(self.config),
-                start_step=self.step_count if start_step is None else start_step,
-                stop_step=self.config.max_steps,
-                augment=self.augmentation(domain),
-                num_workers=self.config.num_workers,
-                pin_memory=self.device.type == "cuda",
-                skip=self.config.on_error == "skip",
-            )
-            for domain in self.domains
-        ]
-        together = (dict(zip(self.domains, batches, strict=True)) for batches in zip(*streams, strict=True))
-        return prefetched(together, self.device, next(self.model.parameters()).dtype)
-
-    def _validate(self, log: RunLog) -> None:
-        if self.val is None and self.config.validation == "oracle":
-            return
-        model = self.predictor()
-        values, is_best = self.validation.run(model, self.val, self.target, self.step_count)
-        log.write(self.step_count, values)
-        if is_best:
-            export(model, self._folder("best"))
-        if self.val is not None and self.validation.final is not None:
-            for callback in self.callbacks:
-                callback.on_validation(self, self.step_count, self.validation.final)
-
-    def _folder(self, name: str) -> Path | None:
-        return None if self.output_dir is None else self.output_dir / name
 
     # Set-up ---------------------------------------------------------------------------------------------------------
 

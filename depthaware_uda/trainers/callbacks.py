@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from depthaware_uda.evaluation import EvaluationResult
 
 if TYPE_CHECKING:
-    from depthaware_uda.trainers.base import Trainer, TrainResult
+    from depthaware_uda.trainers.base import Trainer
+    from depthaware_uda.trainers.loop import TrainResult
 
 __all__ = ["Callback"]
 

@@ -14,7 +14,7 @@ from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.config import IDAConfig
+from depthaware_uda.trainers.method_config import IDAConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset

@@ -11,7 +11,7 @@ from torch import nn
 from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.config import ISLConfig
+from depthaware_uda.trainers.method_config import ISLConfig
 from depthaware_uda.trainers.run_folder import scratch_folder
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset

@@ -15,10 +15,11 @@ from torch.utils._pytree import tree_leaves
 from depthaware_uda.models.checkpointing import statistics_kept
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.base import Trainer
-from depthaware_uda.trainers.config import DAFConfig, IDAConfig, ISLConfig, TrainerConfig
+from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.daf import DAFTrainer
 from depthaware_uda.trainers.ida import IDATrainer
 from depthaware_uda.trainers.isl import ISLTrainer
+from depthaware_uda.trainers.method_config import DAFConfig, IDAConfig, ISLConfig
 from depthaware_uda.trainers.sharing import images_at_once
 from depthaware_uda.types import Sample
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
-from depthaware_uda.trainers.config import AdversarialConfig
+from depthaware_uda.trainers.method_config import AdversarialConfig
 
 __all__ = ["Confidence", "SelfTrainingConfig", "TeacherStatistics"]
 
@@ -23,6 +23,10 @@ class SelfTrainingConfig(AdversarialConfig):
     of a target image and the student learns from them all; `recommended` is what did best in the study of the
     documentation.
     """
+
+    _positive: ClassVar[frozenset[str]] = AdversarialConfig._positive | {"rare_class_temperature", "rare_class_pixels"}
+    _not_negative: ClassVar[frozenset[str]] = AdversarialConfig._not_negative | {"pseudo_weight"}
+    _fractions: ClassVar[frozenset[str]] = AdversarialConfig._fractions | {"threshold"}
 
     max_steps: int = 40_000
     """Steps of the optimiser after which training stops."""
@@ -59,12 +63,6 @@ class SelfTrainingConfig(AdversarialConfig):
             raise ValueError("ema_decay must be above 0: the teacher is the average of the weights")
         if self.mix_nearer and not self.class_mix:
             raise ValueError("mix_nearer says which part of a class is pasted; it needs class_mix=True")
-        if self.rare_class_temperature is not None and self.rare_class_temperature <= 0:
-            raise ValueError(f"rare_class_temperature must be positive, got {self.rare_class_temperature}")
-        if self.rare_class_pixels < 1:
-            raise ValueError(f"rare_class_pixels must be at least 1, got {self.rare_class_pixels}")
-        if self.pseudo_weight < 0:
-            raise ValueError(f"pseudo_weight must not be negative, got {self.pseudo_weight}")
 
     @classmethod
     def recommended(cls, **overrides: Any) -> SelfTrainingConfig:
