@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from depthaware_uda.data import Unlabelled, cached
+from depthaware_uda.digests import check_sums
 from depthaware_uda.distributed import from_writer, is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
-from depthaware_uda.models.pretrained import WEIGHTS_FILE, check_sums
+from depthaware_uda.models.pretrained import MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
 from depthaware_uda.tensors import read_tensors
@@ -96,7 +97,7 @@ def run_protocol(
     def finish(name: str, trainer: Trainer[Any]) -> None:
         trainer.fit()
         if keep == "best":
-            check_sums(out / name / "best")
+            check_sums(out / name / "best", MODEL_FILES)
             model.load_state_dict(read_tensors(out / name / "best" / WEIGHTS_FILE))
         results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from depthaware_uda.data.images import read_ids
 from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import Unlabelled, sample_names
+from depthaware_uda.digests import read_sealed, write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
-from depthaware_uda.files import atomic_path, expecting, flush, read_json, safe_join, write_json
+from depthaware_uda.files import atomic_path, expecting, flush, safe_join, sha256
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.models.slices import argmax, argmax_resized, map_rows, row_slices
@@ -69,6 +70,8 @@ class PseudoLabels:
     Raises:
         FileNotFoundError: The folder is not there, or its writing was not finished.
         ValueError: The record is damaged.
+
+    Every label is compared with its SHA-256 when it is read.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -76,11 +79,13 @@ class PseudoLabels:
         record_file = self.folder / RECORD_FILE
         if not record_file.is_file():
             raise FileNotFoundError(f"{record_file} is missing: no pseudo-labels there, or their writing was cut off")
-        self.record: dict[str, Any] = read_json(record_file)
+        self.record: dict[str, Any] = read_sealed(record_file)
         with expecting("the record of pseudo-labels", record_file):
             self.names: tuple[str, ...] = tuple(self.record["names"])
             if not all(isinstance(name, str) for name in self.names):
                 raise TypeError("names are not texts")
+            # Records of before digests were kept have none.
+            self._digests: dict[str, str] = dict(self.record.get("sha256", {}))
 
     def path(self, name: str) -> Path:
         """Label file of a sample name."""
@@ -91,12 +96,33 @@ class PseudoLabels:
 
         Raises:
             FileNotFoundError: It has none.
-            ValueError: The file is damaged, or the name would leave the folder.
+            ValueError: The file is not the one that was written, or the name would leave the folder.
         """
-        try:
-            return torch.from_numpy(read_ids(self.path(name)).astype(np.int64))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self.folder} holds no pseudo-label of {name!r}") from None
+        return torch.from_numpy(read_ids(self._checked(name)).astype(np.int64))
+
+    def check(self) -> PseudoLabels:
+        """Read every file and compare it, without decoding; these pseudo-labels themselves.
+
+        Raises:
+            FileNotFoundError: A label has gone.
+            ValueError: A file is not the one that was written.
+        """
+        for name in self.names:
+            self._checked(name)
+        return self
+
+    def _checked(self, name: str) -> Path:
+        """Label file of a sample name, which is as it was written."""
+        path, written = self.path(name), self._digests.get(name)
+        if not path.is_file():
+            raise FileNotFoundError(f"{self.folder} holds no pseudo-label of {name!r}")
+        if written is not None and sha256(path) != written:
+            raise ValueError(
+                f"{path}: not the pseudo-label that was written, its SHA-256 in {RECORD_FILE} differs: it is damaged, "
+                "or was changed since. Put the file back, or write the labels anew; a stage that trains on them has to "
+                "start anew"
+            )
+        return path
 
 
 class PseudoLabelled:
@@ -186,13 +212,14 @@ def write_pseudo_labels(
     if is_writer():
         (folder / RECORD_FILE).unlink(missing_ok=True)
     barrier()
-    named: list[list[str]] = []
+    named: list[list[tuple[str, str]]] = []  # and their digests, by batch
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in output_batches(model, dataset, **loading):
         size = (batch["image"].shape[-2], batch["image"].shape[-1])
         kept = _labels(output, size, threshold if limits is None else limits).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
+        named.append([])
         for name, values in zip(batch_names(batch), kept.numpy(), strict=True):
             if name in written:
                 raise ValueError(f"two samples share the name {name!r}; names must be unique")
@@ -202,11 +229,12 @@ def write_pseudo_labels(
             path = _label_path(folder, name)
             with atomic_path(path) as partial:
                 Image.fromarray(values).save(partial)
+                named[-1].append((name, sha256(partial)))
             if space is not None:
                 with atomic_path(path.with_suffix(_PREVIEW_SUFFIX)) as partial:
                     Image.fromarray(space.colorize(values)).save(partial)
-        named.append(batch_names(batch))
-    names = [name for batch in gather_in_turn(named) for name in batch]
+    digests = [pair for batch in gather_in_turn(named) for pair in batch]
+    names = [name for name, _ in digests]
     if len(set(names)) != len(names):
         raise ValueError("two samples of the data set share a name; names must be unique")
     if space is not None:
@@ -221,6 +249,7 @@ def write_pseudo_labels(
         "coverage": 1 - int(counts[IGNORE_INDEX]) / int(counts.sum()),
         "pixels_per_class": counts[: int(shown.max()) + 1].tolist() if len(shown) else [],
         "names": names,
+        "sha256": dict(digests),
     }
     # The record says that all labels are there: not before they are on the disk, in case of a power cut.
     paths = [_label_path(folder, name) for name in written]
@@ -228,7 +257,7 @@ def write_pseudo_labels(
         flush(path)
     barrier()
     if is_writer():
-        write_json(folder / RECORD_FILE, record)
+        write_sealed(folder / RECORD_FILE, record)
     barrier()
     return PseudoLabels(folder)
 

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.digests import SUMS_FILE, check_sums, read_sealed, write_sealed, write_sums
 from depthaware_uda.distributed import gather_in_turn
-from depthaware_uda.files import atomic_path, expecting, read_json, read_text, write_json
+from depthaware_uda.files import atomic_path, expecting, read_text
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models.fusion import DepthAwareFusion
@@ -21,6 +22,7 @@ from depthaware_uda.types import SampleDataset, SegDepthOutput
 __all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
 
 DEFAULT_FRACTION = 0.66
+_SIDES = ("easy.txt", "hard.txt")
 
 
 def _check_fraction(fraction: float) -> None:
@@ -52,14 +54,24 @@ class TargetSplit:
             raise ValueError(f"{len(both)} images are both easy and hard, for instance {both[:3]}")
 
     def save(self, folder: str | Path) -> None:
-        """Write `easy.txt` and `hard.txt`, one name a line."""
-        _write_names(Path(folder) / "easy.txt", self.easy)
-        _write_names(Path(folder) / "hard.txt", self.hard)
+        """Write `easy.txt` and `hard.txt`, one name a line, and `SHA256SUMS` of both."""
+        folder = Path(folder)
+        (folder / SUMS_FILE).unlink(missing_ok=True)
+        for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
+            _write_names(folder / file, names)
+        write_sums(folder, _SIDES)
 
     @classmethod
     def load(cls, folder: str | Path) -> TargetSplit:
-        """Read what `save` wrote; ValueError names a file that is damaged or leaves a side empty."""
-        return cls(_read_names(Path(folder) / "easy.txt"), _read_names(Path(folder) / "hard.txt"))
+        """Read what `save` wrote, or two lists of your own; names come one a line.
+
+        Raises:
+            FileNotFoundError: A list is missing.
+            ValueError: A list is damaged, which `SHA256SUMS` beside it tells, or empty.
+        """
+        check_sums(Path(folder), _SIDES)
+        easy, hard = (_read_names(Path(folder) / file) for file in _SIDES)
+        return cls(easy, hard)
 
 
 @dataclass(frozen=True)
@@ -102,8 +114,8 @@ class Ranking:
         return TargetSplit(self.names[:count], self.names[count:])
 
     def save(self, path: str | Path) -> None:
-        """Write names and scores as JSON."""
-        write_json(path, {"fraction": self.fraction, "names": self.names, "scores": self.scores})
+        """Write names and scores as JSON, with a checksum."""
+        write_sealed(path, {"fraction": self.fraction, "names": self.names, "scores": self.scores})
 
     @classmethod
     def load(cls, path: str | Path) -> Ranking:
@@ -113,7 +125,7 @@ class Ranking:
             FileNotFoundError: There is no such file.
             ValueError: The file is not a ranking, or damaged.
         """
-        record = read_json(path)
+        record = read_sealed(path)
         with expecting("a ranking that Ranking.save wrote", path):
             names, scores, fraction = record["names"], record["scores"], record["fraction"]
             if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthaware_uda.files import expecting, read_json, write_json
+from depthaware_uda.digests import read_sealed, write_sealed
+from depthaware_uda.files import expecting
 from depthaware_uda.metrics import DepthErrors, iou_per_class, pixel_accuracy
 from depthaware_uda.protocols import AdaptationProtocol, PublishedResult, get_protocol, list_protocols
 from depthaware_uda.tables import percent_table
@@ -128,8 +129,8 @@ class EvaluationResult:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the result as JSON."""
-        write_json(path, self.to_dict())
+        """Write the result as JSON, with a checksum."""
+        write_sealed(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> EvaluationResult:
@@ -139,7 +140,7 @@ class EvaluationResult:
             FileNotFoundError: There is no such file.
             ValueError: The file is not an evaluation, or damaged.
         """
-        record = read_json(path)
+        record = read_sealed(path)
         with expecting("an evaluation that EvaluationResult.save wrote", path):
             return cls.from_dict(record)
 

@@ -9,12 +9,13 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
 
-BASE = {"types", "labels", "depth", "files", "tables", "tensors", "paint", "version", "distributed"}
+BASE = {"types", "labels", "depth", "digests", "files", "tables", "tensors", "paint", "version", "distributed"}
 ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {
     **dict.fromkeys(BASE, frozenset()),
     "labels": {"files"},
+    "digests": {"files"},
     "paint": {"labels"},
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},

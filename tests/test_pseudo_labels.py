@@ -1,6 +1,7 @@
 """Pseudo-labels: which pixels get one, and how they are kept and read back."""
 
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from depthaware_uda import PseudoLabels, SegDepthOutput, write_pseudo_labels
 from depthaware_uda.data import Unlabelled
-from depthaware_uda.files import read_json
+from depthaware_uda.files import read_json, sha256, write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.pseudo_labels import PseudoLabelled, class_thresholds, pseudo_label
@@ -144,6 +145,8 @@ def test_labels_are_8_bit_images_under_their_names_and_a_record_says_how_they_we
         "coverage": 0.5,
         "pixels_per_class": [1, 1],
         "names": ["image/0"],
+        "sha256": {"image/0": sha256(tmp_path / "labels" / "image" / "0.png")},
+        "checksum": ANY,
     }
     assert PseudoLabels(tmp_path / "labels").names == labels.names == ("image/0",)
 
@@ -328,10 +331,33 @@ def test_the_preview_of_one_sample_is_never_the_label_of_another(tmp_path: Path)
         PseudoLabels(tmp_path / "preview")
 
 
-def test_a_damaged_label_is_named(tmp_path: Path) -> None:
-    labels = write_pseudo_labels(tiny_model(), Scenes(1), tmp_path)
+def test_every_torn_or_flipped_label_is_found(tmp_path: Path) -> None:
+    labels = write_pseudo_labels(tiny_model(), Scenes(2), tmp_path)
     file = tmp_path / "street" / "0.png.png"
     content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2])
+    cut = [content[:-end] for end in (1, 4, 12, 20, len(content) // 2, len(content))]
+    flipped = [
+        content[:at] + bytes([content[at] ^ 1 << at % 8]) + content[at + 1 :]
+        for at in range(0, len(content), max(1, len(content) // 40))
+    ]
+    for damaged in (*cut, *flipped, content + b"more"):
+        file.write_bytes(damaged)
+        for look in (lambda: labels.read("street/0.png"), labels.check, PseudoLabels(tmp_path).check):
+            with pytest.raises(ValueError, match=r"0\.png\.png: not the pseudo-label that was written"):
+                look()
+    assert labels.read("street/1.png").shape == (32, 40)
+    file.write_bytes(content)
+    labels.check()
+    file.unlink()
+    with pytest.raises(FileNotFoundError, match="holds no pseudo-label of 'street/0"):
+        labels.check()
+
+
+def test_labels_of_before_digests_were_kept_are_read(tmp_path: Path) -> None:
+    labels = write_pseudo_labels(tiny_model(), Scenes(1), tmp_path)
+    write_json(tmp_path / "pseudo_labels.json", {k: v for k, v in labels.record.items() if k != "sha256"})
+    assert torch.equal(PseudoLabels(tmp_path).check().read("street/0.png"), labels.read("street/0.png"))
+    file = tmp_path / "street" / "0.png.png"
+    file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"0\.png\.png: cannot be read as an image"):
-        labels.read("street/0.png")
+        PseudoLabels(tmp_path).read("street/0.png")

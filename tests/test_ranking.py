@@ -120,7 +120,7 @@ def test_a_split_is_text_with_one_name_a_line_and_comes_back(tmp_path: Path) -> 
     split.save(tmp_path / "split")
     text = (tmp_path / "split" / "easy.txt").read_text(encoding="utf-8")
     assert text == "aachen/ü 1.png\n日本/a.png\n"
-    assert {path.name for path in (tmp_path / "split").iterdir()} == {"easy.txt", "hard.txt"}
+    assert {path.name for path in (tmp_path / "split").iterdir()} == {"easy.txt", "hard.txt", "SHA256SUMS"}
     assert TargetSplit.load(tmp_path / "split") == split
 
 
@@ -131,6 +131,12 @@ def test_any_name_of_one_line_comes_back(name: str, tmp_path_factory: pytest.Tem
     split = TargetSplit((name,), (f"{name}-hard",))
     split.save(folder)
     assert TargetSplit.load(folder) == split
+
+
+def test_lists_of_ones_own_need_no_digests(tmp_path: Path) -> None:
+    (tmp_path / "easy.txt").write_text("b\na")
+    (tmp_path / "hard.txt").write_text("c\n")
+    assert TargetSplit.load(tmp_path) == TargetSplit(("b", "a"), ("c",))
 
 
 # Scores ---------------------------------------------------------------------------------------------------------------

@@ -64,6 +64,18 @@ def test_others_stand_in_also_after_a_resume(tmp_path: Path, stage: str) -> None
     assert records[-1]["unreadable_samples"] == 1
 
 
+@pytest.mark.parametrize("stage", ["isl", "ida"])
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_a_run_does_not_go_on_with_damaged_pseudo_labels(tmp_path: Path, stage: str, on_error: str) -> None:
+    trainer = build(stage, tmp_path / "run", broken=(), on_error=on_error)
+    cut_off(trainer, 5)
+    file = next((tmp_path / "run" / "pseudo_labels").rglob("0.png.png"))
+    file.write_bytes(file.read_bytes()[:-20])
+    for _ in (1, 2):
+        with pytest.raises(ValueError, match=r"0\.png\.png: not the pseudo-label that was written.*has to start anew"):
+            build(stage, tmp_path / "run", broken=(), on_error=on_error).fit()
+
+
 def test_beyond_the_limit_the_run_ends() -> None:
     trainer = build("daf", None, broken=(1, 2), max_unreadable=1)
     with (

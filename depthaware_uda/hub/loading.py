@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depthaware_uda.digests import check_sums
 from depthaware_uda.files import parse_json, read_json, sha256
 from depthaware_uda.hub.registry import NAMESPACE_VARIABLE, PretrainedRecord, list_pretrained
 from depthaware_uda.hub.transport import WAYS_ON, download
-from depthaware_uda.models.pretrained import CONFIG_FILE, WEIGHTS_FILE, check_sums
+from depthaware_uda.models.pretrained import CONFIG_FILE, MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.models.segmenter import DepthSegmenter, create_model
 from depthaware_uda.tensors import read_metadata, read_tensors
 
@@ -60,7 +61,7 @@ def load_pretrained(
     path = _locate(name_or_path, revision, cache_dir, local_files_only, token)
     config, weights = _config(path), path if path.is_file() else path / WEIGHTS_FILE
     if path.is_dir():
-        check_sums(path)
+        check_sums(path, MODEL_FILES)
     try:
         model = build_model(config, read_tensors(weights, device=device, dtype=dtype or torch.float32))
     except (TypeError, RuntimeError) as error:

@@ -9,49 +9,27 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.files import atomic_path, read_text, sha256, write_json
+from depthaware_uda.digests import SUMS_FILE, write_sums
+from depthaware_uda.files import atomic_path, write_json
 from depthaware_uda.tensors import write_tensors
 
 if TYPE_CHECKING:
     from depthaware_uda.models.segmenter import DepthSegmenter
 
-__all__ = ["CONFIG_FILE", "SUMS_FILE", "WEIGHTS_FILE", "PretrainedModel", "check_sums"]
+__all__ = ["CONFIG_FILE", "MODEL_FILES", "WEIGHTS_FILE", "PretrainedModel"]
 
 CONFIG_FILE = "config.json"
 """Name of the file that says how to build the network."""
 WEIGHTS_FILE = "model.safetensors"
 """Name of the file of the weights."""
 CARD_FILE = "README.md"
-SUMS_FILE = "SHA256SUMS"
-"""Digests of configuration and weights, in the format of ``sha256sum``."""
+MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE)
+"""Names of the files that `SHA256SUMS` beside them has the digests of."""
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     lower = dtype is not None and tensor.ndim > 1 and tensor.is_floating_point()
     return (tensor.to(dtype) if lower else tensor).contiguous()
-
-
-def _write_sums(folder: Path) -> None:
-    with atomic_path(folder / SUMS_FILE, durable=True) as partial:
-        partial.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in (CONFIG_FILE, WEIGHTS_FILE)))
-
-
-def check_sums(folder: Path) -> None:
-    """Compare a model's files with the SHA-256 that `save_pretrained` wrote beside them, where there is one.
-
-    Raises:
-        ValueError: A file is not the one that was written; it is named.
-    """
-    sums = folder / SUMS_FILE
-    if not sums.is_file():
-        return
-    written = set(read_text(sums).splitlines())
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if f"{sha256(folder / name)}  {name}" not in written:
-            raise ValueError(
-                f"{folder / name}: not the file that was saved, its SHA-256 in {SUMS_FILE} differs: it is damaged, or "
-                f"was changed since. Save the model again; or, if you changed the file yourself, remove {sums}"
-            )
 
 
 class PretrainedModel(nn.Module):
@@ -85,7 +63,7 @@ class PretrainedModel(nn.Module):
         with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
             write_tensors(partial, tensors, metadata={"config": json.dumps(self.config)})
         write_json(folder / CONFIG_FILE, self.config)
-        _write_sums(folder)
+        write_sums(folder, MODEL_FILES)
         if card is not None:
             with atomic_path(folder / CARD_FILE) as partial:
                 partial.write_text(card, encoding="utf-8")

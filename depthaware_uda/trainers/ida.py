@@ -94,7 +94,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         assert root is not None  # one of the two is there
         folder = root / "pseudo_labels"
         if self.step_count:
-            return PseudoLabels(folder)
+            return PseudoLabels(folder).check()
         return write_pseudo_labels(
             self.predictor(), self.readable(self.easy), folder, threshold=self.config.threshold, progress=self.progress
         )

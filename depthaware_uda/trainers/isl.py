@@ -89,7 +89,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         assert root is not None  # one of the two is there
         folder = root / "pseudo_labels" / f"{generation:03d}"
         if age:
-            return PseudoLabels(folder)
+            return PseudoLabels(folder).check()
         return write_pseudo_labels(
             self.predictor(),
             self.readable(self.target),
