@@ -1,0 +1,107 @@
+"""The pseudo-labels that ISL and IDA write and train on."""
+
+import copy
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthaware_uda import (
+    ISLConfig,
+    PseudoLabels,
+)
+from depthaware_uda.types import Sample
+from tests.tiny import Listed, Scenes, tiny_model, weights
+from tests.trainers import PLAIN, SPLIT, daf, ida, isl, losses_of
+
+
+def test_isl_writes_its_labels_anew_with_the_network_of_the_moment(tmp_path: Path) -> None:
+    model, target = tiny_model(), Scenes(3, seed=1)
+    config = ISLConfig(**{**PLAIN, "max_steps": 5}, refresh_every=2, threshold=0)
+    trainer = isl(model, config, target=target, output_dir=tmp_path / "run")
+    moments: list[dict[str, Tensor]] = []
+    step = trainer.step
+    trainer.step = lambda **batches: (moments.append(weights(model)), step(**batches))[1]  # type: ignore
+    trainer.fit()
+    folders = sorted(path.name for path in (tmp_path / "run" / "pseudo_labels").iterdir())
+    assert folders == ["000", "001", "002"]
+    for generation, moment in enumerate(moments[::2]):
+        teacher = tiny_model()
+        teacher.load_state_dict(moment)
+        folder = tmp_path / "run" / "pseudo_labels" / folders[generation]
+        for index, name in enumerate(target.names):
+            with torch.no_grad():
+                logits = teacher.eval()(target[index]["image"][None]).logits
+            expected = F.interpolate(logits, (32, 40), mode="bilinear", align_corners=True).argmax(1)[0]
+            assert torch.equal(PseudoLabels(folder).read(name), expected)
+
+
+def test_isl_trains_on_the_labels_it_wrote_and_augments_them_with_the_image() -> None:
+    seen: list[Sample] = []
+
+    def note(sample: Sample) -> Sample:
+        seen.append(sample)
+        return sample
+
+    model, target = tiny_model(), Scenes(2, seed=1)
+    trainer = isl(model, ISLConfig(**PLAIN, threshold=0), target=target, augment=note)
+    teacher = copy.deepcopy(model).eval()
+    trainer.fit()
+    assert len(seen) == 4
+    for sample in seen:
+        assert set(sample) == {"image", "label", "name"}
+        with torch.no_grad():
+            logits = teacher(sample["image"][None].as_subclass(Tensor)).logits
+        expected = F.interpolate(logits, (32, 40), mode="bilinear", align_corners=True).argmax(1)[0]
+        assert torch.equal(sample["label"].as_subclass(Tensor), expected)
+
+
+def test_isl_keeps_the_thresholds_of_its_settings(tmp_path: Path) -> None:
+    config = ISLConfig(**PLAIN, threshold=0.8, proportion=0.3)
+    isl(tiny_model(), config, output_dir=tmp_path / "run").fit()
+    record = PseudoLabels(tmp_path / "run" / "pseudo_labels" / "000").record
+    assert (record["threshold"], record["proportion"]) == (0.8, 0.3)
+
+
+def test_isl_with_no_confident_pixel_changes_nothing_but_the_decay() -> None:
+    model = tiny_model()
+    before = weights(model)
+    config = ISLConfig(**PLAIN, threshold=1.0, weight_decay=0)
+    result = isl(model, config).fit()
+    assert {record["segmentation"] for record in losses_of(result.history)} == {0.0}
+    trained = weights(model)
+    for key, _ in model.named_parameters():
+        assert torch.equal(trained[key], before[key])
+
+
+def test_ida_writes_labels_of_the_easy_images_alone_and_aligns_the_hard_ones(tmp_path: Path) -> None:
+    seen: list[tuple[str, frozenset[str]]] = []
+    trainer = ida(tiny_model(), output_dir=tmp_path / "run")
+
+    def note(sample: Sample) -> Sample:
+        seen.append((sample["name"], frozenset(sample)))
+        return sample
+
+    trainer.augment = note
+    trainer.fit()
+    labels = PseudoLabels(tmp_path / "run" / "pseudo_labels")
+    assert labels.names == SPLIT.easy
+    assert labels.record["coverage"] == 1
+    assert {name for name, keys in seen if "label" in keys} == set(SPLIT.easy)
+    assert {name for name, keys in seen if "label" not in keys} == set(SPLIT.hard)
+    assert all("depth" not in keys for _, keys in seen)
+
+
+def test_domain_names_tell_what_a_step_needs() -> None:
+    assert daf(tiny_model()).domains == ("source", "target")
+    assert isl(tiny_model()).domains == ("target",)
+    assert isl(tiny_model(), source=Scenes(1)).domains == ("target", "source")
+    assert ida(tiny_model()).domains == ("easy", "hard")
+    assert ida(tiny_model(), source=Scenes(1)).domains == ("easy", "hard", "source")
+
+
+def test_images_of_several_sizes_are_trained_one_at_a_time() -> None:
+    mixed = Listed([*Scenes(2, (32, 40)).samples, *Scenes(2, (48, 32), folder="wide").samples], "common7")
+    result = daf(tiny_model(), source=mixed, target=Scenes(2, (40, 40), seed=1), val=mixed).fit()
+    assert result.steps == 4
