@@ -94,16 +94,17 @@ def run_protocol(
     shared["callbacks"] = callbacks
     results: dict[str, EvaluationResult] = {}
 
-    def finish(name: str, trainer: Trainer[Any]) -> None:
+    def finish(name: str, trainer: Trainer[Any]) -> Trainer[Any]:
         trainer.fit()
         if keep == "best":
             check_sums(out / name / "best", MODEL_FILES)
             model.load_state_dict(read_tensors(out / name / "best" / WEIGHTS_FILE))
         results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
+        return trainer
 
     finish("daf", DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared))
-    finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
-    ranking = _ranked(model, target, fraction, out / "ranking.json", progress)
+    learned = finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
+    ranking = _ranked(model, learned.readable(target), fraction, out / "ranking.json", progress)
     split = ranking.split()
     if is_writer():
         split.save(out / "split")

@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from depthaware_uda import DAFConfig, DAFTrainer, IDAConfig, IDATrainer, ISLConfig, ISLTrainer
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
+)
 from depthaware_uda.trainers import Trainer, read_log
 from depthaware_uda.types import Sample
 from tests.test_resume import ALIGNED, SHARED, SPLIT, brighten, cut_off, losses, small_model, state
@@ -29,16 +38,33 @@ def damaged(count: int, *broken: int, seed: int = 0) -> Damaged:
     return scenes
 
 
-def build(stage: str, folder: Path | None, *, broken: tuple[int, ...] = (2,), **settings: Any) -> Trainer[Any]:
+def build(
+    stage: str, folder: Path | None, *, broken: tuple[int, ...] = (2,), val: Damaged | None = None, **settings: Any
+) -> Trainer[Any]:
     source, target = damaged(3, *broken), damaged(4, *broken, seed=1)
-    options: dict[str, Any] = {"output_dir": folder, "augment": brighten, "device": "cpu", "progress": False}
+    options: dict[str, Any] = {
+        "output_dir": folder,
+        "augment": brighten,
+        "device": "cpu",
+        "progress": False,
+        "val": val,
+    }
     shared = {**SHARED, "on_error": "skip", **settings}
     if stage == "daf":
         return DAFTrainer(small_model(), source, target, DAFConfig(**shared, **ALIGNED), **options)
     if stage == "isl":
         config = ISLConfig(**shared, refresh_every=3, threshold=0.14, batch_norm="target")
         return ISLTrainer(small_model(), target, config, source=source, **options)
+    if stage == "self_training":
+        taught = SelfTrainingConfig(**shared, rare_class_temperature=0.1)
+        return SelfTrainingTrainer(small_model(), source, target, taught, **options)
     return IDATrainer(small_model(), target, SPLIT, IDAConfig(**shared, **ALIGNED), **options)
+
+
+def trained(stage: str, **settings: Any) -> Trainer[Any]:
+    trainer = build(stage, None, **settings)
+    trainer.fit()
+    return trainer
 
 
 def test_by_default_it_is_an_error_that_names_the_file() -> None:
@@ -74,6 +100,28 @@ def test_a_run_does_not_go_on_with_damaged_pseudo_labels(tmp_path: Path, stage: 
     for _ in (1, 2):
         with pytest.raises(ValueError, match=r"0\.png\.png: not the pseudo-label that was written.*has to start anew"):
             build(stage, tmp_path / "run", broken=(), on_error=on_error).fit()
+
+
+@pytest.mark.parametrize("stage", ["daf", "isl", "ida", "self_training"])
+def test_the_first_samples_may_be_the_unreadable_ones(stage: str) -> None:
+    with pytest.warns(UserWarning, match=r"street/[01]\.png: cannot be read and is left out"):
+        trainer = trained(stage, broken=(0, 1), validation="label_free", label_free_images=4)
+    assert sorted(trainer.unreadable.names) == ["street/0.png", "street/1.png"]
+    with pytest.raises(ValueError, match=r"street/0\.png: cannot be read"):
+        build(stage, None, broken=(0, 1), on_error="raise")
+
+
+def test_more_unreadable_samples_at_the_start_than_the_limit_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"street/1\.png: cannot be read"):
+        build("daf", None, broken=(0, 1), max_unreadable=1)
+
+
+def test_validation_has_to_be_readable_and_the_error_names_what_is_not() -> None:
+    trainer = build("daf", None, broken=(), val=damaged(3, 2))
+    with pytest.raises(ValueError, match=r"validation after step 3: street/2\.png: cannot be read as an image"):
+        trainer.fit()
+    with pytest.raises(ValueError, match=r"street/0\.png: cannot be read as an image"):
+        build("daf", None, broken=(), val=damaged(3, 0))
 
 
 def test_beyond_the_limit_the_run_ends() -> None:

@@ -74,7 +74,8 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         )
         for name, dataset in self.fixed_datasets().items():
             with seeded(config.seed):
-                sample = dataset[0] if self.augment is None else self.augment(dataset[0])
+                first = self.unreadable.first(dataset)
+                sample = first if self.augment is None else self.augment(first)
             size = tuple(sample["image"].shape[-2:])
             if min(size) < MIN_DISCRIMINATOR_SIZE:
                 raise ValueError(

@@ -109,7 +109,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self._estimated_at: int | None = None
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
-        self.unreadable = Unreadable(config.max_unreadable)
+        self.unreadable = Unreadable(config.max_unreadable if config.on_error == "skip" else 0)
         self.guard = StepGuard(self.device, restore=config.max_skipped_steps > 0)
         self.measured: Losses = {}
         """What `measure` was given in the last step."""
@@ -296,7 +296,8 @@ class Trainer(ABC, Generic[ConfigT]):
     def _check_data(self) -> None:
         """Compare the classes of the model and of every data set; called by subclasses."""
         validation = {} if self.val is None else {"val": self.val}
-        self.num_classes, self.has_depth = check_data(self.model, {**self.fixed_datasets(), **validation})
+        datasets = {**self.fixed_datasets(), **validation}
+        self.num_classes, self.has_depth = check_data(self.model, datasets, self.unreadable)
         if (weights := self.config.class_weights) is not None:
             if len(weights) != self.num_classes:
                 raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
@@ -304,7 +305,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def _check_source(self, source: SampleDataset) -> None:
         """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""
-        check_source(source, needs_depth=bool(self.config.depth_weight) and self.has_depth)
+        check_source(self.unreadable.first(source), needs_depth=bool(self.config.depth_weight) and self.has_depth)
 
     def train_mode(self) -> None:
         """Put the network into the mode that a step trains it in."""

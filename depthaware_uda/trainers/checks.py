@@ -8,17 +8,19 @@ from torch import Tensor, nn
 
 from depthaware_uda.inference import evaluating
 from depthaware_uda.trainers.batches import to_device
-from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
+from depthaware_uda.trainers.skipping import Unreadable
+from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["check_data", "check_source", "check_target_depth"]
 
 
-def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple[int, bool]:
-    """Run a model on the first image of every data set, and compare classes.
+def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadable: Unreadable) -> tuple[int, bool]:
+    """Run a model on the first readable image of every data set, and compare classes.
 
     Args:
         model: The network, on its device.
-        datasets: By argument name; that of the name "val" needs labels.
+        datasets: By argument name; that of the name "val" needs labels, and no sample of it may be unreadable.
+        unreadable: How many samples may be passed over.
 
     Returns:
         The number of classes, and whether the model predicts depth.
@@ -30,7 +32,7 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple
     for name, dataset in datasets.items():
         if len(dataset) == 0:
             raise ValueError(f"{name} is empty: it needs at least one sample")
-        first = dataset[0]
+        first = dataset[0] if name == "val" else unreadable.first(dataset)
         if name == "val" and "label" not in first:
             raise ValueError("val has no labels; give labelled samples, or no val")
         parameter = next(model.parameters())
@@ -54,13 +56,12 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset]) -> tuple
     return classes, has_depth
 
 
-def check_source(source: SampleDataset, *, needs_depth: bool) -> None:
-    """Check that the first sample of a source has labels, and depth where a depth loss asks for it.
+def check_source(sample: Sample, *, needs_depth: bool) -> None:
+    """Check that a sample of a source has labels, and depth where a depth loss asks for it.
 
     Raises:
         ValueError: It has not.
     """
-    sample = source[0]
     if "label" not in sample:
         raise ValueError("source has no labels; the source domain is the labelled one")
     if needs_depth and "depth" not in sample:
@@ -70,15 +71,15 @@ def check_source(source: SampleDataset, *, needs_depth: bool) -> None:
         )
 
 
-def check_target_depth(target: SampleDataset, *, has_depth: bool) -> None:
-    """Check that model and first sample of a target have the depth that `target_depth_weight` asks for.
+def check_target_depth(sample: Sample, *, has_depth: bool) -> None:
+    """Check that the model and a sample of the target have the depth that `target_depth_weight` asks for.
 
     Raises:
         ValueError: One has not.
     """
     if not has_depth:
         raise ValueError("target_depth_weight teaches depth, which this model does not predict; give it a depth head")
-    if "depth" not in target[0]:
+    if "depth" not in sample:
         raise ValueError(
             "target_depth_weight compares with the target's depth, which its samples do not have; load it with files "
             "of a monocular network, such as SegmentationFolder(..., depth_encoding='relative_inverse_depth')"

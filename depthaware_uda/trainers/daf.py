@@ -80,7 +80,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         self._set_up_adversary(target)
         self._check_source(source)
         if self.config.target_depth_weight:
-            check_target_depth(target, has_depth=self.has_depth)
+            check_target_depth(self.unreadable.first(target), has_depth=self.has_depth)
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Source and target as given."""

@@ -146,7 +146,8 @@ class Loop:
         if trainer.val is None and self.config.validation == "oracle":
             return
         model = trainer.predictor()
-        values, is_best = trainer.validation.run(model, trainer.val, trainer.target, step)
+        seen = trainer.validation.seen(trainer.target, trainer.readable)
+        values, is_best = trainer.validation.run(model, trainer.val, seen, step)
         self.log.write(step, values)
         if is_best:
             export(model, self._folder("best"))

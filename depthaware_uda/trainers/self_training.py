@@ -113,12 +113,14 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         self.perturb = perturb
         self._set_up_adversary(target)
         self._check_source(source)
-        if self.config.mix_nearer and not (self.has_depth and "depth" in source[0]):
+        if self.config.mix_nearer and not (self.has_depth and "depth" in self.unreadable.first(source)):
             raise ValueError("mix_nearer compares depths: the source needs depth, and the model a depth head")
         self._drawn: SampleDataset = source
         if (temperature := self.config.rare_class_temperature) is not None:
             pixels = self.config.rare_class_pixels
-            self._drawn = RareClassSampled(source, self.num_classes, temperature=temperature, min_pixels=pixels)
+            self._drawn = RareClassSampled(
+                self.readable(source), self.num_classes, temperature=temperature, min_pixels=pixels
+            )
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Source and target as given."""

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 
 from depthaware_uda.data.wrappers import Selected, sample_names
-from depthaware_uda.types import Batch, SampleDataset
+from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["UNREADABLE", "Unreadable"]
 
@@ -18,7 +18,7 @@ class Unreadable:
     """The samples that could not be read so far.
 
     Args:
-        most: How many different ones there may be.
+        most: How many different ones there may be; 0 where every one is an error.
     """
 
     def __init__(self, most: int) -> None:
@@ -53,6 +53,19 @@ class Unreadable:
         """Count the samples that others stand in for in batches."""
         for batch in batches.values():
             self.note(batch.pop("unreadable", []))
+
+    def first(self, dataset: SampleDataset) -> Sample:
+        """The first sample that can be read, for a look at a data set; `most` may come before it.
+
+        Raises:
+            ValueError: There are more, or there is no other sample; it names the last one that was tried.
+        """
+        for index in range(min(self.most, len(dataset) - 1)):
+            try:
+                return dataset[index]
+            except UNREADABLE:
+                continue
+        return dataset[min(self.most, len(dataset) - 1)]
 
     def without(self, dataset: SampleDataset) -> SampleDataset:
         """A data set without the samples that cannot be read now; every sample is read once for it."""

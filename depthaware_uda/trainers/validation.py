@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.label_free import label_free_score
 from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["Validation", "export"]
@@ -29,20 +30,34 @@ class Validation:
         """The highest score (of the oracle: mIoU), and the step it was reached at."""
         self.best_miou: float | None = None
         """mIoU at that step, if there are labels."""
+        self._seen: SampleDataset | None = None
 
     def run(
         self, model: nn.Module, val: SampleDataset | None, target: SampleDataset, step: int
     ) -> tuple[dict[str, Any], bool]:
-        """What a model shows at a step, for the log, and whether it is the best so far."""
+        """What a model shows at a step, for the log, and whether it is the best so far.
+
+        Args:
+            model: The network.
+            val: Labelled samples, all of which must be readable.
+            target: Samples for a score without labels.
+            step: The step of the run.
+
+        Raises:
+            ValueError: A labelled sample cannot be read or has no label; it is named.
+        """
         values: dict[str, Any] = {}
         score = -1.0  # never the best: no labels, or labels without a class
         if val is not None:
-            self.final = evaluate(model, val)
+            try:
+                self.final = evaluate(model, val)
+            except UNREADABLE as error:
+                raise ValueError(f"validation after step {step}: {error}") from error
             values = {"val/miou": self.final.miou, "val/pixel_accuracy": self.final.pixel_accuracy}
             values["val/iou"] = self.final.to_dict()["iou"]
             score = self.final.miou
         if self.config.validation == "label_free":
-            seen = label_free_score(model, self._shown(target))
+            seen = label_free_score(model, target)
             values |= {"label_free/score": seen.score, "label_free/agreement": seen.agreement}
             values["label_free/certainty"] = seen.certainty
             score = seen.score
@@ -52,10 +67,15 @@ class Validation:
             self.best_miou = None if val is None else values["val/miou"]
         return values, is_best
 
-    def _shown(self, target: SampleDataset) -> SampleDataset:
-        names = sample_names(target)
-        count = min(self.config.label_free_images, len(names))
-        return Selected(target, [names[index * len(names) // count] for index in range(count)])
+    def seen(self, target: SampleDataset, readable: Callable[[SampleDataset], SampleDataset]) -> SampleDataset:
+        """The images of the target that a score without labels looks at, of those that are `readable`."""
+        if self.config.validation != "label_free":
+            return target
+        if self._seen is None:
+            names = sample_names(target)
+            count = min(self.config.label_free_images, len(names))
+            self._seen = Selected(target, [names[index * len(names) // count] for index in range(count)])
+        return readable(self._seen)
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready state."""
