@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -63,7 +65,9 @@ def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: 
     try:
         save_file({key: value.detach().contiguous() for key, value in tensors.items()}, file, metadata=metadata)
     except SafetensorError as error:
-        raise OSError(f"{file}: could not be written: {error}") from error
+        found = re.search(r"os error (\d+)", str(error))
+        number = errno.EIO if found is None else int(found[1])
+        raise OSError(number, f"{file}: could not be written: {error}") from error
 
 
 def _check_header(file: Path) -> None:

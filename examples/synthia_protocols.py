@@ -25,13 +25,12 @@ from depthaware_uda import (
 from depthaware_uda.distributed import is_writer, world_size
 
 STAGES = {"daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
+Results = dict[str, EvaluationResult]
 
 
-def run(
-    description: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None
-) -> dict[str, EvaluationResult]:
+def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None) -> Results:
     """Run a protocol from start to end as the command line says."""
-    args = parse(description, target, protocols, arguments)
+    args = parse(text, target, protocols, arguments)
     protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
     steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
     settings = {"seed": args.seed, "batch_size": args.batch_size, "num_workers": args.workers, **steps}
@@ -61,10 +60,8 @@ def run(
     return results
 
 
-def parse(
-    description: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None
-) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(text: str, target: str, protocols: Sequence[str], arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--synthia", type=Path, help="folder of SYNTHIA-RAND-CITYSCAPES")
     parser.add_argument(f"--{target}", type=Path, help=f"folder of {target}")
     parser.add_argument("--protocol", choices=protocols, default=protocols[0])

@@ -286,7 +286,7 @@ def test_the_script_publishes_a_registered_name(
         "--record",
         "daf-synthia",
     ]
-    load("publish_weights").main(["push", str(saved), "depthaware-uda/daf-synthia", *options])
+    load("publish_weights").main([str(saved), "depthaware-uda/daf-synthia", *options])
     record = json.loads((tmp_path / "records" / "daf-synthia" / "record.json").read_text())
     assert record["published"]
     assert record["sha256"] == sha256(saved / "model.safetensors")
