@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (content := repository.commits[commit].get(file)) is None:
             return self._reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
         if not file.endswith(".safetensors"):
-            etag = hashlib.sha1(content).hexdigest()
+            etag = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()  # as git has it
             return self._reply(200, content, ETag=f'"{etag}"', X_Repo_Commit=commit)
         oid = hashlib.sha256(content).hexdigest()
         self.hub.blobs[oid] = content

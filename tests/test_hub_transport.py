@@ -204,21 +204,41 @@ def test_a_registered_name_is_downloaded_and_verified(hub: Hub, saved: Path, reg
     assert_same_weights(weights(load_pretrained("daf-synthia")), weights(tiny_model(seed=1)))
 
 
+@pytest.mark.parametrize("name", ["depthaware-uda/daf-synthia", "daf-synthia"])
 def test_a_corrupted_download_raises_and_deletes_nothing(
-    hub: Hub, saved: Path, register: Registers, tmp_path: Path
+    hub: Hub, saved: Path, register: Registers, tmp_path: Path, name: str
 ) -> None:
     hub.repository("depthaware-uda/daf-synthia").commit_folder(saved)
     hub.corrupt = True
-    register(saved / "model.safetensors")
-    with pytest.raises(ValueError, match=r"model.safetensors: the SHA-256 .* but is .*Nothing was deleted"):
-        load_pretrained("daf-synthia")
+    register(saved / "model.safetensors", sha256=None)
+    with pytest.raises(ValueError, match=r"model.safetensors: damaged in the cache or on the way.*Nothing was deleted"):
+        load_pretrained(name)
     kept = blob(tmp_path)
     assert kept.stat().st_size == (saved / "model.safetensors").stat().st_size
 
     hub.corrupt = False  # the remedy that the message names
     kept.resolve().unlink()
-    kept.unlink()
-    assert_same_weights(weights(load_pretrained("daf-synthia")), weights(tiny_model(seed=1)))
+    assert_same_weights(weights(load_pretrained(name)), weights(tiny_model(seed=1)))
+
+
+def test_damage_in_the_cache_is_found_without_the_network(hub: Hub, saved: Path, tmp_path: Path) -> None:
+    hub.repository("me/mine").commit_folder(saved)
+    load_pretrained("me/mine")
+    file = blob(tmp_path).with_name("config.json").resolve()
+    content = file.read_bytes()
+    for damaged in (content[:-1], content.replace(b"0", b"1", 1), content + b" "):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"config.json: damaged in the cache or on the way"):
+            load_pretrained("me/mine", local_files_only=True)
+    file.write_bytes(content)
+    load_pretrained("me/mine", local_files_only=True)
+
+
+def test_weights_other_than_the_registered_ones_are_refused(hub: Hub, saved: Path, register: Registers) -> None:
+    hub.repository("depthaware-uda/daf-synthia").commit_folder(saved)
+    register(saved / "model.safetensors", sha256="0" * 64)
+    with pytest.raises(ValueError, match=r"model.safetensors: the SHA-256 .* but is .*Nothing was deleted"):
+        load_pretrained("daf-synthia")
 
 
 def test_a_name_can_stand_for_weights_of_your_own(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download
@@ -15,6 +17,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from depthaware_uda.files import sha256
 from depthaware_uda.models.pretrained import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["WAYS_ON", "download"]
@@ -50,7 +53,7 @@ def download(
             network is switched off.
         PermissionError: The repository is private or gated, and the token (or its absence) does not open it.
         ConnectionError: The hub could not be reached, answered with an error, or broke off.
-        ValueError: The name is not a repository id.
+        ValueError: The name is not a repository id, or a file is not the one that the hub has.
     """
 
     def fetch(file: str, at: str | None) -> Path:
@@ -62,14 +65,39 @@ def download(
 
     try:
         config = fetch(CONFIG_FILE, revision)
-        fetch(WEIGHTS_FILE, config.parent.name)  # the folder is named after the commit: both files are of one
+        # The folder is named after the commit: both files are of one.
+        files = (config, fetch(WEIGHTS_FILE, config.parent.name))
     except HFValidationError as error:
         raise ValueError(f"{repository!r} is not a repository id: {error}") from error
     except _FAILURES as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine: a full disk, a cache folder that cannot be written
         raise _explained(error, repository, revision, local_files_only=local_files_only) from error
+    for file in files:
+        _check(file)
     return config.parent
+
+
+def _check(file: Path) -> None:
+    """Compare a file of the cache with the hash by which the hub knows it: the name of what the file links to.
+
+    A large file has its SHA-256 there, a small one git's SHA-1 of it (huggingface_hub, `hf_hub_download`), on mirrors
+    sometimes a plain one. A cache without links, as on some Windows machines, does not keep these names.
+    """
+    blob = file.resolve()
+    if re.fullmatch("[0-9a-f]{64}", blob.name):
+        found = {sha256(blob)}
+    elif re.fullmatch("[0-9a-f]{40}", blob.name):
+        content = blob.read_bytes()
+        texts = (b"blob %d\0%s" % (len(content), content), content)
+        found = {hashlib.sha1(text, usedforsecurity=False).hexdigest() for text in texts}
+    else:
+        return
+    if blob.name not in found:
+        raise ValueError(
+            f"{file}: damaged in the cache or on the way, its hash is not the one that the hub has. Nothing was "
+            f"deleted: delete {blob} and load again"
+        )
 
 
 def _explained(error: Exception, repository: str, revision: str | None, *, local_files_only: bool) -> OSError:
