@@ -22,6 +22,7 @@ from depthaware_uda import TargetSplit, evaluate, load_pretrained
 from depthaware_uda.data import CamVid, SegmentationFolder
 from depthaware_uda.data.minicity import dataset as minicity
 from depthaware_uda.labels import get_label_space
+from tests import lightning_stub
 from tests.reference_recipe import network_shapes
 from tests.test_goldens import filled
 from tests.tiny import tiny_model
@@ -134,10 +135,17 @@ def test_the_pieces_work_in_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> 
     assert result.images == 3
 
 
+@pytest.mark.filterwarnings("ignore")  # Lightning's own
 def test_the_pieces_work_in_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightning", reason="needs PyTorch Lightning")
     monkeypatch.chdir(tmp_path)
     assert load("lightning_module").main(["--smoke"]).images == 3
+
+
+def test_the_step_for_lightning_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning", lightning_stub)
+    example = load("lightning_module")
+    assert example.main(["--smoke"]).images == 3
 
 
 def test_without_lightning_the_example_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
