@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_in_turn
-from depthaware_uda.inference import evaluating, image_batches
+from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.resize import resize
 from depthaware_uda.models.slices import argmax_resized
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
-from depthaware_uda.types import SampleDataset, SegDepthOutput
+from depthaware_uda.types import SampleDataset
 from depthaware_uda.version import __version__
 
 __all__ = ["EvaluationResult", "evaluate"]
@@ -90,7 +90,7 @@ def evaluate(
         for batch, image in batches:
             if "label" not in batch:
                 raise ValueError(f"{batch.get('name', ['a sample'])[0]}: the sample has no label, evaluation needs one")
-            output: SegDepthOutput = model(image)
+            output = output_of(model, image)
             classes = output.logits.shape[1]
             if space is not None and len(space) != classes:
                 raise ValueError(

@@ -15,7 +15,14 @@ from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
 
-__all__ = ["batch_names", "evaluating", "image_batches", "output_batches", "predict_batches"]
+__all__ = [
+    "batch_names",
+    "evaluating",
+    "image_batches",
+    "output_batches",
+    "output_of",
+    "predict_batches",
+]
 
 
 @contextmanager
@@ -36,6 +43,17 @@ def batch_names(batch: Batch) -> list[str]:
     if "name" not in batch:
         raise ValueError("samples have no name; give every sample its path below the data root as 'name'")
     return batch["name"]
+
+
+def output_of(model: nn.Module, image: Tensor) -> SegDepthOutput:
+    """What a model gives for a batch of images; TypeError if it is no `SegDepthOutput`."""
+    output: SegDepthOutput = model(image)
+    if not isinstance(getattr(output, "logits", None), Tensor):
+        raise TypeError(
+            f"{type(model).__name__} returned {type(output).__name__}, expected SegDepthOutput(logits, inverse_depth); "
+            "wrap the network in a module that returns one, with None as inverse_depth if it has no depth"
+        )
+    return output
 
 
 def image_batches(
@@ -66,8 +84,14 @@ def image_batches(
         num_workers=num_workers,
         collate_fn=collate,
         pin_memory=first.device.type == "cuda",
+        generator=torch.Generator(),  # looking at data does not move the caller's random numbers
     )
     for batch in tqdm(loader, desc=progress, disable=progress is None or not is_writer(), leave=False):
+        if not batch["image"].is_floating_point():
+            raise ValueError(
+                f"images of the data set are {batch['image'].dtype}, expected RGB in 0..1 in floating point; "
+                "divide 8 bits by 255"
+            )
         yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
 
 
@@ -115,5 +139,4 @@ def output_batches(
     )
     with evaluating(model):
         for batch, image in batches:
-            output: SegDepthOutput = model(image)
-            yield batch, output
+            yield batch, output_of(model, image)

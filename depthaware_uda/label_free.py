@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.transforms import PhotometricNoise
 from depthaware_uda.distributed import gather, rank, world_size
-from depthaware_uda.inference import evaluating, image_batches
+from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.metrics import confusion_matrix
 from depthaware_uda.models.resize import resize
-from depthaware_uda.types import SampleDataset, SegDepthOutput
+from depthaware_uda.types import SampleDataset
 
 __all__ = ["LabelFreeScore", "label_free_score"]
 
@@ -66,8 +66,7 @@ def label_free_score(
         for number, (_, image) in enumerate(batches):
             torch.default_generator.manual_seed(rank() + number * world_size())  # the batch's, whoever has it
             other = torch.stack([_recoloured(one, colours) for one in image.cpu()]).to(image)
-            output: SegDepthOutput = model(image)
-            mirrored: SegDepthOutput = model(other.flip(-1))
+            output, mirrored = output_of(model, image), output_of(model, other.flip(-1))
             logits = resize(output.logits, image.shape[-2:])
             there = resize(mirrored.logits, image.shape[-2:]).flip(-1)
             counts = confusion_matrix(logits.argmax(1), there.argmax(1), logits.shape[1]).cpu()

@@ -28,7 +28,8 @@ SOURCE, TARGET = 0, 1
 """What the discriminator is taught to answer on a map of either domain."""
 
 
-def _at_least_float32(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
+    """Half precision raised to float32; anything else as it is."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -61,7 +62,7 @@ def cross_entropy(
             f"logits {tuple(logits.shape)} and label {tuple(label.shape)} differ in height or width; "
             "resize the logits to the label with depthaware_uda.models.resize"
         )
-    logits = _at_least_float32(logits)
+    logits = at_least_float32(logits)
     weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
     if pixel_weight is None:
         total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
@@ -80,7 +81,7 @@ def _comparable(prediction: Tensor, target: Tensor, valid: Tensor | None) -> tup
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
             "resize the prediction to the target with depthaware_uda.models.resize"
         )
-    prediction = _at_least_float32(prediction)
+    prediction = at_least_float32(prediction)
     target = target.to(prediction.dtype)
     known = target.isfinite() if valid is None else target.isfinite() & valid
     return prediction, target, known
@@ -169,7 +170,7 @@ def self_information(logits: Tensor) -> Tensor:
     """
     if logits.shape[1] < 2:
         raise ValueError(f"self-information needs at least 2 classes, got logits of shape {tuple(logits.shape)}")
-    log_p = F.log_softmax(_at_least_float32(logits), dim=1)
+    log_p = F.log_softmax(at_least_float32(logits), dim=1)
     return log_p.exp() * log_p.clamp(min=torch.finfo(log_p.dtype).min) / -math.log(logits.shape[1])
 
 
@@ -196,5 +197,5 @@ def domain_loss(scores: Tensor, domain: int) -> Tensor:
         scores: The discriminator's output before the sigmoid, any shape.
         domain: 0 or 1.
     """
-    scores = _at_least_float32(scores)
+    scores = at_least_float32(scores)
     return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))

@@ -18,6 +18,7 @@ from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_write
 from depthaware_uda.files import atomic_path, expecting, flush, safe_join, sha256
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.slices import argmax, argmax_resized, map_rows, row_slices
 from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 
@@ -38,7 +39,7 @@ def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
     Shape:
         logits (N, C, H, W), threshold scalar or (C,) -> (N, H, W) int64.
     """
-    probability = logits.softmax(1)
+    probability = at_least_float32(logits).softmax(1)
     confidence, label = probability.amax(1), argmax(probability).long()
     if isinstance(threshold, Tensor):
         threshold = threshold.to(confidence)[label]

@@ -18,6 +18,7 @@ from depthaware_uda import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    TargetSplit,
     evaluate,
     load_pretrained,
     predict,
@@ -170,3 +171,17 @@ def test_ctrl_from_start_to_end(tmp_path: Path) -> None:
     final = IDATrainer(model, target, split, ida, source=Scenes(3), **given).fit()
     assert {"refined", "source_refined", "segmentation", "source_segmentation"} <= final.history[0].keys()
     assert not torch.equal(before["classifier.branches.0.weight"], model.refined.classifier.branches[0].weight)
+
+
+@pytest.mark.parametrize("pseudo_class_weights", [False, True])
+def test_class_weights_weigh_pseudo_labels_only_if_asked(pseudo_class_weights: bool) -> None:
+    given = {"max_steps": 1, "fusion": "joint", "discriminator_channels": 4}
+    weighed = {**given, "class_weights": (1, 2, 3, 4, 5, 6, 7), "pseudo_class_weights": pseudo_class_weights}
+    target, split = Scenes(2), TargetSplit(("street/0.png",), ("street/1.png",))
+    batches = {"easy": collate([target[0]]), "hard": collate([target[1]])}
+    plain, ours = (
+        IDATrainer(joint_model(), target, split, IDAConfig(**settings), device="cpu", progress=False).step(**batches)
+        for settings in (given, weighed)
+    )
+    for name in ("segmentation", "refined"):
+        assert (float(ours[name]) == float(plain[name])) != pseudo_class_weights

@@ -256,3 +256,13 @@ def test_a_float64_network_is_fitted_and_validated_in_float64(name: str) -> None
     result = BUILDERS[name](model, val=Scenes(1)).fit()
     assert result.final is not None
     assert weights(model)["gate.conv.bias"].dtype == torch.float64
+
+
+def test_looking_at_data_and_training_leave_the_callers_random_numbers(tmp_path: Path) -> None:
+    model = tiny_model()
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    daf(model, DAFConfig(**QUICK), val=Scenes(1), output_dir=tmp_path / "run").fit()
+    evaluate(model, Scenes(2))
+    assert torch.equal(torch.rand(2), expected)

@@ -136,3 +136,19 @@ def test_the_classifier_is_the_sum_of_its_dilated_convolutions() -> None:
     )
     torch.testing.assert_close(classifier(features), expected)
     assert [branch.dilation[0] for branch in ASPPv2(6, 5).branches] == [6, 12, 18, 24]
+
+
+def test_the_classifier_can_be_differentiated_by_torch_func() -> None:
+    classifier, features = ASPPv2(4, 3, dilations=(1, 2)).double(), torch.randn(2, 4, 5, 6, dtype=torch.float64)
+    parameters = dict(classifier.named_parameters())
+
+    def squared(given: dict[str, Tensor], image: Tensor) -> Tensor:
+        return torch.func.functional_call(classifier, given, (image[None],)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(squared), in_dims=(None, 0))(parameters, features)
+    for index in range(2):
+        classifier.zero_grad()
+        squared(parameters, features[index]).backward()
+        for name, parameter in parameters.items():
+            assert parameter.grad is not None
+            torch.testing.assert_close(each[name][index], parameter.grad)

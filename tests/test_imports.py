@@ -31,7 +31,7 @@ ALLOWED = {
     "results": BASE | {"metrics", "protocols"},
     "evaluation": BASE | ROOMS | {"protocols", "results"},
     "label_free": BASE | ROOMS,
-    "self_training": BASE | {"data"},
+    "self_training": BASE | {"data", "losses"},
     "trainers": BASE | ROOMS | STAGES | {"label_free", "self_training"},
     "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},

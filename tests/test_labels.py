@@ -238,3 +238,12 @@ def test_choosing_a_label_map(tmp_path: Path) -> None:
         choose_label_map("common7", str(tmp_path / "map.json"))
     with pytest.raises(ValueError, match="label_space: name the classes"):
         choose_label_map(None, {7: 0})
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [(("road", "sky", "road"), "must have different names"), (tuple(map(str, range(256))), "has 256 classes; 255 is")],
+)
+def test_classes_that_could_not_be_told_apart_are_refused(classes: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LabelSpace("own", classes, ((0, 0, 0),) * len(classes))

@@ -221,3 +221,20 @@ def test_other_classes_of_the_same_number_are_caught_before_the_first_step() -> 
     space = LabelSpace("mine", tuple("abcdefg"), ((1, 2, 3),) * 7)
     with pytest.raises(ValueError, match=r"target has the classes \['a', .* made for \['flat', .*not the same"):
         build("daf", None, target=Scenes(2, space=space))
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_signal_at_the_last_step_is_passed_on_when_the_run_is_done(tmp_path: Path) -> None:
+    trainer = build("daf", tmp_path / "run")
+    step = trainer.step
+
+    def interrupted(**batches: Batch) -> dict[str, Tensor]:
+        if trainer.step_count == trainer.config.max_steps - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(**batches)
+
+    trainer.step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert build("daf", tmp_path / "run").fit().steps == trainer.config.max_steps

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from depthaware_uda.pseudo_labels import pseudo_label
 from depthaware_uda.self_training import (
     RareClassSampled,
     class_mask,
@@ -99,3 +100,12 @@ def test_rare_classes_need_labels() -> None:
         RareClassSampled(Scenes(2, labels=False), 7)
     with pytest.raises(ValueError, match="min_pixels must be at least 1"):
         RareClassSampled(Scenes(2), 7, min_pixels=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_confidence_is_computed_in_float32_at_least(dtype: torch.dtype) -> None:
+    logits = (3 * torch.randn(1, 3, 40, 40)).to(dtype)
+    exact = logits if dtype == torch.float64 else logits.float()
+    assert torch.equal(pixel_confidence(logits, 0.9), pixel_confidence(exact, 0.9))
+    assert pixel_confidence(logits).dtype == confident_share(logits).dtype == exact.dtype
+    assert torch.equal(pseudo_label(logits, 0.9), pseudo_label(exact, 0.9))

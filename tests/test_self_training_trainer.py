@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 
 from depthaware_uda import SelfTrainingConfig, SelfTrainingTrainer
-from depthaware_uda.data.collate import collate
+from depthaware_uda.data import collate, resize
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.trainers.loop import batches_of
 from depthaware_uda.trainers.self_training import Lesson
 from depthaware_uda.types import Batch, Sample
-from tests.tiny import Scenes, tiny_model, weights
+from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 
 SOURCE, TARGET = Scenes(4), Scenes(4, seed=1, labels=False, depth=False)
 
@@ -182,3 +182,38 @@ def test_classes_of_pseudo_labels_weigh_as_the_sources_only_if_asked() -> None:
     assert plain == cross_entropy(logits, label)
     assert weighed == cross_entropy(logits, label, class_weight=torch.tensor(class_weights))
     assert plain != weighed
+
+
+def test_the_joint_space_is_aligned_and_its_refined_head_trained() -> None:
+    model = tiny_model(refined_head=True)
+    before = weights(model.refined)
+    ours = trainer(model, fusion="joint", adversarial_weight=0.05, refined_weight=0.5, discriminator_channels=4)
+    given = batches()
+    losses = ours.step(**given)
+    copied = tiny_model(refined_head=True).train()
+    with torch.no_grad():
+        joint = resize_output(copied.joint(given["source"]["image"]), given["source"]["image"].shape[-2:])
+    assert float(losses["refined"]) == pytest.approx(
+        float(cross_entropy(joint.refined_logits, given["source"]["label"]))
+    )
+    assert {"adversarial", "discriminator_source", "discriminator_target"} <= losses.keys()
+    assert all(not torch.equal(value, before[key]) for key, value in weights(model.refined).items())
+
+
+def test_images_are_measured_as_their_own_augmentation_leaves_them() -> None:
+    small, align = Scenes(2, (16, 20), seed=1, labels=False), SelfTrainingConfig(max_steps=1, adversarial_weight=0.05)
+    larger = {"target_augment": resize((32, 40)), "device": "cpu", "progress": False}
+    assert SelfTrainingTrainer(tiny_model(), SOURCE, small, align, **larger).fit().steps == 1
+    with pytest.raises(ValueError, match="source images of 16 x 20 are smaller than the 32 pixels"):
+        SelfTrainingTrainer(tiny_model(), Scenes(2, (16, 20)), TARGET, align, **larger)
+
+
+def test_looking_more_often_with_target_statistics_does_not_teach_the_teacher() -> None:
+    def fitted(validate_every: int) -> dict[str, Tensor]:
+        settings = {"batch_norm": "target", "confidence": "pixel", "learning_rate": 0.3, "ema_decay": 0.9}
+        ours = trainer(**settings, validate_every=validate_every)
+        ours.val = Scenes(1)
+        ours.fit()
+        return weights(ours.model)
+
+    assert_same_weights(fitted(1), fitted(0))

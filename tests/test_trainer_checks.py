@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor, nn
 
-from depthaware_uda import (
-    DAFConfig,
-    TargetSplit,
-)
+from depthaware_uda import DAFConfig, EntropyRanker, TargetSplit, evaluate
+from depthaware_uda.types import Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import QUICK, batch, daf, ida, isl
 
@@ -61,6 +61,94 @@ class Sixteen(Scenes):
 def test_trainers_name_what_does_not_fit(build: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+class Changed(Scenes):
+    """Scenes as a user's own data set might give them: one part of every sample changed, or taken out."""
+
+    def __init__(self, key: str, change: Callable[[Tensor], Any] | None, count: int = 2) -> None:
+        super().__init__(count)
+        self.key, self.change = key, change
+
+    def __getitem__(self, index: int) -> Sample:
+        sample: dict[str, Any] = dict(super().__getitem__(index))
+        value = sample.pop(self.key)
+        return Sample(**sample if self.change is None else {**sample, self.key: self.change(value)})
+
+
+def bytes_of(image: Tensor) -> Tensor:
+    return (255 * image).to(torch.uint8)
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "message"),
+    [
+        (
+            "image",
+            bytes_of,
+            r"image of the first sample of source is torch.uint8 \(3, 32, 40\), expected RGB.*divide 8 bits by 255",
+        ),
+        ("image", lambda image: 255 * image, r"values in 0\.\d+..25\d, expected 0..1; the model normalises"),
+        ("image", lambda image: (image - 0.5) / 0.25, r"image of the first sample of source has values in -2..2"),
+        (
+            "image",
+            lambda image: image[0],
+            r"image of the first sample of source is torch.float32 \(32, 40\), expected .* \(3, H, W\)",
+        ),
+        ("image", lambda image: image.numpy(), "image of the first sample of source is a ndarray, expected a tensor"),
+        ("image", None, "the first sample of source has no 'image'"),
+        (
+            "label",
+            lambda label: label[None],
+            r"label of .* is torch.int64 \(1, 32, 40\), expected class indices in integers, \(H, W\)",
+        ),
+        ("label", lambda label: label.float(), "label of .* is torch.float32 .*, expected class indices"),
+        (
+            "label",
+            lambda label: label + 2 * (label < 255),
+            r"has the labels \[7, 8\], but the model predicts 7 classes",
+        ),
+        ("depth", lambda depth: depth[0], r"depth of .* is torch.float32 \(32, 40\), expected .* \(1, H, W\)"),
+        ("depth", lambda depth: depth.nan_to_num().long(), "depth of .* is torch.int64 .*, expected metres"),
+    ],
+)
+def test_samples_that_are_not_what_they_should_be_are_named(
+    key: str, change: Callable[[Tensor], Any] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        daf(tiny_model(), source=Changed(key, change))
+
+
+def test_what_a_target_knows_beside_its_images_may_be_anything() -> None:
+    for key in ("label", "depth"):
+        isl(tiny_model(), target=Changed(key, lambda value: "a text")).fit()
+
+
+def test_labels_of_8_bits_teach_what_longer_ones_teach() -> None:
+    ours = [
+        daf(tiny_model(), source=Changed("label", lambda label, kind=kind: label.to(kind)), val=Scenes(1))
+        for kind in (torch.uint8, torch.int64)
+    ]
+    for trainer in ours:
+        trainer.fit()
+    assert_same_weights(*(weights(trainer.model) for trainer in ours))
+
+
+def test_images_in_integers_are_refused_where_a_data_set_is_predicted() -> None:
+    for look in (evaluate, lambda model, dataset: EntropyRanker(model).rank(dataset)):
+        with pytest.raises(ValueError, match=r"images of the data set are torch.uint8, expected RGB in 0..1"):
+            look(tiny_model(), Changed("image", bytes_of))
+
+
+def test_a_network_that_returns_something_else_is_named() -> None:
+    for use in (daf, lambda model: evaluate(model, Scenes(1)), lambda model: EntropyRanker(model).rank(Scenes(1))):
+        with pytest.raises(TypeError, match=r"Conv2d returned Tensor, expected SegDepthOutput.*wrap the network"):
+            use(nn.Conv2d(3, 7, 1))
+
+
+def test_weights_in_half_precision_are_not_trained() -> None:
+    with pytest.raises(ValueError, match=r"weights are torch.bfloat16, too coarse.*precision='bfloat16'"):
+        daf(tiny_model().bfloat16())
 
 
 def test_what_a_setting_leaves_out_is_not_asked_for() -> None:

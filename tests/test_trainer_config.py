@@ -167,3 +167,10 @@ def test_presets_can_be_overridden_and_are_frozen() -> None:
 def test_settings_out_of_range_are_named(config: type, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         config(**settings)
+
+
+def test_other_groups_of_parameters_are_refused() -> None:
+    model = tiny_model()
+    model.parameter_groups = lambda: {"encoder": list(model.parameters())}  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"has the groups \['encoder'\]; its groups must be 'backbone' and 'heads'"):
+        daf(model)

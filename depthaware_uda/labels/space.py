@@ -25,6 +25,10 @@ class LabelSpace:
         palette: One RGB colour (0..255) a class.
         rare: Names of the classes that are rare in street scenes (used by rare-class weighting).
         subsets: Named tuples of class names over which a further mIoU is reported, such as the 13 classes of mIoU*.
+
+    Raises:
+        ValueError: Two classes share a name, there are more than 255, colours are missing, or a group names a class
+            that there is not.
     """
 
     name: str
@@ -34,6 +38,13 @@ class LabelSpace:
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes of label space {self.name!r} must have different names, got {self.classes}")
+        if len(self.classes) > IGNORE_INDEX:
+            raise ValueError(
+                f"label space {self.name!r} has {len(self.classes)} classes; {IGNORE_INDEX} is ignored, so that there "
+                f"may be at most {IGNORE_INDEX}"
+            )
         if len(self.palette) != len(self.classes):
             raise ValueError(
                 f"palette of label space {self.name!r}: expected {len(self.classes)} colours, got {len(self.palette)}"

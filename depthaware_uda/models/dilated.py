@@ -38,12 +38,18 @@ def sum_of_dilated(features: Tensor, dilations: tuple[int, ...], *parameters: Te
 class DilatedSum(torch.autograd.Function):
     """`sum_of_dilated`, the same to the bit, with gradients by matrix products."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, features: Tensor, dilations: tuple[int, ...], *parameters: Tensor) -> Tensor:
+    def forward(features: Tensor, dilations: tuple[int, ...], *parameters: Tensor) -> Tensor:
         """The sum."""
-        ctx.dilations = dilations
-        ctx.save_for_backward(features, *parameters[: len(dilations)])
         return sum_of_dilated(features, dilations, *parameters)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need; apart from `forward`, so that `torch.func` can differentiate too."""
+        features, ctx.dilations, *parameters = inputs
+        ctx.save_for_backward(features, *parameters[: len(ctx.dilations)])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.depth import MAX_METRES, to_inverse_depth
-from depthaware_uda.losses import self_information
+from depthaware_uda.losses import at_least_float32, self_information
 
 __all__ = ["DEPTH_BINS", "DepthAwareFusion", "FusionMode", "JointSpace", "depth_bin_logits"]
 
@@ -87,8 +87,7 @@ def depth_bin_logits(inverse_depth: Tensor, bins: int = DEPTH_BINS) -> Tensor:
     """
     position = (2 * torch.arange(bins, dtype=torch.float64) + 1) / (2 * bins)
     metres = _NEAREST * (_FARTHEST / _NEAREST) ** position
-    if inverse_depth.dtype in (torch.float16, torch.bfloat16):
-        inverse_depth = inverse_depth.float()
+    inverse_depth = at_least_float32(inverse_depth)
     return -((inverse_depth - to_inverse_depth(metres).to(inverse_depth).view(1, -1, 1, 1)) ** 2)
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from depthaware_uda.losses import at_least_float32
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["resize", "resize_output"]
@@ -31,7 +32,7 @@ def resize(maps: Tensor | None, size: tuple[int, int] | torch.Size) -> Tensor | 
     """
     if maps is None:
         return None
-    maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+    maps = at_least_float32(maps)
     if maps.shape[-2:] == torch.Size(size):
         return maps
     return F.interpolate(maps, size=(size[0], size[1]), mode="bilinear", align_corners=True)

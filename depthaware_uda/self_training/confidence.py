@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from depthaware_uda.losses import at_least_float32
+
 __all__ = ["confident_share", "pixel_confidence"]
 
 
@@ -24,8 +26,8 @@ def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
-    confidence = logits.float().softmax(1).amax(1)
-    return (confidence > threshold).float().mean(dim=(1, 2))
+    confidence = at_least_float32(logits).softmax(1).amax(1)
+    return (confidence > threshold).to(confidence).mean(dim=(1, 2))
 
 
 def pixel_confidence(logits: Tensor, threshold: float = 0.0) -> Tensor:
@@ -43,5 +45,5 @@ def pixel_confidence(logits: Tensor, threshold: float = 0.0) -> Tensor:
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
-    confidence = logits.float().softmax(1).amax(1)
+    confidence = at_least_float32(logits).softmax(1).amax(1)
     return confidence.where(confidence >= threshold, 0.0)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
@@ -73,9 +74,10 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             fused=fused(self.discriminator.parameters()),
         )
         for name, dataset in self.fixed_datasets().items():
+            augment = self.augmentation(name)
             with seeded(config.seed):
                 first = self.unreadable.first(dataset)
-                sample = first if self.augment is None else self.augment(first)
+                sample = first if augment is None else augment(as_tv_tensors(first))
             size = tuple(sample["image"].shape[-2:])
             if min(size) < MIN_DISCRIMINATOR_SIZE:
                 raise ValueError(
@@ -98,11 +100,14 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         output: JointOutput = self.model.joint(image)  # type: ignore[operator]
         return output
 
-    def refined(self, output: SegDepthOutput | JointOutput, label: Tensor, losses: Losses) -> Tensor:
-        """refined_weight * L_seg of the refined head; 0 where it is not trained."""
+    def refined(
+        self, output: SegDepthOutput | JointOutput, label: Tensor, losses: Losses, *, pseudo: bool = False
+    ) -> Tensor:
+        """refined_weight * L_seg of the refined head, on labels or pseudo-labels; 0 where it is not trained."""
         if not isinstance(output, JointOutput):
             return output.logits.new_zeros(())
-        losses["refined"] = cross_entropy(output.refined_logits, label, class_weight=self._class_weight)
+        classes = self.pseudo_class_weight if pseudo else self._class_weight
+        losses["refined"] = cross_entropy(output.refined_logits, label, class_weight=classes)
         return self.config.refined_weight * losses["refined"]
 
     def adversarial(self, map_target: Tensor, losses: Losses) -> Tensor:

@@ -6,6 +6,7 @@ saved and restored in `saving`, what validations found in `validation`.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -106,7 +107,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self._class_weight: Tensor | None = None
         self.execution = Execution(model, config, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.half == torch.float16)
-        self._estimated_at: int | None = None
+        self._predictor: nn.Module | None = None  # until the next step
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}
         self.unreadable = Unreadable(config.max_unreadable if config.on_error == "skip" else 0)
@@ -170,16 +171,25 @@ class Trainer(ABC, Generic[ConfigT]):
 
     def pseudo_supervised(self, logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Cross-entropy against pseudo-labels; classes weigh as in the source's if `pseudo_class_weights` says so."""
-        classes = self._class_weight if getattr(self.config, "pseudo_class_weights", False) else None
-        return cross_entropy(logits, label, class_weight=classes, pixel_weight=weight)
+        return cross_entropy(logits, label, class_weight=self.pseudo_class_weight, pixel_weight=weight)
+
+    @property
+    def pseudo_class_weight(self) -> Tensor | None:
+        """Weight of each class where pseudo-labels are learnt."""
+        return self._class_weight if getattr(self.config, "pseudo_class_weights", False) else None
 
     def predictor(self) -> nn.Module:
-        """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants."""
+        """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants.
+
+        Statistics are taken anew in a copy: whoever looks at a run does not change what it trains on with.
+        """
         model = self.model if self.average is None else self.average.module
-        if self.config.batch_norm == "target" and self._estimated_at != self.step_count:
-            reestimate_statistics(model, self.readable(self.target), batch_size=self.config.batch_size)
-            self._estimated_at = self.step_count
-        return model
+        if self.config.batch_norm != "target":
+            return model
+        if self._predictor is None:
+            self._predictor = copy.deepcopy(model)
+            reestimate_statistics(self._predictor, self.readable(self.target), batch_size=self.config.batch_size)
+        return self._predictor
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
         """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
@@ -216,6 +226,7 @@ class Trainer(ABC, Generic[ConfigT]):
         set_learning_rates(self.optimizers.values(), self.config.learning_rate_factor(self.step_count))
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
+        self._predictor = None
         self.train_mode()
         dtype = next(self.model.parameters()).dtype
         parts = {
@@ -278,7 +289,7 @@ class Trainer(ABC, Generic[ConfigT]):
             if self.output_dir is not None:
                 check_shared_folder(self.output_dir)
             resume(self, self.output_dir)
-            self._estimated_at = None
+            self._predictor = None
             return Loop(self, interruption).run()
 
     def readable(self, dataset: SampleDataset) -> SampleDataset:

@@ -12,12 +12,14 @@ __all__ = ["divide", "prefetched", "to_device"]
 
 
 def to_device(batch: Batch, device: torch.device, dtype: torch.dtype) -> Batch:
-    """The batch with its tensors on a device, images in a precision."""
+    """The batch with its tensors on a device, images in a precision, labels as the losses want them."""
     moved = Batch(**batch)
     for key in ("image", "label", "depth"):
         if key in batch:
             moved[key] = batch[key].to(device, non_blocking=True)
     moved["image"] = moved["image"].to(dtype)
+    if "label" in moved:
+        moved["label"] = moved["label"].long()
     return moved
 
 

@@ -112,7 +112,7 @@ class TrainerConfig:
     """Keep the batches of such steps in `bad_steps` of the output folder."""
     on_error: OnError = "raise"
     """What a training sample that cannot be read does: "raise" ends the run, "skip" lets another one stand in for it,
-    with a warning. The first sample of each data set, and those of the validation, must be readable."""
+    with a warning. Those of `val` must be readable."""
     max_unreadable: int = 10
     """Different samples that "skip" leaves out, in each process, before it ends the run too."""
 

@@ -103,7 +103,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         """The equations above."""
         output = self.predict(easy)
         losses: Losses = {"segmentation": self.pseudo_supervised(output.logits, easy["label"])}
-        self.backward(losses["segmentation"] + self.refined(output, easy["label"], losses))
+        self.backward(losses["segmentation"] + self.refined(output, easy["label"], losses, pseudo=True))
         if source is not None:
             learned, known = self.predict(source), Losses()
             total = self.supervised(learned, source, known) + self.refined(learned, source["label"], known)

@@ -19,6 +19,7 @@ class TrainingInterrupted(SystemExit):
 class Interruption:
     """Within a ``with``, note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once.
 
+    A signal that came too late, when the run was ending anyway, is passed on at the end to whom it would have reached.
     Works in the main thread only, where Python lets signals be handled; elsewhere it notes nothing.
     """
 
@@ -40,6 +41,8 @@ class Interruption:
     ) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
+        if kind is None and self.received is not None:
+            signal.raise_signal(signal.Signals[self.received])
 
     def received_anywhere(self) -> str | None:
         """The signal that this process noted, or another one of the group; all of them call this after a step."""

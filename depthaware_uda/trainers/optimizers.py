@@ -14,10 +14,19 @@ __all__ = ["fused", "model_optimizer", "set_learning_rates"]
 
 
 def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Optimizer:
-    """The configured optimiser; the groups "backbone" and "heads" of ``parameter_groups()``, if any, have own rates."""
+    """The configured optimiser; the groups "backbone" and "heads" of ``parameter_groups()``, if any, have own rates.
+
+    Raises:
+        ValueError: There are other groups.
+    """
     grouped = getattr(model, "parameter_groups", None)
     every = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = {"heads": every} if grouped is None else grouped()
+    if foreign := sorted({*groups} - {"backbone", "heads"}):
+        raise ValueError(
+            f"parameter_groups() of {type(model).__name__} has the groups {foreign}; its groups must be 'backbone' and "
+            "'heads', whose learning rates the configuration has"
+        )
     multipliers = {"backbone": config.backbone_lr_multiplier, "heads": config.head_lr_multiplier}
     options: list[dict[str, Any]] = [
         {"params": parameters, "base_lr": config.learning_rate * multipliers[name]}

@@ -61,7 +61,9 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
 
     where y are the teacher's labels of a target image and w how far they are trusted. With `class_mix`, half of the
     classes of the source image are pasted onto image, labels, weights and depth, and L_depth of what was pasted is
-    added. The teacher sees the target image as `target_augment` left it, the student after `perturb` too.
+    added. The teacher sees the target image as `target_augment` left it, the student after `perturb` too. With
+    ``fusion="joint"`` the map is that of `JointSpace`, and refined_weight * L_seg of the refined head is added on the
+    source.
 
     Args:
         model: The network, trained in place.
@@ -139,7 +141,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         config = self.config
         losses: Losses = {}
         output = self.predict(source)
-        self.backward(self.supervised(output, source, losses))
+        self.backward(self.supervised(output, source, losses) + self.refined(output, source["label"], losses))
 
         lesson = self.teach(target)
         if config.class_mix:
@@ -155,8 +157,8 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
 
         if config.adversarial_weight:
             aligned = self.predict(Batch(image=self._perturbed(target["image"])))
-            self.backward(self.adversarial(self.fuse_target(aligned.logits, aligned.inverse_depth), losses))
-            self.backward(self.discriminate(self.fuse_source(output.logits, output.inverse_depth), losses))
+            self.backward(self.adversarial(self.fuse_target(*aligned), losses))
+            self.backward(self.discriminate(self.fuse_source(*output), losses))
         return losses
 
     @torch.no_grad()

@@ -151,5 +151,6 @@ def stream(
         collate_fn=_collate,
         pin_memory=pin_memory,
         worker_init_fn=_ignore_interrupts,
+        generator=torch.Generator(),  # samples are seeded by their place; the caller's generator stays as it is
     )
     return iter(loader)
