@@ -13,6 +13,7 @@ from depthaware_uda.data import Unlabelled, cached
 from depthaware_uda.digests import check_sums
 from depthaware_uda.distributed import from_writer, is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.models import DepthAwareFusion
 from depthaware_uda.models.pretrained import MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.ranking import DEFAULT_FRACTION, EntropyRanker, Ranking
@@ -44,6 +45,7 @@ def run_protocol(
     daf: DAFConfig | None = None,
     isl: ISLConfig | None = None,
     ida: IDAConfig | None = None,
+    rank_by: DepthAwareFusion | None = None,
     fraction: float = DEFAULT_FRACTION,
     keep: KeptWeights = "last",
     augment: Augmentation | None = None,
@@ -66,9 +68,12 @@ def run_protocol(
         daf: Settings of the first stage; by default ``DAFConfig.reference()``, what the authors' code does.
         isl: Settings of self-learning; by default ``ISLConfig.reference()``.
         ida: Settings of intra-domain adaptation; by default ``IDAConfig.reference()``.
+        rank_by: The map whose mean ranks the target images; by default the depth-aware one, or, for a model that
+            predicts no depth, plain entropy.
         fraction: Share of the target images that are easy.
         keep: Whether a stage hands on its ``"last"`` weights, or those that were ``"best"`` on the validation data. The
-            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`.
+            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`, and a
+            model of `create_model`, whose best weights a run keeps.
         augment: Called with every training sample.
         cache: Folder for decoded source and target images (`cached`); without it, every sample is decoded each time.
         workers: Processes to decode a cache with.
@@ -84,6 +89,10 @@ def run_protocol(
     """
     if keep not in get_args(KeptWeights):
         raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
+    if keep == "best" and getattr(model, "config", None) is None:
+        raise ValueError(
+            "keep='best' needs a model of create_model: of any other, runs keep no best weights to hand on"
+        )
     chosen, out = get_protocol(protocol), Path(output_dir)
     source, target, val = chosen.source_data(roots), chosen.target_data(roots), chosen.validation_data(roots)
     target = Unlabelled(target)
@@ -102,9 +111,12 @@ def run_protocol(
         results[name] = _evaluated(model, val, chosen, out / f"{name}.json")
         return trainer
 
-    finish("daf", DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared))
+    first = DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared)
+    fusion = rank_by or DepthAwareFusion("depth_aware" if first.has_depth else "entropy")
+    ranker = EntropyRanker(model, fusion, fraction, progress=progress)
+    finish("daf", first)
     learned = finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
-    ranking = _ranked(model, learned.readable(target), fraction, out / "ranking.json", progress)
+    ranking = _ranked(ranker, learned.readable(target), out / "ranking.json")
     split = ranking.split()
     if is_writer():
         split.save(out / "split")
@@ -122,11 +134,11 @@ def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtoco
     return result
 
 
-def _ranked(model: nn.Module, target: SampleDataset, fraction: float, path: Path, progress: bool) -> Ranking:
-    """The ranking in a file, or else the model's, written there."""
+def _ranked(ranker: EntropyRanker, target: SampleDataset, path: Path) -> Ranking:
+    """The ranking in a file, or else the ranker's, written there."""
     if from_writer(path.is_file()):
         return Ranking.load(path)
-    ranking = EntropyRanker(model, fraction=fraction, progress=progress).rank(target)
+    ranking = ranker.rank(target)
     if is_writer():
         ranking.save(path)
     return ranking

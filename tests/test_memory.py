@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from depthaware_uda import DAFConfig, DAFTrainer, IDAConfig, ISLConfig
+from depthaware_uda import DAFConfig, DAFTrainer, IDAConfig, ISLConfig, SelfTrainingConfig, SelfTrainingTrainer
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import Trainer, TrainerConfig, estimate_memory
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
@@ -45,11 +45,13 @@ def test_the_predicted_memory_of_a_step_is_what_it_takes(settings: dict[str, Any
     config = DAFConfig(
         **{"max_steps": 5, "precision": "float32", "depth_scale": 0.02, "discriminator_channels": 4, **settings}
     )
-    model = tiny_model()
+    model = tiny_model().eval()
     before = weights(model)
     estimate = estimate_memory(model, config, SIZE)
     assert_same_weights(weights(model), before)
     assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.training
+    assert not model.backbone._checkpointed
     trainer = DAFTrainer(model, Scenes(2), Scenes(2), config, device="cpu", progress=False)
     found = measured(trainer, SIZE)
     print(f"predicted {estimate.step}, measured {found}")
@@ -71,6 +73,10 @@ def test_weights_and_state_are_counted_to_the_byte() -> None:
 
 
 def test_every_stage_has_an_estimate_and_a_source_adds_to_it() -> None:
+    mixing = SelfTrainingConfig.recommended(precision="float32", discriminator_channels=4, max_steps=2)
+    taught = estimate_memory(tiny_model(), mixing, SIZE)
+    trainer = SelfTrainingTrainer(tiny_model(), Scenes(2, SIZE), Scenes(2, SIZE), mixing, device="cpu", progress=False)
+    assert taught.step == pytest.approx(measured(trainer, SIZE), rel=0.15)
     for config in (IDAConfig(precision="float32", depth_scale=0.02), ISLConfig(precision="float32")):
         alone, mixed = (estimate_memory(tiny_model(), config, (32, 40), source=source) for source in (False, True))
         assert 0 < alone.step <= mixed.step

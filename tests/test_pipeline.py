@@ -6,8 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from depthaware_uda import EvaluationResult, get_protocol, run_protocol
-from tests.tiny import tiny_model
+from depthaware_uda import (
+    AdaptationProtocol,
+    DAFConfig,
+    DepthAwareFusion,
+    EntropyRanker,
+    EvaluationResult,
+    IDAConfig,
+    ISLConfig,
+    Ranking,
+    get_protocol,
+    load_pretrained,
+    run_protocol,
+)
+from tests.tiny import Scenes, tiny_model
 
 from .test_examples import EXAMPLES, load
 
@@ -59,3 +71,39 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         run_protocol(tiny_model(), "minicity", tmp_path, keep="first")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="protocol 'ep1' needs roots"):
         run_protocol(tiny_model(), "ep1", tmp_path)
+    composed = tiny_model()
+    composed.config = None
+    with pytest.raises(ValueError, match="keep='best' needs a model of create_model"):
+        run_protocol(composed, "minicity", tmp_path, keep="best")
+
+
+class Small(AdaptationProtocol):
+    """A protocol on three random images a set."""
+
+    def source_data(self, roots: object = None) -> Scenes:
+        return Scenes(3)
+
+    def target_data(self, roots: object = None) -> Scenes:
+        return Scenes(3, seed=1)
+
+    def validation_data(self, roots: object = None) -> Scenes:
+        return Scenes(3, seed=2)
+
+
+SMALL = Small(
+    **{"name": "small", "title": "small", "source": "minicity", "target": "minicity-real", "label_space": "common7"},
+    **{"source_size": (32, 40), "target_size": (32, 40)},
+)
+
+
+def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> None:
+    """AdvEnt, ISL, IntraDA: what ranks the images is plain entropy."""
+    quick = {"max_steps": 1, "schedule_steps": 1}
+    stages = {"daf": DAFConfig.advent(**quick), "isl": ISLConfig(**quick), "ida": IDAConfig.intrada(**quick)}
+    given = {**stages, "device": "cpu", "progress": False}
+    model = tiny_model(depth_head=None)
+    with pytest.raises(ValueError, match="fraction must lie between 0 and 1"):  # before anything is trained
+        run_protocol(model, SMALL, tmp_path, fraction=66, **given)
+    assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
+    by_entropy = EntropyRanker(load_pretrained(tmp_path / "isl" / "model"), DepthAwareFusion("entropy"))
+    assert Ranking.load(tmp_path / "ranking.json").names == by_entropy.rank(Scenes(3, seed=1)).names

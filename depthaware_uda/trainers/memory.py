@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from depthaware_uda.trainers.daf import DAFTrainer
 from depthaware_uda.trainers.ida import IDATrainer
 from depthaware_uda.trainers.isl import ISLTrainer
 from depthaware_uda.trainers.method_config import DAFConfig, IDAConfig, ISLConfig
+from depthaware_uda.trainers.self_training import SelfTrainingTrainer
+from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
 from depthaware_uda.trainers.sharing import images_at_once
 from depthaware_uda.types import Sample
 
@@ -53,8 +56,8 @@ def estimate_memory(
     """Predict the peak memory of a training step of a configuration, without running one.
 
     The step's operations are gone through without data or computation, and what they would hold is added up; only one
-    image is looked at in earnest, without gradients. The model stays as it is. What a library's kernel takes for
-    itself while it runs is not seen.
+    image is looked at in earnest, without gradients. The model, of which a copy is made, stays as it is. What a
+    library's kernel takes for itself while it runs is not seen, nor what `class_mix` pastes, which is little.
 
     Args:
         model: The network, on the device that it will train on.
@@ -66,7 +69,7 @@ def estimate_memory(
     Raises:
         TypeError: The configuration is not that of a stage.
     """
-    trainer = _trainer(model, config, size, source)
+    trainer = _trainer(copy.deepcopy(model), config, size, source)
     modules = [module for name, module in trainer.modules().items() if name != "discriminator" or _trained(trainer)]
     weights = sum(_bytes(tensor) for module in modules for tensor in module.state_dict().values())
     tensor_like = 1 if config.optimizer == "sgd" else 2
@@ -148,9 +151,15 @@ def _trainer(model: nn.Module, config: TrainerConfig, size: tuple[int, int], sou
         return DAFTrainer(model, images, images, config, **options)
     if isinstance(config, ISLConfig):
         return ISLTrainer(model, images, config, source=given, **options)
+    if isinstance(config, SelfTrainingConfig):
+        # Which classes are drawn depends on the labels, which a dry run does not have.
+        plain = replace(config, class_mix=False, mix_nearer=False, rare_class_temperature=None)
+        return SelfTrainingTrainer(model, images, images, plain, **options)
     if isinstance(config, IDAConfig):
         return IDATrainer(model, images, TargetSplit(("easy",), ("hard",)), config, source=given, **options)
-    raise TypeError(f"config must be a DAFConfig, an ISLConfig or an IDAConfig, got {type(config).__name__}")
+    raise TypeError(
+        f"config must be a DAFConfig, ISLConfig, IDAConfig or SelfTrainingConfig, got {type(config).__name__}"
+    )
 
 
 def _trained(trainer: Trainer[Any]) -> bool:
