@@ -58,6 +58,12 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
     assert "+8.0 (+3.0, +13.0)" in lines["| DAF"]
 
 
+def test_a_run_is_compared_with_the_control_that_began_with_its_network(study: ModuleType) -> None:
+    control_of = sys.modules["study_table"].control_of
+    assert [control_of(run) for run in ("recipe", "intrada", "minent")] == ["control", "control-plain", "control-plain"]
+    assert control_of("dada") == "control"  # its own network has none
+
+
 def test_rank_correlation_is_that_of_scipy(study: ModuleType) -> None:
     from scipy.stats import spearmanr
 

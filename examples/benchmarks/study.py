@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from study_diagnostics import diagnose
-from study_figures import draw_curves, draw_panel
+from study_figures import draw_curves, draw_depth, draw_panel
 from study_methods import RUNS
 from study_setup import SCALES, Study
 from study_table import DIAGNOSIS, SCORES, Results, collect, tables
@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
         networks = {PANEL[name]: network(study, name) for name in done}
         draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
+        if "daf" in done:
+            draw_depth(study, networks[PANEL["daf"]], args.output / f"study-{args.size}-depth.png")
 
 
 def export(args: argparse.Namespace, results: Results, folder: Path) -> None:

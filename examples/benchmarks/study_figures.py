@@ -1,17 +1,22 @@
-"""Pictures of the study: mIoU over steps, and what networks see, in label colours."""
+"""Pictures of the study: mIoU over steps, what networks see in label colours, and the depth that weighs their maps."""
 
 from __future__ import annotations
 
 import statistics
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from study_setup import LABELS, Study
 from study_table import Results, steps_after_first
 from torch import nn
 
 from depthaware_uda.data import Selected
+from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
-from depthaware_uda.viz import colorize_label, curves, panel
+from depthaware_uda.types import SampleDataset, SegDepthOutput
+from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 
 def draw_curves(results: Results, names: list[str], path: Path) -> None:
@@ -38,10 +43,34 @@ def draw_curves(results: Results, names: list[str], path: Path) -> None:
 
 def draw_panel(study: Study, networks: dict[str, nn.Module], path: Path, *, count: int = 8) -> None:
     """Labels of some held-out photographs, and what each network says; no photograph is shown."""
-    names = study.val.names
-    shown = Selected(study.val, names[:: max(1, len(names) // count)][:count])
+    shown = _spread_out(study.val, count)
     rows = [{"truth": colorize_label(shown[index]["label"], LABELS)} for index in range(len(shown))]
     for title, model in networks.items():
         for row, (_, output) in zip(rows, predict_batches(model, shown), strict=True):
             row[title] = colorize_label(output.logits.argmax(1)[0], LABELS)
     panel(rows, path, legend=LABELS)
+
+
+def draw_depth(study: Study, model: nn.Module, path: Path, *, count: int = 6) -> None:
+    """Depth of renders, true and predicted, and that predicted of photographs, none of which is shown."""
+    renders, photographs = (_spread_out(dataset, count) for dataset in (study.source, study.val))
+    rows = []
+    predicted = zip(predict_batches(model, renders), predict_batches(model, photographs), strict=True)
+    for index, ((_, of_render), (_, of_photograph)) in enumerate(predicted):
+        render = renders[index]
+        row = {"render": render["image"].permute(1, 2, 0).numpy(), "its depth": colorize_depth(render["depth"])}
+        row["its depth, predicted"] = _painted_depth(of_render)
+        row["labels of a photograph"] = colorize_label(photographs[index]["label"], LABELS)
+        row["depth, predicted"] = _painted_depth(of_photograph)
+        rows.append(row)
+    panel(rows, path, legend=LABELS)
+
+
+def _spread_out(dataset: SampleDataset, count: int) -> Selected:
+    names = sample_names(dataset)
+    return Selected(dataset, names[:: max(1, len(names) // count)][:count])
+
+
+def _painted_depth(output: SegDepthOutput) -> NDArray[np.uint8]:
+    assert output.inverse_depth is not None  # a network with a depth head
+    return colorize_depth(to_metres(output.inverse_depth[0]))

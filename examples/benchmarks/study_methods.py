@@ -65,9 +65,9 @@ def supervised(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
     return DAFTrainer(model, study.labelled_target, study.target, config, out, **study.options())
 
 
-def daf(preset: Callable[..., DAFConfig] = DAFConfig, **changes: Any) -> Start:
+def daf(preset: Callable[..., DAFConfig] = DAFConfig, stages: float = 1, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        config = preset(**{**study.later(), **ADVERSARY, "batch_norm": "target", **changes})
+        config = preset(**{**study.later(stages), **ADVERSARY, **LATER, **changes})
         return DAFTrainer(model, study.source, study.target, config, out, **study.options())
 
     return start
@@ -120,6 +120,8 @@ add("source-ctrl", "source only, CTRL's heads", None, source_only(), depth_head=
 add("ctrl", "CTRL's joint space", "source-ctrl", daf(DAFConfig.ctrl))
 add("advent-depth", "AdvEnt's maps on DAF's network", "source", daf(fusion="entropy"))
 add("daf", "DAF", "source", daf())
+add("advent-long", "AdvEnt, three times as long", "source-plain", daf(DAFConfig.advent, stages=3))
+add("daf-long", "DAF, three times as long", "source", daf(stages=3))
 add("source-ungated", "source only, features not gated", None, source_only(), gate=False)
 add("daf-ungated", "DAF, features not gated", "source-ungated", daf())
 add("source-unattended", "source only, no channel attention", None, source_only(), channel_attention=False)

@@ -22,6 +22,7 @@ METHODS = [
     "source",
     "control",
     "source-plain",
+    "control-plain",
     "minent",
     "advent",
     "advent-isl",
@@ -98,9 +99,16 @@ def steps_after_first(results: Results, name: str, seed: str) -> int | None:
     return int(total)
 
 
-def gains(results: Results, name: str, *, over: str = "control") -> dict[str, float]:
-    """Points of mIoU by seed over another run; over the control, at the same number of steps."""
-    runs, found = results["runs"], {}
+def control_of(name: str) -> str:
+    """The control of a run: source only, continued, from the network that the run began with, or its like."""
+    while (parent := RUNS[name].parent) is not None:
+        name = parent
+    return next((run for run in ("control", "control-plain") if RUNS[run].parent == name), "control")
+
+
+def gains(results: Results, name: str, *, over: str | None = None) -> dict[str, float]:
+    """Points of mIoU by seed over another run, by default its control; over that, at the same number of steps."""
+    runs, found, over = results["runs"], {}, over or control_of(name)
     for seed, measured in runs[name]["seeds"].items():
         if over not in runs or seed not in runs[over]["seeds"]:
             continue
@@ -138,7 +146,7 @@ def table(results: Results, names: Sequence[str]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for name, run in runs.items():
         seeds = run["seeds"]
-        gain = gains(results, name) if name not in ("control", "source") else {}
+        gain = gains(results, name) if not name.startswith(("control", "source")) else {}
         chosen = [100 * one["label_free"]["miou"] for one in seeds.values()]
         regret = [100 * one["label_free"]["regret"] for one in seeds.values()]
         cells = [
