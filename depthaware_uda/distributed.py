@@ -7,7 +7,7 @@ one process without a process group, the usual case, every function here does no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
@@ -24,7 +24,7 @@ __all__ = [
     "broadcast_module",
     "from_writer",
     "gather",
-    "gather_in_turn",
+    "gather_by_index",
     "initialize",
     "is_distributed",
     "is_writer",
@@ -131,10 +131,10 @@ def gather(value: T) -> list[T]:
     return values
 
 
-def gather_in_turn(items: Sequence[T]) -> list[T]:
-    """Items that were dealt out in turn (item i to rank i % world size), in their order again, in every process."""
-    hands = gather(list(items))
-    return [hands[index % len(hands)][index // len(hands)] for index in range(sum(map(len, hands)))]
+def gather_by_index(items: Mapping[int, T]) -> list[T]:
+    """The items of all processes, in the order of their numbers, in every process."""
+    together = {index: item for hand in gather(dict(items)) for index, item in hand.items()}
+    return [together[index] for index in sorted(together)]
 
 
 def from_writer(value: T) -> T:

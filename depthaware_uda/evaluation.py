@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.depth import to_metres
-from depthaware_uda.distributed import gather, gather_in_turn
+from depthaware_uda.distributed import gather, gather_by_index
 from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
+from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.resize import resize
-from depthaware_uda.models.slices import argmax_resized
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset
@@ -53,7 +53,7 @@ def evaluate(
             taken for the protocol's, for instance a cached one.
         roots: Folder of each data set that the protocol reads, by name.
         label_space: Names of the classes; by default that of the data set, or of the model, or class indices.
-        batch_size: Images at once; more than 1 needs images, and labels, of one size.
+        batch_size: Images at once, as far as they, and their labels, have one size.
         num_workers: Processes that read samples.
         progress: Show a progress bar.
 
@@ -75,7 +75,8 @@ def evaluate(
         )
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
-    meters: list[DepthMeter] = []  # one a batch, so that they add up in the same order in any number of processes
+    # One a batch, by its first image, so that they add up in the same order in any number of processes.
+    meters: dict[int, DepthMeter] = {}
     image_sizes: set[tuple[int, int]] = set()
     label_sizes: set[tuple[int, int]] = set()
     batches = image_batches(
@@ -102,15 +103,15 @@ def evaluate(
             prediction = argmax_resized(output.logits, (label.shape[-2], label.shape[-1]))
             counts = confusion_matrix(prediction, label, classes)
             confusion = counts if confusion is None else confusion + counts
-            meters.append(DepthMeter())
+            meter = meters[batch["index"][0]] = DepthMeter()
             if measures_depth and output.inverse_depth is not None and "depth" in batch:
                 metres = batch["depth"].to(label.device, non_blocking=True)
-                meters[-1].update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
+                meter.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
     counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]
     confusion = torch.stack(counted).sum(0)  # an empty data set has raised: some process has counted
     image_sizes, label_sizes = set().union(*gather(image_sizes)), set().union(*gather(label_sizes))
     depth = DepthMeter()
-    for meter in gather_in_turn(meters):
+    for meter in gather_by_index(meters):
         depth.add(meter)
     result = EvaluationResult.from_confusion(
         confusion,

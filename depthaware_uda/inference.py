@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader
+from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.models.resize import resize_output
-from depthaware_uda.types import Batch, SampleDataset, SegDepthOutput
+from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = [
     "batch_names",
@@ -56,6 +56,40 @@ def output_of(model: nn.Module, image: Tensor) -> SegDepthOutput:
     return output
 
 
+class _Indexed(Dataset[tuple[int, Sample]]):
+    """Samples with their place in the data set."""
+
+    def __init__(self, dataset: SampleDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, index: int) -> tuple[int, Sample]:
+        return index, self.dataset[index]
+
+
+def _by_size(items: Sequence[tuple[int, Sample]]) -> list[Batch]:
+    """A batch of each size among some samples, with their places in `index`."""
+    groups: dict[tuple[object, ...], list[tuple[int, Sample]]] = {}
+    for index, sample in items:
+        shapes = ((key, value.shape) for key, value in sample.items() if isinstance(value, Tensor))
+        groups.setdefault(tuple(shapes), []).append((index, sample))
+    return [_collated(group) for group in groups.values()]
+
+
+def _collated(items: Sequence[tuple[int, Sample]]) -> Batch:
+    index, samples = [index for index, _ in items], [sample for _, sample in items]
+    if len(samples) > 1:
+        return Batch(**collate(samples), index=index)
+    # What a single image is compared with is not written to: it need not be copied, as an image for a model is.
+    sample = samples[0].copy()
+    label, depth = sample.pop("label", None), sample.pop("depth", None)
+    batch = Batch(**collate([sample]), index=index)
+    if label is not None:
+        batch["label"] = label.as_subclass(Tensor)[None]
+    if depth is not None:
+        batch["depth"] = depth.as_subclass(Tensor)[None]
+    return batch
+
+
 def image_batches(
     model: nn.Module,
     dataset: SampleDataset,
@@ -67,7 +101,8 @@ def image_batches(
 ) -> Iterator[tuple[Batch, Tensor]]:
     """Yield each batch of a data set, in order, with its images on the device and in the precision of a model.
 
-    With `shared`, processes take the batches in turn (`distributed.gather_in_turn` puts results into order again).
+    Images of several sizes in a batch come as one batch a size; `index` of a batch says where they are in the data set.
+    With `shared`, processes take the batches in turn (`distributed.gather_by_index` puts results into order again).
 
     Raises:
         ValueError: The data set is empty.
@@ -77,22 +112,23 @@ def image_batches(
     # A network without weights takes what it is given on the CPU.
     first = next(model.parameters(), torch.zeros(()))
     batches = list(BatchSampler(range(len(dataset)), batch_size, drop_last=False))
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # a map-style data set by protocol, not by inheritance
+    loader: DataLoader[list[Batch]] = DataLoader(
+        _Indexed(dataset),  # type: ignore[arg-type]  # yields lists of batches
         # The batches themselves are those of one process, so that each image's result is the same to the bit.
         batch_sampler=batches[rank() :: world_size()] if shared else batches,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=_by_size,
         pin_memory=first.device.type == "cuda",
         generator=torch.Generator(),  # looking at data does not move the caller's random numbers
     )
-    for batch in tqdm(loader, desc=progress, disable=progress is None or not is_writer(), leave=False):
-        if not batch["image"].is_floating_point():
-            raise ValueError(
-                f"images of the data set are {batch['image'].dtype}, expected RGB in 0..1 in floating point; "
-                "divide 8 bits by 255"
-            )
-        yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
+    for groups in tqdm(loader, desc=progress, disable=progress is None or not is_writer(), leave=False):
+        for batch in groups:
+            if not batch["image"].is_floating_point():
+                raise ValueError(
+                    f"images of the data set are {batch['image'].dtype}, expected RGB in 0..1 in floating point; "
+                    "divide 8 bits by 255"
+                )
+            yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
 
 
 def predict_batches(
@@ -109,7 +145,7 @@ def predict_batches(
     Args:
         model: Any module that maps images to `SegDepthOutput`.
         dataset: The samples, in order.
-        batch_size: Images at once; more than 1 needs images of one size.
+        batch_size: Images at once, as far as they have one size: a batch of several is divided (see `Batch.index`).
         num_workers: Processes that read samples.
         progress: Text of a progress bar; None shows none.
         shared: Processes take the batches in turn.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.transforms import PhotometricNoise
-from depthaware_uda.distributed import gather, rank, world_size
+from depthaware_uda.distributed import gather
 from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.metrics import confusion_matrix
@@ -52,7 +52,7 @@ def label_free_score(
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`; its mode is as before afterwards.
         dataset: Samples, usually the target's training images or a part of them.
-        batch_size: Images at once; more than 1 needs images of one size.
+        batch_size: Images at once, as far as they have one size.
         num_workers: Processes that read samples.
 
     Raises:
@@ -63,8 +63,8 @@ def label_free_score(
     entropy, pixels = 0.0, 0
     batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
     with evaluating(model), torch.random.fork_rng(devices=[]):
-        for number, (_, image) in enumerate(batches):
-            torch.default_generator.manual_seed(rank() + number * world_size())  # the batch's, whoever has it
+        for batch, image in batches:
+            torch.default_generator.manual_seed(batch["index"][0] // batch_size)  # the batch's, whoever has it
             other = torch.stack([_recoloured(one, colours) for one in image.cpu()]).to(image)
             output, mirrored = output_of(model, image), output_of(model, other.flip(-1))
             logits = resize(output.logits, image.shape[-2:])

@@ -31,33 +31,38 @@ def confusion_matrix(
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
-    label, prediction = _compact(label, num_classes), _compact(prediction, num_classes)
-    # What is ignored is counted beyond all pairs, which costs less than to gather all other pixels.
-    ignored = label == ignore_index
-    row = label.masked_fill(ignored, 0)
-    if label.numel() and (_outside(row, num_classes) or _outside(prediction, num_classes)):
-        for name, index in (("label", label[~ignored]), ("prediction", prediction[~ignored])):
-            if index.numel() and _outside(index, num_classes):
-                raise ValueError(
-                    f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
-                    f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
-                )
-    pairs = (row * num_classes).add_(prediction).masked_fill_(ignored, num_classes**2)
-    counts = torch.bincount(pairs.flatten(), minlength=num_classes**2 + 1)
-    return counts[: num_classes**2].reshape(num_classes, num_classes)
+    # Labels of any byte have a row of the table: what is ignored needs no mask, its row is left out.
+    rows = max(256, num_classes)
+    if _outside(label, rows) or _outside(prediction, num_classes):
+        known = label != ignore_index
+        label, prediction = label[known], prediction[known]
+        _check_classes(label, prediction, num_classes, ignore_index)
+    # In 16 bits where they suffice: a quarter of the memory to go through.
+    bits = torch.int16 if rows * num_classes <= torch.iinfo(torch.int16).max + 1 else torch.int64
+    pairs = torch.add(prediction.to(bits), label.to(bits), alpha=num_classes)
+    counts = torch.bincount(pairs.flatten(), minlength=rows * num_classes).view(rows, num_classes)
+    if 0 <= ignore_index < rows:
+        counts[ignore_index] = 0
+    if counts[num_classes:].any():
+        _check_classes(label[label != ignore_index], prediction, num_classes, ignore_index)
+    return counts[:num_classes]
 
 
-def _compact(index: Tensor, classes: int) -> Tensor:
-    """Indices in 16 bits, where they and pairs of classes fit: a quarter of the memory to go through."""
-    bits = torch.iinfo(torch.int16)
-    fits = classes**2 <= bits.max and (not index.numel() or not _outside(index, bits.max + 1, bits.min))
-    return index.to(torch.int16 if fits else torch.int64)
-
-
-def _outside(index: Tensor, stop: int, start: int = 0) -> bool:
+def _outside(index: Tensor, stop: int) -> bool:
+    if not index.numel():
+        return False
     lowest, highest = index.aminmax()
     # As Python's integers: compared in 8 bits, a larger bound would wrap around.
-    return int(lowest) < start or int(highest) >= stop
+    return int(lowest) < 0 or int(highest) >= stop
+
+
+def _check_classes(label: Tensor, prediction: Tensor, num_classes: int, ignore_index: int) -> None:
+    for name, index in (("label", label), ("prediction", prediction)):
+        if _outside(index, num_classes):
+            raise ValueError(
+                f"{name} holds indices {int(index.min())}..{int(index.max())}, but there are {num_classes} classes "
+                f"(0..{num_classes - 1}, and {ignore_index} to ignore)"
+            )
 
 
 def iou_per_class(confusion: Tensor) -> Tensor:

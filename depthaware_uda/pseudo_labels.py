@@ -14,12 +14,13 @@ from depthaware_uda.data.images import read_ids
 from depthaware_uda.data.masks import LabelMask
 from depthaware_uda.data.wrappers import Unlabelled, sample_names
 from depthaware_uda.digests import read_sealed, write_sealed
-from depthaware_uda.distributed import barrier, gather, gather_in_turn, is_writer
+from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, expecting, flush, safe_join, sha256
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import at_least_float32
-from depthaware_uda.models.slices import argmax, argmax_resized, map_rows, row_slices
+from depthaware_uda.models.argmax import argmax, argmax_resized
+from depthaware_uda.models.slices import map_rows, row_slices
 from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label", "write_pseudo_labels"]
@@ -186,7 +187,7 @@ def write_pseudo_labels(
         proportion: Keep at least this share of every class's pixels, the most confident ones: the threshold of a class
             falls below `threshold` where the network is less sure of it. This takes a second pass over the images.
         preview: Label space whose colours a preview beside every label has (`NAME.color.png`); None writes none.
-        batch_size: Images at once; more than 1 needs images of one size.
+        batch_size: Images at once, as far as they have one size.
         num_workers: Processes that read samples.
         progress: Show a progress bar.
 
@@ -213,15 +214,14 @@ def write_pseudo_labels(
     if is_writer():
         (folder / RECORD_FILE).unlink(missing_ok=True)
     barrier()
-    named: list[list[tuple[str, str]]] = []  # and their digests, by batch
+    named: dict[int, tuple[str, str]] = {}  # names and digests
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in output_batches(model, dataset, **loading):
         size = (batch["image"].shape[-2], batch["image"].shape[-1])
         kept = _labels(output, size, threshold if limits is None else limits).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
-        named.append([])
-        for name, values in zip(batch_names(batch), kept.numpy(), strict=True):
+        for index, name, values in zip(batch["index"], batch_names(batch), kept.numpy(), strict=True):
             if name in written:
                 raise ValueError(f"two samples share the name {name!r}; names must be unique")
             written.add(name)
@@ -230,11 +230,11 @@ def write_pseudo_labels(
             path = _label_path(folder, name)
             with atomic_path(path) as partial:
                 Image.fromarray(values).save(partial)
-                named[-1].append((name, sha256(partial)))
+                named[index] = name, sha256(partial)
             if space is not None:
                 with atomic_path(path.with_suffix(_PREVIEW_SUFFIX)) as partial:
                     Image.fromarray(space.colorize(values)).save(partial)
-    digests = [pair for batch in gather_in_turn(named) for pair in batch]
+    digests = gather_by_index(named)
     names = [name for name, _ in digests]
     if len(set(names)) != len(names):
         raise ValueError("two samples of the data set share a name; names must be unique")

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import SUMS_FILE, check_sums, read_sealed, write_sealed, write_sums
-from depthaware_uda.distributed import gather_in_turn
+from depthaware_uda.distributed import gather_by_index
 from depthaware_uda.files import atomic_path, expecting, read_text
 from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.fusion import DepthAwareFusion
-from depthaware_uda.models.slices import argmax_resized, row_slices
+from depthaware_uda.models.slices import row_slices
 from depthaware_uda.types import SampleDataset, SegDepthOutput
 
 __all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
@@ -154,7 +155,7 @@ class EntropyRanker:
         fraction: Share of the images that the ranking calls easy.
         rare_class_weighting: Multiply the score by `rare_class_weight`.
         label_space: Where the rare classes are named; by default the data set's or the model's.
-        batch_size: Images at once; more than 1 needs images of one size.
+        batch_size: Images at once, as far as they have one size.
         num_workers: Processes that read samples.
         progress: Show a progress bar.
     """
@@ -207,7 +208,7 @@ class EntropyRanker:
             ValueError: The data set is empty, has two samples of one name, or samples without a name.
         """
         rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
-        scored: list[list[tuple[str, float]]] = []  # by batch
+        scored: dict[int, tuple[str, float]] = {}
         for batch, output in output_batches(
             self.model,
             Unlabelled(dataset),
@@ -220,8 +221,8 @@ class EntropyRanker:
             score = self._score(output, size)
             if rare:
                 score = score * rare_class_weight(argmax_resized(output.logits, size), rare)
-            scored.append(list(zip(batch_names(batch), score.tolist(), strict=True)))
-        pairs = [pair for batch_pairs in gather_in_turn(scored) for pair in batch_pairs]
+            scored |= zip(batch["index"], zip(batch_names(batch), score.tolist(), strict=True), strict=True)
+        pairs = gather_by_index(scored)
         scores = dict(pairs)
         if len(scores) != len(pairs):
             raise ValueError("two samples of the data set share a name; names must be unique")

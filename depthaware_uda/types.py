@@ -37,6 +37,8 @@ class Batch(TypedDict, total=False):
     """Metres or NaN, (N, 1, H, W)."""
     name: list[str]
     """One name a sample."""
+    index: list[int]
+    """Where each sample is in its data set; in batches of `inference` only."""
     unreadable: list[tuple[str, str]]
     """Samples that could not be read, in place of which there are others: name, and what was wrong."""
 

@@ -122,7 +122,8 @@ def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     with distributed.initialize():
         assert (distributed.rank(), distributed.world_size(), distributed.is_writer()) == (0, 1, True)
         distributed.barrier()
-        assert distributed.gather("a") == distributed.gather_in_turn(["a"]) == ["a"]
+        assert distributed.gather("a") == distributed.gather_by_index({3: "a"}) == ["a"]
+        assert distributed.gather_by_index({5: "b", 2: "a"}) == ["a", "b"]
         assert distributed.from_writer(3) == 3
     assert not distributed.is_distributed()
 

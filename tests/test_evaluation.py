@@ -14,8 +14,17 @@ from depthaware_uda.data import Augmented, InMemory, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.inference import evaluating, predict_batches
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.types import Sample
-from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, tiny_model, weights
+from depthaware_uda.types import Sample, SampleDataset
+from tests.tiny import (
+    Listed,
+    Oracle,
+    Scenes,
+    assert_same_weights,
+    numbered,
+    scenes_of_two_sizes,
+    tiny_model,
+    weights,
+)
 
 THREE = LabelSpace(
     "three", ("road", "sky", "car"), ((1, 1, 1), (2, 2, 2), (3, 3, 3)), subsets={"2": ("road", "car"), "1": ("sky",)}
@@ -139,8 +148,9 @@ def test_a_model_of_relative_depth_is_not_scored_in_metres() -> None:
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3}, {"batch_size": 5}, {"num_workers": 2}])
-def test_batches_and_workers_change_nothing(options: dict[str, int]) -> None:
-    images, model = Scenes(5), tiny_model()
+@pytest.mark.parametrize("images", [Scenes(5), scenes_of_two_sizes()], ids=["one size", "two sizes"])
+def test_batches_and_workers_change_nothing(images: SampleDataset, options: dict[str, int]) -> None:
+    model = tiny_model()
     one, many = evaluate(model, images), evaluate(model, images, **options)
     assert many.confusion == one.confusion
     assert many.depth is not None
@@ -200,6 +210,16 @@ def test_predictions_have_the_size_of_the_image_and_come_in_order() -> None:
     for _, output in found:
         assert output.logits.shape[-2:] == output.inverse_depth.shape[-2:] == (32, 40)
         assert not output.logits.requires_grad
+
+
+def test_batches_of_several_sizes_are_divided_and_tell_where_their_images_are() -> None:
+    images = scenes_of_two_sizes(5)
+    batches = [batch for batch, _ in predict_batches(tiny_model(), images, batch_size=3)]
+    assert [batch["index"] for batch in batches] == [[0, 2], [1], [3], [4]]
+    for batch in batches:
+        assert batch["name"] == [images.names[index] for index in batch["index"]]
+        for place, index in enumerate(batch["index"]):
+            assert all(torch.equal(batch[key][place], images[index][key]) for key in ("image", "label"))  # type: ignore[literal-required]
 
 
 def test_a_network_without_weights_can_be_evaluated() -> None:

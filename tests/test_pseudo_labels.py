@@ -18,7 +18,16 @@ from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.pseudo_labels import PseudoLabelled, class_thresholds, pseudo_label
 from depthaware_uda.types import Sample
-from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, tiny_model, weights
+from tests.tiny import (
+    Listed,
+    Oracle,
+    Scenes,
+    assert_same_weights,
+    numbered,
+    scenes_of_two_sizes,
+    tiny_model,
+    weights,
+)
 
 
 def confident(label: list[list[int]], confidence: list[list[float]], classes: int = 3) -> SegDepthOutput:
@@ -180,6 +189,14 @@ def test_batches_and_workers_change_no_label(tmp_path: Path, options: dict[str, 
     different = sum(int((one.read(name) != many.read(name)).sum()) for name in one.names)
     assert different <= 4  # of 5120; convolutions of a batch may round otherwise
     assert 0.4 < one.record["coverage"] < 1
+
+
+def test_images_of_several_sizes_are_labelled_in_order(tmp_path: Path) -> None:
+    images, model = scenes_of_two_sizes(), tiny_model()
+    labels = write_pseudo_labels(model, images, tmp_path, threshold=0.0, batch_size=4)
+    assert labels.names == tuple(images.names)
+    for name, (_, output) in zip(images.names, predict_batches(model, images), strict=True):
+        assert (labels.read(name) != output.logits.argmax(1)[0]).sum() <= 1  # as above
 
 
 def test_writing_leaves_the_network_as_it_was(tmp_path: Path) -> None:

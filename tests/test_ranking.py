@@ -15,8 +15,8 @@ from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import self_information
 from depthaware_uda.ranking import rare_class_weight
-from depthaware_uda.types import Sample
-from tests.tiny import Listed, Oracle, Scenes, numbered, tiny_model
+from depthaware_uda.types import Sample, SampleDataset
+from tests.tiny import Listed, Oracle, Scenes, numbered, scenes_of_two_sizes, tiny_model
 
 SCORES = {"c": 0.3, "a": 0.1, "d": 0.3, "b": 0.2, "e": 0.3}
 
@@ -175,8 +175,9 @@ def test_the_default_is_the_depth_aware_map() -> None:
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 3}, {"num_workers": 2}])
-def test_batches_and_workers_change_no_rank(options: dict[str, int]) -> None:
-    images, model = Scenes(5), tiny_model()
+@pytest.mark.parametrize("images", [Scenes(5), scenes_of_two_sizes()], ids=["one size", "two sizes"])
+def test_batches_and_workers_change_no_rank(images: SampleDataset, options: dict[str, int]) -> None:
+    model = tiny_model()
     one, many = EntropyRanker(model).rank(images), EntropyRanker(model, **options).rank(images)
     assert many.names == one.names
     assert many.scores == pytest.approx(one.scores, rel=1e-5)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from depthaware_uda import SegDepthOutput
 from depthaware_uda.models import resize_output, slices
-from depthaware_uda.models.slices import argmax_resized, map_rows, row_slices
+from depthaware_uda.models.slices import map_rows, row_slices
 
 SIZES = [(64, 96), (16, 24), (33, 97), (5, 7), (1, 1), (40, 24)]
 
@@ -38,30 +38,3 @@ def test_rows_of_tiny_maps_are_resized_as_the_whole(size: tuple[int, int], monke
     maps = torch.randn(1, 2, 3, 4, dtype=torch.float64)
     rows = torch.cat([part.logits for _, part in row_slices(SegDepthOutput(maps, None), size)], 2)
     torch.testing.assert_close(rows, resize_output(SegDepthOutput(maps, None), size).logits)
-
-
-@pytest.mark.parametrize("smooth", [True, False])
-@pytest.mark.parametrize("size", [*SIZES, (128, 192), (130, 257)])
-def test_the_class_of_every_pixel_is_that_of_the_resized_scores(size: tuple[int, int], smooth: bool) -> None:
-    logits = output(smooth=smooth)
-    expected = resize_output(SegDepthOutput(logits, None), size).logits.argmax(1)
-    found = argmax_resized(logits, size).long()
-    assert torch.equal(found, expected)
-
-
-@pytest.mark.parametrize("shape", [(1, 9), (9, 1), (1, 1)])
-def test_maps_of_one_row_or_column(shape: tuple[int, int]) -> None:
-    logits = output(shape)
-    expected = resize_output(SegDepthOutput(logits, None), (20, 30)).logits.argmax(1)
-    assert torch.equal(argmax_resized(logits, (20, 30)).long(), expected)
-
-
-def test_of_equal_scores_the_first_class_wins_as_in_torch() -> None:
-    logits = torch.tensor([0.0, 2.0, 1.0, 2.0])[None, :, None, None].expand(1, 4, 3, 3).contiguous()
-    assert torch.equal(argmax_resized(logits, (3, 3)), torch.ones(1, 3, 3, dtype=torch.uint8))
-    assert torch.equal(argmax_resized(logits, (12, 12)), torch.ones(1, 12, 12, dtype=torch.uint8))
-
-
-def test_scores_may_need_gradients() -> None:
-    logits = output().requires_grad_()
-    assert torch.equal(argmax_resized(logits, SIZES[0]), argmax_resized(logits.detach(), SIZES[0]))

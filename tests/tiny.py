@@ -104,6 +104,12 @@ class Listed:
         return Sample(**self.samples[index])
 
 
+def scenes_of_two_sizes(count: int = 5) -> Listed:
+    """Scenes that are wide and high in turn."""
+    wide, high = Scenes(count), Scenes(count, (40, 32), seed=1)
+    return Listed([(wide, high)[index % 2].samples[index] for index in range(count)], "common7")
+
+
 def numbered(count: int, size: tuple[int, int], **known: Callable[[int], Any]) -> list[Sample]:
     """Samples whose image is filled with their number, for `Oracle`; `known` gives further keys by number."""
     samples = []

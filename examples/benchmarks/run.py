@@ -25,9 +25,9 @@ from measure import Clock, ours_and_theirs, peak_memory, samples, step_flops
 from torch import nn
 
 from depthaware_uda import DAFConfig, EntropyRanker, create_model, evaluate, write_pseudo_labels
-from depthaware_uda.data import InMemory
 from depthaware_uda.files import write_json
 from depthaware_uda.trainers import estimate_memory
+from depthaware_uda.types import Sample
 
 HERE = Path(__file__).parent
 NETWORKS = {"resnet101": "deeplabv2_resnet101", "small": "timm/resnet18"}
@@ -142,7 +142,7 @@ def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
     labelled = samples(count, image_size, label_size)
     for sample in labelled:
         del sample["depth"]  # the baseline knows no errors of depth
-    images = InMemory([{"image": s["image"], "name": s["name"]} for s in labelled])  # type: ignore[arg-type]
+    images = [Sample(image=sample["image"], name=sample["name"]) for sample in labelled]
     on_device = [{k: v.to(args.device) for k, v in s.items() if isinstance(v, torch.Tensor)} for s in labelled]
     clock, rows = Clock(args.device, "float32"), []
     with TemporaryDirectory() as folder, torch.no_grad():
@@ -157,7 +157,7 @@ def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
 
         races: dict[str, dict[str, Callable[[], Any]]] = {
             "evaluate": {
-                "ours": lambda: evaluate(model, InMemory(labelled)),
+                "ours": lambda: evaluate(model, labelled),
                 "baseline": lambda: baseline_evaluate(model, on_device, 16),
             },
             "rank and label": {"ours": ours, "baseline": theirs},
