@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
+import math
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +86,38 @@ def export_program(
     if path is not None:
         try:
             with atomic_path(path) as partial:
-                torch.export.save(program, partial)
+                torch.export.save(_saveable(program), partial)
         except SerializeError as error:
-            # Some networks compute their padding from the size with functions that the file format does not know.
+            # A network may compute with its size what the file format does not know.
             raise ValueError(
                 f"{path}: this network can be traced with free sizes, but not saved so; pass dynamic_size=False"
             ) from error
+    return program
+
+
+def _saveable(program: ExportedProgram) -> ExportedProgram:
+    """The program with ceil(a / b) of sizes as (a + b - 1) // b, which the file format knows.
+
+    timm's padding "as TensorFlow does" rounds up so; many of its networks pad that way.
+    """
+    graph = program.graph_module.graph
+    for node in graph.find_nodes(op="call_function", target=math.ceil):
+        (quotient,) = node.args
+        if not isinstance(quotient, torch.fx.Node) or quotient.target is not operator.truediv:
+            continue
+        above, below = quotient.args
+        if not isinstance(above, torch.fx.Node) or not isinstance(below, int):
+            continue
+        with graph.inserting_before(node):
+            more = graph.call_function(operator.add, (above, below - 1))
+            whole = graph.call_function(operator.floordiv, (more, below))
+        more.meta["val"] = above.meta["val"] + below - 1
+        whole.meta["val"] = more.meta["val"] // below
+        node.replace_all_uses_with(whole)
+        graph.erase_node(node)
+        if not quotient.users:
+            graph.erase_node(quotient)
+    program.graph_module.recompile()
     return program
 
 

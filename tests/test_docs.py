@@ -24,7 +24,6 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 import depthaware_uda
 import depthaware_uda.data
@@ -32,41 +31,14 @@ import depthaware_uda.trainers
 from depthaware_uda import create_model
 from depthaware_uda.data import MiniCity, collate, write_miniature
 from depthaware_uda.labels import LabelSpace, get_label_space
-from depthaware_uda.models import ASPPv2, DadaDepthHead, DepthGate, DepthSegmenter
-from depthaware_uda.models.pixels import PixelStatistics
 
 from .conftest import save
-from .tiny import Scenes, tiny_model
+from .tiny import Scenes, few_layers, tiny_model
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"(?:<!-- not run: (?P<reason>.+?) -->\s*\n)?```python\n(?P<code>.*?)```", re.DOTALL)
 SIZE = (64, 64)
-
-
-class FewLayers(nn.Module):
-    """A backbone of two convolutions, which is exported in a moment."""
-
-    strides = (4, 8)
-    pixels = PixelStatistics((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 8, 2, stride=2)
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        fine = self.first(image)
-        return [fine, self.second(fine)]
-
-
-def few_layers() -> DepthSegmenter:
-    return DepthSegmenter(
-        FewLayers(),
-        ASPPv2(8, 7, dilations=(1,)),
-        depth_head=DadaDepthHead((4, 8)),
-        gate=DepthGate(128, 8),
-        label_space=get_label_space("common7"),
-    )
 
 
 def blocks(page: Path) -> list[tuple[int, str, str | None]]:

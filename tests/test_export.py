@@ -1,6 +1,7 @@
 """Exported networks compute what the network computes, at other sizes and batches too."""
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -13,16 +14,16 @@ from depthaware_uda import SegDepthOutput
 from depthaware_uda.export import export_onnx, export_program
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import resize_output
-
-from .tiny import tiny_model, weights
+from tests.test_examples import load
+from tests.tiny import few_layers, tiny_model, weights
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
 pytest.importorskip("onnxscript", reason="needs the extra 'export'")
 
 
-def trained_like(**options: object) -> nn.Module:
+def trained_like() -> nn.Module:
     """A network in training mode whose statistics and outputs are not those it was born with."""
-    model = tiny_model(**options)
+    model = few_layers()
     with torch.no_grad():
         for _ in range(3):
             model(torch.rand(2, 3, 64, 64))
@@ -32,16 +33,17 @@ def trained_like(**options: object) -> nn.Module:
 
 
 class Small(nn.Module):
-    """One convolution at half the size, without depth."""
+    """One convolution at half the size, without depth; odd sides are padded, as timm does it."""
 
     label_space = get_label_space("common7")
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(3, 7, 3, stride=2, padding=1)
+        self.convolution = nn.Conv2d(3, 7, 2, stride=2)
 
     def forward(self, image: Tensor) -> SegDepthOutput:
-        return SegDepthOutput(self.convolution(image), None)
+        down, right = (2 * math.ceil(side / 2) - side for side in image.shape[-2:])
+        return SegDepthOutput(self.convolution(nn.functional.pad(image, (0, right, 0, down))), None)
 
 
 def run(path: Path, image: Tensor) -> list[np.ndarray]:
@@ -77,14 +79,10 @@ def test_onnx_says_what_it_is(tmp_path: Path) -> None:
 
 
 def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
-    model = trained_like()
-    with pytest.raises(ValueError, match="but not saved so; pass dynamic_size=False"):
-        export_program(model, (64, 64), tmp_path / "model.pt2")  # this ResNet rounds its padding up
-    assert list(tmp_path.iterdir()) == []
     model = Small()
     export_program(model, (64, 64), tmp_path / "model.pt2", full_size=True)
     program = torch.export.load(tmp_path / "model.pt2")
-    for shape in ((1, 3, 64, 64), (2, 3, 96, 128)):
+    for shape in ((1, 3, 64, 64), (2, 3, 97, 128)):
         image = torch.rand(shape)
         with torch.no_grad():
             expected = resize_output(model.eval()(image), shape[-2:])
@@ -93,19 +91,51 @@ def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
         torch.testing.assert_close(found[0], expected.logits, atol=1e-4, rtol=0)
 
 
+def test_what_the_file_format_cannot_say_is_refused(tmp_path: Path) -> None:
+    class Cropped(Small):
+        """Computes with its size what the file format does not know."""
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            return SegDepthOutput(image[..., : math.ceil(image.shape[3] / 1.5)], None)
+
+    with pytest.raises(ValueError, match=r"model\.pt2: .*but not saved so; pass dynamic_size=False"):
+        export_program(Cropped(), (64, 64), tmp_path / "model.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_fixed_size_stays_fixed() -> None:
-    program = export_program(tiny_model(), (64, 64), dynamic_size=False)
-    assert program.module()(torch.rand(3, 3, 64, 64))[0].shape == (3, 7, 8, 8)
+    program = export_program(Small(), (64, 64), dynamic_size=False)
+    assert program.module()(torch.rand(3, 3, 64, 64))[0].shape == (3, 7, 32, 32)
     with pytest.raises(Exception, match="64"):
         program.module()(torch.rand(1, 3, 96, 64))
 
 
+@pytest.mark.slow
+def test_families_go_out_at_any_size() -> None:
+    """A transformer whose images are enlarged to whole patches, and a network that pads as TensorFlow does."""
+    found = load("benchmarks/export").main(["--families", "dinov2", "convnext"])
+    assert all(way == {"sizes": "any"} for ways in found.values() for way in ways.values())
+
+
+@pytest.fixture(scope="module")
+def in_onnx() -> object:
+    """What torch makes of `Small`: conversion is the slow part."""
+    return torch.onnx.export(export_program(Small(), (64, 64)), input_names=["image"], dynamo=True, verbose=False)
+
+
+@pytest.fixture
+def _converted(in_onnx: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: in_onnx)
+
+
+@pytest.mark.usefixtures("_converted")
 def test_what_differs_is_not_left(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"onnxruntime and the model differ by .*no file was written"):
         export_onnx(Small(), tmp_path / "model.onnx", (64, 64), tolerance=-1)
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("_converted")
 def test_other_shapes_at_other_sizes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Session:
         """A runtime whose maps have the size that the network was traced with."""

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from depthaware_uda import SegDepthOutput, create_model
 from depthaware_uda.labels import LabelSpace, get_label_space
-from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.models import ASPPv2, DadaDepthHead, DepthGate, DepthSegmenter
+from depthaware_uda.models.pixels import PixelStatistics
 from depthaware_uda.types import Sample
 
 # Maps of 8 x 8 pixels: waiting for a second thread costs more than it computes.
@@ -27,6 +28,31 @@ def tiny_model(seed: int = 0, **options: Any) -> DepthSegmenter:
         "seed": seed,
     }
     return create_model("timm/resnet10t", CLASSES, **{**settings, **options})
+
+
+class FewLayers(nn.Module):
+    """A backbone of two convolutions, which is exported in a moment."""
+
+    strides = (4, 8)
+    pixels = PixelStatistics((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 4, 4, stride=4), nn.Conv2d(4, 8, 2, stride=2)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        fine = self.first(image)
+        return [fine, self.second(fine)]
+
+
+def few_layers() -> DepthSegmenter:
+    return DepthSegmenter(
+        FewLayers(),
+        ASPPv2(8, 7, dilations=(1,)),
+        depth_head=DadaDepthHead((4, 8)),
+        gate=DepthGate(128, 8),
+        label_space=get_label_space("common7"),
+    )
 
 
 class Scenes:

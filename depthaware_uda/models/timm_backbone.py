@@ -111,7 +111,8 @@ class TimmBackbone(nn.Module):
         return features
 
     def _enlarged(self, image: Tensor) -> Tensor:
-        height, width = (-(-side // self.multiple) * self.multiple for side in image.shape[-2:])
+        # Rounded up without a negative number, which ONNX would divide towards zero.
+        height, width = ((side + self.multiple - 1) // self.multiple * self.multiple for side in image.shape[-2:])
         if self.multiple == 1 or (height, width) == tuple(image.shape[-2:]):
             return image
         return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=True)
