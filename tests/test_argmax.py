@@ -96,3 +96,11 @@ def test_scores_that_are_not_numbers_give_classes_all_the_same() -> None:
     logits[0, :, 3] = torch.nan
     logits[1, 2, 5] = torch.inf
     assert argmax_resized(logits, (64, 96)).max() < 7
+
+
+@pytest.mark.parametrize("size", [(16, 24), (20, 30), (64, 96)])
+def test_a_class_that_is_masked_out_wins_nowhere_and_the_others_as_without_it(size: tuple[int, int]) -> None:
+    logits = scores()
+    others = torch.tensor([0, 1, 2, 4, 5, 6])
+    logits[:, 3] = -torch.inf
+    assert torch.equal(argmax_resized(logits, size).long(), others[resize(logits[:, others], size).argmax(1)])

@@ -38,15 +38,24 @@ def argmax_resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
     all four corners wins nowhere inside, since bilinear scores lie between those of the corners. Most cells have one
     class left and nothing to compute, most others two.
 
+    A class of minus infinity, such as one that is masked out, wins nowhere.
+
     Shape:
         (N, C, h, w) -> (N, H, W), integers: bytes on a CPU, as `argmax` gives them.
     """
     height, width = logits.shape[-2:]
+    logits = _finite(logits.detach())
     large = size[0] >= _LEAST_FACTOR * height and size[1] >= _LEAST_FACTOR * width
     if large and min(height, width) > 1 and logits.is_cpu and logits.shape[1] <= 255:
         half = logits.dtype in (torch.float16, torch.bfloat16)
-        return _argmax_by_cells(logits.detach().float() if half else logits.detach(), size)
+        return _argmax_by_cells(logits.float() if half else logits, size)
     return map_rows(SegDepthOutput(logits, None), size, lambda part: argmax(part.logits))
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """Infinite scores beyond all others, but near enough to be resized: infinity times a weight of 0 is no number."""
+    beyond = 4 * logits.where(logits.isfinite(), 0).abs().amax() + 1
+    return logits.where(logits < torch.inf, beyond).where(logits > -torch.inf, -beyond)
 
 
 class _Axis(NamedTuple):
