@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
+    from depthaware_uda.models.resize import InputSize
     from depthaware_uda.types import SampleDataset
 
 __all__ = ["main"]
@@ -78,8 +79,14 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     model = load_pretrained(args.model, device=args.device)
     args.classes = args.classes or model.label_space
-    result = evaluate(model, _dataset(args), batch_size=args.batch_size, num_workers=args.workers, progress=True)
+    # Labels are compared at their own size; with --size, images are read as the network is to see them.
+    size: InputSize = "auto" if args.size is None else None
+    result = evaluate(
+        model, _dataset(args), size=size, batch_size=args.batch_size, num_workers=args.workers, progress=True
+    )
     print(result.table())
+    if result.image_size is not None:
+        print("the network saw images of {} x {}".format(*result.image_size))
     if args.output:
         result.save(args.output)
     return 0
@@ -186,5 +193,11 @@ def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument("--depth", help="folder of depth images, for folders of your own")
     command.add_argument("--classes", help="label space, such as common7")
     command.add_argument("--split", help="such as val")
-    command.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="resize to this while reading")
+    command.add_argument(
+        "--size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="resize while reading",
+    )
     command.add_argument("--workers", type=int, default=0, help="processes that read")

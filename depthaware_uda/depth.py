@@ -133,7 +133,7 @@ class DepthEncoding:
         return cls("disparity", unit=1 / 256, offset=1, baseline=baseline, focal_length=focal_length, numbers="integer")
 
     @classmethod
-    def relative_inverse_depth(cls, *, median_metres: float = 10.0) -> DepthEncoding:
+    def relative_inverse(cls, *, median_metres: float = 10.0) -> DepthEncoding:
         """Inverse depth of unknown scale, larger = nearer, as monocular depth networks give it.
 
         There is no metre in such a file. Each image's values are multiplied by a number of its own, so that half of
@@ -196,8 +196,7 @@ DEPTH_ENCODINGS = {
     "centimetres": DepthEncoding.centimetres(),
     "metres": DepthEncoding.metres(),
     "millimetres": DepthEncoding.millimetres(),
-    "relative_inverse": DepthEncoding.relative_inverse_depth(),
-    "relative_inverse_depth": DepthEncoding.relative_inverse_depth(),
+    "relative_inverse": DepthEncoding.relative_inverse(),
 }
 """The depth encodings that a name says all about. A disparity needs its camera: `DepthEncoding.disparity`."""
 

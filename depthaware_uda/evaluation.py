@@ -17,7 +17,7 @@ from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
-from depthaware_uda.models.resize import resize
+from depthaware_uda.models.resize import InputSize, input_size, resize, resize_input
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset
@@ -33,6 +33,7 @@ def evaluate(
     protocol: str | AdaptationProtocol | None = None,
     roots: Mapping[str, str | Path] | None = None,
     label_space: str | LabelSpace | None = None,
+    size: InputSize = None,
     batch_size: int = 1,
     num_workers: int = 0,
     progress: bool = False,
@@ -53,6 +54,9 @@ def evaluate(
             taken for the protocol's, for instance a cached one.
         roots: Folder of each data set that the protocol reads, by name.
         label_space: Names of the classes; by default that of the data set, or of the model, or class indices.
+        size: Resize images for the network, as `predict` does: to this shorter side, to (height, width), or with
+            ``"auto"`` to the size that the model was trained at, where it names it. Labels and depth keep their size,
+            at which the output is compared. None gives the network what the data set gives.
         batch_size: Images at once, as far as they, and their labels, have one size.
         num_workers: Processes that read samples.
         progress: Show a progress bar.
@@ -73,6 +77,7 @@ def evaluate(
         raise ValueError(
             f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
         )
+    shown_at, stride = input_size(model, size), int(getattr(model, "stride", 1))
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
     # One a batch, by its first image, so that they add up in the same order in any number of processes.
@@ -91,6 +96,7 @@ def evaluate(
         for batch, image in batches:
             if "label" not in batch:
                 raise ValueError(f"{batch.get('name', ['a sample'])[0]}: the sample has no label, evaluation needs one")
+            image = resize_input(image, shown_at, stride)
             output = output_of(model, image)
             classes = output.logits.shape[1]
             if space is not None and len(space) != classes:

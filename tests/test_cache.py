@@ -232,7 +232,7 @@ def test_a_source_file_that_changed_is_decoded_anew(
 
 def test_relative_depth_stays_relative(camvid_copy: Path, tmp_path: Path) -> None:
     images = camvid_copy / "train" / "images"
-    for encoding, is_metric in (("centimetres", True), ("relative_inverse_depth", False)):
+    for encoding, is_metric in (("centimetres", True), ("relative_inverse", False)):
         dataset = SegmentationFolder(images, label_space="common7", depth_encoding=encoding)
         assert cached(dataset, tmp_path / "cache", progress=False).is_metric == is_metric
 

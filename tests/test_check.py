@@ -128,7 +128,7 @@ def test_depth_of_another_unit(streets: Path) -> None:
 def test_relative_depth_has_no_unit_to_doubt(streets: Path) -> None:
     for path in (streets / "depth").iterdir():
         save(path, np.full((6, 8), 65535, np.uint16))
-    dataset = folder(streets, depth_encoding="relative_inverse_depth")
+    dataset = folder(streets, depth_encoding="relative_inverse")
     report = check(Selected(dataset, dataset.names))
     assert report.depth is not None
     assert not [found for found in report.findings if "depth" in found.kind]

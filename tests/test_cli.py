@@ -82,6 +82,20 @@ def test_evaluation(weights: str, photos: Path, tmp_path: Path, capsys: pytest.C
     assert expected.table() in capsys.readouterr().out
 
 
+def test_evaluation_shows_the_network_the_size_that_it_was_trained_at(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_model(image_size=16).save_pretrained(tmp_path / "small")
+    command = ["evaluate", str(photos), "--labels", str(tmp_path / "labels"), "--model", str(tmp_path / "small")]
+    result = tmp_path / "result.json"
+    assert main([*command, "-o", str(result)]) == 0
+    found = EvaluationResult.load(result)
+    assert (found.image_size, found.label_size) == ((16, 19), (40, 48))
+    assert "the network saw images of 16 x 19" in capsys.readouterr().out
+    assert main([*command, "-o", str(result), "--size", "24", "32"]) == 0
+    assert EvaluationResult.load(result).image_size == (24, 32)
+
+
 def test_evaluation_of_a_data_set_by_name(weights: str, camvid_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", str(camvid_copy), "--dataset", "camvid", "--split", "val", "--size", "16", "24"]
     assert main([*command, "--model", weights]) == 0

@@ -90,9 +90,9 @@ def test_disparity_by_hand() -> None:
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("scale", [1, 3])
-def test_relative_inverse_depth_keeps_its_proportions_at_any_scale(dtype: type, scale: int) -> None:
+def test_relative_inverse_keeps_its_proportions_at_any_scale(dtype: type, scale: int) -> None:
     relative = np.array([[1, 2, 4, 8, 80]], dtype) * dtype(scale)
-    encoding = DepthEncoding.relative_inverse_depth(median_metres=20)
+    encoding = DepthEncoding.relative_inverse(median_metres=20)
     metres = encoding.decode(relative)
     assert metres[0, 2] == pytest.approx(20)  # 4 is the median
     inverse = to_inverse_depth(torch.from_numpy(metres)).numpy()
@@ -101,10 +101,10 @@ def test_relative_inverse_depth_keeps_its_proportions_at_any_scale(dtype: type, 
     assert DepthEncoding.centimetres().is_metric
 
 
-def test_relative_inverse_depth_of_zero_is_far_and_nan_unknown() -> None:
-    metres = decode("relative_inverse_depth", [0, -1, np.nan, 5, 5], np.float32)
+def test_relative_inverse_of_zero_is_far_and_nan_unknown() -> None:
+    metres = decode("relative_inverse", [0, -1, np.nan, 5, 5], np.float32)
     np.testing.assert_allclose(metres, [MAX_METRES, MAX_METRES, np.nan, 10, 10], rtol=1e-6)
-    np.testing.assert_allclose(decode("relative_inverse_depth", [0, np.nan], np.float32), [MAX_METRES, np.nan])
+    np.testing.assert_allclose(decode("relative_inverse", [0, np.nan], np.float32), [MAX_METRES, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_wrong_encodings() -> None:
     with pytest.raises(ValueError, match=r"baseline of a depth encoding must be a number above 0, got -0\.2"):
         DepthEncoding.disparity(-0.2, 100)
     with pytest.raises(ValueError, match=r"median_metres .* got nan"):
-        DepthEncoding.relative_inverse_depth(median_metres=float("nan"))
+        DepthEncoding.relative_inverse(median_metres=float("nan"))

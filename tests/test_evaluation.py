@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Subset
 
-from depthaware_uda import EvaluationResult, SegDepthOutput, evaluate
+from depthaware_uda import EvaluationResult, SegDepthOutput, evaluate, predict
 from depthaware_uda.data import Augmented, InMemory, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.inference import evaluating, predict_batches
 from depthaware_uda.labels import LabelSpace
+from depthaware_uda.metrics import confusion_matrix
 from depthaware_uda.types import Sample, SampleDataset
 from tests.tiny import (
     Listed,
@@ -292,3 +293,18 @@ def test_a_result_without_any_label_comes_back_too() -> None:
     assert all(
         math.isnan(value) for value in (back.miou, back.pixel_accuracy, *back.iou.values(), *back.subsets.values())
     )
+
+
+def test_the_network_may_see_another_size_than_the_labels_have() -> None:
+    model = tiny_model(image_size=16)
+    scenes = Scenes(2, (32, 40))
+    result = evaluate(model, scenes, size="auto")
+    assert (result.image_size, result.label_size) == ((16, 20), (32, 40))
+    shown = [predict(model, scenes[index]["image"].clone(), size=16).label for index in range(2)]
+    expected = torch.stack([torch.from_numpy(label) for label in shown])
+    labels = torch.stack([scenes[index]["label"] for index in range(2)])
+    assert result.confusion == confusion_matrix(expected, labels, 7).tolist()
+    assert evaluate(model, scenes).image_size == (32, 40)
+    assert evaluate(tiny_model(), scenes, size="auto").image_size == (32, 40)
+    with pytest.raises(ValueError, match="size must be pixels of the shorter side"):
+        evaluate(model, scenes, size=0)

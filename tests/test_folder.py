@@ -149,7 +149,7 @@ def test_depth_in_millimetres_and_disparity(root: Path) -> None:
     assert depth("millimetres") == pytest.approx([0.1, 0.25])
     assert depth(DepthEncoding.disparity(0.5, 1000, pixels_per_unit=0.1)) == pytest.approx([50, 20])
     # Relative: 2.5 times as near; the median of 100 and 250 is given 10 metres.
-    near, far = sorted(depth("relative_inverse_depth"))
+    near, far = sorted(depth("relative_inverse"))
     assert (far + 0.01) / (near + 0.01) == pytest.approx(2.5)
 
 

@@ -33,7 +33,7 @@ class SegmentationFolder(FileDataset):
             `depthaware_uda.labels.load_label_map`. By default the ids are class indices already.
         unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` makes it 255.
         depth_encoding: What the numbers in the depth files mean: ``"centimetres"``, ``"millimetres"``, ``"metres"``,
-            ``"relative_inverse_depth"``, or a `DepthEncoding`, such as ``DepthEncoding.disparity(0.2, 2262)``.
+            ``"relative_inverse"``, or a `DepthEncoding`, such as ``DepthEncoding.disparity(0.2, 2262)``.
         size: (height, width) to resize to while reading; the files' own size if None.
         pad: Keep the aspect: fit the picture into `size` and fill up at the right or below, instead of stretching it.
         full_size_labels: Leave labels and depth at the size of their files (filled up to the aspect of `size` with

@@ -15,8 +15,9 @@ from torch import nn
 from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import LabelSpace
+from depthaware_uda.models.resize import InputSize
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
-from depthaware_uda.prediction.passes import InputSize, Passes, TileSize
+from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
 from depthaware_uda.prediction.run import check_batch_size, predict_source, space_of
 from depthaware_uda.types import SegDepthOutput

@@ -8,17 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import resize_output
+from depthaware_uda.models.resize import InputSize, check_input_size, input_size, resize_input, resize_output, scaled
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 
-__all__ = ["InputSize", "Passes", "TileSize"]
-
-InputSize = Literal["auto"] | int | tuple[int, int] | None
-"""``"auto"`` is the `image_size` of the model if it has one; else the shorter side, (H, W), or None: no resizing."""
+__all__ = ["Passes", "TileSize"]
 
 TileSize = Literal["auto"] | tuple[int, int] | None
 """``"auto"`` cuts what the device cannot hold, (H, W) always cuts into tiles of that size, None never cuts."""
@@ -41,9 +37,7 @@ class Passes:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        size = (self.size,) if isinstance(self.size, int) else self.size
-        if size is not None and (len(size) > 2 or not all(isinstance(side, int) and side > 0 for side in size)):
-            raise ValueError(f"size must be pixels of the shorter side, (height, width) or None, got {self.size!r}")
+        check_input_size(self.size)
         if self.tile is not None and self.tile != "auto" and not _is_pair(self.tile):
             raise ValueError(f"tile must be 'auto', (height, width) in pixels or None, got {self.tile!r}")
         if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
@@ -52,7 +46,7 @@ class Passes:
     @classmethod
     def of_model(cls, model: nn.Module, size: InputSize, tile: TileSize, scales: Sequence[float], flip: bool) -> Passes:
         """Passes at the size that was asked for, or that the model was trained at."""
-        return cls(getattr(model, "image_size", None) if size == "auto" else size, tile, tuple(scales), flip)
+        return cls(input_size(model, size), tile, tuple(scales), flip)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
@@ -70,7 +64,7 @@ class Passes:
             RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w') or None.
         """
         stride = int(getattr(model, "stride", 1))
-        image = _resize_image(image, _working_size(_size(image), self.size), stride)
+        image = resize_input(image, self.size, stride)
         tile = self.tile
         if tile == "auto":
             pixels = pixels_that_fit(image.device, image.dtype) / (len(image) * max(*self.scales, 1.0) ** 2)
@@ -88,8 +82,8 @@ class Passes:
         depth_scale = min(self.scales, key=lambda scale: abs(math.log(scale)))
         probability, inverse_depth = torch.zeros(()), []
         for scale in self.scales:
-            scaled = _resize_image(image, _scaled(_size(image), scale), stride)
-            for output in _mirrored_passes(model, scaled, flip=self.flip):
+            smaller = resize_input(image, scaled(_size(image), scale), stride)
+            for output in _mirrored_passes(model, smaller, flip=self.flip):
                 output = resize_output(output, _size(image))
                 probability = probability.to(output.logits) + output.logits.softmax(1)
                 if scale == depth_scale and output.inverse_depth is not None:
@@ -125,24 +119,6 @@ def _is_pair(value: object) -> bool:
 
 def _size(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
-
-
-def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
-    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
-
-
-def _working_size(image: tuple[int, int], size: int | tuple[int, int] | None) -> tuple[int, int]:
-    if isinstance(size, int):
-        return _scaled(image, size / min(image))
-    return image if size is None else size
-
-
-def _resize_image(image: Tensor, size: tuple[int, int], stride: int) -> Tensor:
-    """Resize with antialiasing; no side becomes shorter than a network's stride."""
-    size = max(size[0], stride), max(size[1], stride)
-    if size == _size(image):
-        return image
-    return F.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def _mirrored_passes(model: nn.Module, image: Tensor, *, flip: bool) -> Iterator[SegDepthOutput]:

@@ -17,9 +17,10 @@ from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
+from depthaware_uda.models.resize import InputSize
 from depthaware_uda.models.slices import row_slices
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
-from depthaware_uda.prediction.passes import InputSize, Passes, TileSize
+from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import Prediction
 from depthaware_uda.types import SegDepthOutput
 

@@ -131,5 +131,5 @@ def check_target_depth(sample: Sample, *, has_depth: bool) -> None:
     if "depth" not in sample:
         raise ValueError(
             "target_depth_weight compares with the target's depth, which its samples do not have; load it with files "
-            "of a monocular network, such as SegmentationFolder(..., depth_encoding='relative_inverse_depth')"
+            "of a monocular network, such as SegmentationFolder(..., depth_encoding='relative_inverse')"
         )

@@ -82,7 +82,7 @@ class DAFConfig(AdversarialConfig):
     """Factor of the entropy of target predictions (MinEnt)."""
     target_depth_weight: float = 0.0
     """Factor of `scale_shift_invariant` of the target's depth, where a monocular network estimated it: pseudo-labels
-    of depth, in files that are read with ``depth_encoding="relative_inverse_depth"``. 0 does not look at it."""
+    of depth, in files that are read with ``depth_encoding="relative_inverse"``. 0 does not look at it."""
 
     @classmethod
     def reference(cls, **overrides: Any) -> DAFConfig:
