@@ -72,8 +72,7 @@ def run_protocol(
             predicts no depth, plain entropy.
         fraction: Share of the target images that are easy.
         keep: Whether a stage hands on its ``"last"`` weights, or those that were ``"best"`` on the validation data. The
-            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`, and a
-            model of `create_model`, whose best weights a run keeps.
+            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`.
         augment: Called with every training sample.
         cache: Folder for decoded source and target images (`cached`); without it, every sample is decoded each time.
         workers: Processes to decode a cache with.
@@ -89,10 +88,6 @@ def run_protocol(
     """
     if keep not in get_args(KeptWeights):
         raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
-    if keep == "best" and getattr(model, "config", None) is None:
-        raise ValueError(
-            "keep='best' needs a model of create_model: of any other, runs keep no best weights to hand on"
-        )
     chosen, out = get_protocol(protocol), Path(output_dir)
     source, target, val = chosen.source_data(roots), chosen.target_data(roots), chosen.validation_data(roots)
     target = Unlabelled(target)

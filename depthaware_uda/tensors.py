@@ -57,13 +57,19 @@ def read_tensors(
 
 
 def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name, and texts for the header.
+    """Write tensors by name, and texts for the header; tensors that share memory, as tied weights do, are repeated.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written to.
     """
+    apart: dict[str, Tensor] = {}
+    held: set[int] = set()
+    for key, value in tensors.items():
+        memory = value.untyped_storage().data_ptr()
+        apart[key] = value.detach().clone() if memory in held else value.detach().contiguous()
+        held.add(memory)
     try:
-        save_file({key: value.detach().contiguous() for key, value in tensors.items()}, file, metadata=metadata)
+        save_file(apart, file, metadata=metadata)
     except SafetensorError as error:
         found = re.search(r"os error (\d+)", str(error))
         number = errno.EIO if found is None else int(found[1])

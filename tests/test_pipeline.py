@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from torch import Tensor, nn
 
 from depthaware_uda import (
     AdaptationProtocol,
@@ -15,11 +16,14 @@ from depthaware_uda import (
     IDAConfig,
     ISLConfig,
     Ranking,
+    SegDepthOutput,
     get_protocol,
     load_pretrained,
     run_protocol,
 )
-from tests.tiny import Scenes, tiny_model
+from depthaware_uda.tensors import read_tensors
+from depthaware_uda.trainers import read_log
+from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 
 from .test_examples import EXAMPLES, load
 
@@ -71,10 +75,6 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         run_protocol(tiny_model(), "minicity", tmp_path, keep="first")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="protocol 'ep1' needs roots"):
         run_protocol(tiny_model(), "ep1", tmp_path)
-    composed = tiny_model()
-    composed.config = None
-    with pytest.raises(ValueError, match="keep='best' needs a model of create_model"):
-        run_protocol(composed, "minicity", tmp_path, keep="best")
 
 
 class Small(AdaptationProtocol):
@@ -107,3 +107,30 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
     assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
     by_entropy = EntropyRanker(load_pretrained(tmp_path / "isl" / "model"), DepthAwareFusion("entropy"))
     assert Ranking.load(tmp_path / "ranking.json").names == by_entropy.rank(Scenes(3, seed=1)).names
+
+
+class Own(nn.Module):
+    """A network that `create_model` did not make, of which two layers share their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = tiny_model()
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+        self.second.weight = self.first.weight
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        output: SegDepthOutput = self.inner(self.second(self.first(image)))
+        return output
+
+
+def test_the_best_weights_of_a_network_of_ones_own_are_handed_on(tmp_path: Path) -> None:
+    settings = {"max_steps": 2, "schedule_steps": None, "validate_every": 1, "learning_rate": 0.1}
+    stages = {"daf": DAFConfig(**settings), "isl": ISLConfig(**settings), "ida": IDAConfig(**settings)}
+    model = Own()
+    given = {**stages, "keep": "best", "device": "cpu", "progress": False}
+    results = run_protocol(model, SMALL, tmp_path, **given)  # type: ignore[arg-type]
+    for name in ("daf", "ida"):
+        assert results[name].miou == max(r["val/miou"] for r in read_log(tmp_path / name) if "val/miou" in r)
+    kept = read_tensors(tmp_path / "ida" / "best" / "model.safetensors")
+    assert_same_weights(kept, weights(model))
+    assert read_tensors(tmp_path / "ida" / "model" / "model.safetensors").keys() == kept.keys()

@@ -1,6 +1,7 @@
 """What trainers refuse before their first step."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda import DAFConfig, EntropyRanker, TargetSplit, evaluate
-from depthaware_uda.types import Sample
+from depthaware_uda.data import Unlabelled
+from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import QUICK, batch, daf, ida, isl
 
@@ -168,3 +170,43 @@ def test_a_step_on_other_domains_is_refused(domains: set[str]) -> None:
         trainer.step(**{domain: batch(Scenes(1), 0) for domain in domains})
     assert_same_weights(weights(trainer.model), before)
     assert trainer.step_count == 0
+
+
+def test_a_batch_without_what_a_domain_needs_is_refused() -> None:
+    whole = batch(Scenes(1), 0)
+    for key in ("image", "label"):
+        partial = Batch(**{name: value for name, value in whole.items() if name != key})
+        with pytest.raises(ValueError, match=f"the source batch has no '{key}'; it has"):
+            daf(tiny_model()).step(source=partial, target=whole)
+        with pytest.raises(ValueError, match=f"the target batch has no '{key}'"):
+            isl(tiny_model()).step(target=partial)
+        with pytest.raises(ValueError, match=f"the easy batch has no '{key}'"):
+            ida(tiny_model()).step(easy=partial, hard=whole)
+
+
+def test_a_ranking_in_place_of_its_split_is_refused() -> None:
+    ranking = EntropyRanker(tiny_model()).rank(Scenes(4, seed=1))
+    with pytest.raises(TypeError, match=r"split must be a TargetSplit, got Ranking; Ranking.split\(\) gives one"):
+        ida(tiny_model(), split=ranking)
+
+
+def test_a_data_set_that_knows_no_names_is_not_read_for_them(tmp_path: Path) -> None:
+    class Nameless:
+        """What the smallest data set of a user's own has, and a count of what is read."""
+
+        def __init__(self) -> None:
+            self.read = 0
+
+        def __len__(self) -> int:
+            return 50
+
+        def __getitem__(self, index: int) -> Sample:
+            self.read += 1
+            sample = Scenes(1)[0]
+            return Sample(image=sample["image"], label=sample["label"])
+
+    source, target = Nameless(), Nameless()
+    config = DAFConfig(**{**QUICK, "max_steps": 2}, depth_weight=0)
+    daf(tiny_model(), config, source=source, target=Unlabelled(target), output_dir=tmp_path / "run").fit()
+    assert source.read < 10
+    assert target.read < 10

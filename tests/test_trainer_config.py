@@ -174,3 +174,19 @@ def test_other_groups_of_parameters_are_refused() -> None:
     model.parameter_groups = lambda: {"encoder": list(model.parameters())}  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"has the groups \['encoder'\]; its groups must be 'backbone' and 'heads'"):
         daf(model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_steps": 2.5}, r"max_steps must be of type int, got 2\.5"),
+        ({"batch_size": True}, "batch_size must be of type int, got True"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be of type float, got '1e-3'"),
+        ({"compile": 1}, "compile must be of type bool, got 1"),
+        ({"schedule_steps": "90000"}, "schedule_steps must be of type int, got '90000'"),
+    ],
+)
+def test_settings_of_another_type_are_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        DAFConfig(**settings)
+    assert DAFConfig(learning_rate=1, schedule_steps=None).learning_rate == 1

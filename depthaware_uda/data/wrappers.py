@@ -18,7 +18,16 @@ from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["Augmented", "InMemory", "Selected", "Unlabelled", "has_metric_depth", "sample_names", "source_files"]
+__all__ = [
+    "Augmented",
+    "InMemory",
+    "Selected",
+    "Unlabelled",
+    "has_metric_depth",
+    "names_are_known",
+    "sample_names",
+    "source_files",
+]
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -38,6 +47,13 @@ def sample_names(dataset: SampleDataset) -> list[str]:
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         raise ValueError(f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}")
     return list(names)
+
+
+def names_are_known(dataset: SampleDataset) -> bool:
+    """Whether `sample_names` gives the names of a data set without reading samples."""
+    if isinstance(dataset, _Wrapper) and "names" not in vars(dataset):
+        return names_are_known(dataset.dataset)
+    return hasattr(dataset, "names")
 
 
 def source_files(dataset: SampleDataset) -> list[list[Path]]:

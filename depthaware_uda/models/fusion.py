@@ -59,7 +59,10 @@ class DepthAwareFusion(nn.Module):
         if self.mode == "entropy":
             return information
         if inverse_depth is None:
-            raise ValueError("a depth-aware map needs inverse_depth; give the model a depth head or use mode='entropy'")
+            raise ValueError(
+                "a depth-aware map needs inverse_depth; give the model a depth head, or use "
+                "DepthAwareFusion(mode='entropy')"
+            )
         if inverse_depth.shape[-2:] != logits.shape[-2:]:
             raise ValueError(
                 f"logits {tuple(logits.shape)} and inverse_depth {tuple(inverse_depth.shape)} differ in height or "

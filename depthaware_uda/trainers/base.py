@@ -76,6 +76,8 @@ class Trainer(ABC, Generic[ConfigT]):
     """The target's images, as the trainer was given them."""
     domains: tuple[str, ...]
     """Names of the domains that a step needs."""
+    labelled_domains: tuple[str, ...] = ("source",)
+    """Those of them whose batches need labels, or pseudo-labels."""
 
     def __init__(
         self,
@@ -211,12 +213,18 @@ class Trainer(ABC, Generic[ConfigT]):
             The losses by name, detached and unweighted, averaged over the parts and the processes.
 
         Raises:
+            TypeError: The batches are not those of `domains`.
+            ValueError: One lacks its images or labels, or cannot be divided.
             torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
             TrainingDiverged: On a CPU: a loss or gradient is NaN or infinite, once more than `max_skipped_steps`.
                 Weights and optimisers are as before the step.
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
+        for domain, batch in batches.items():
+            needed = ("image", "label") if domain in self.labelled_domains else ("image",)
+            if missing := [key for key in needed if key not in batch]:
+                raise ValueError(f"the {domain} batch has no {missing[0]!r}; it has {sorted(batch)}")
         try:
             return self._step(batches)
         except torch.OutOfMemoryError as error:

@@ -21,7 +21,15 @@ BatchNormMode = Literal["joint", "target", "frozen"]
 ValidationMode = Literal["oracle", "label_free"]
 """Which validation is the best one; see `TrainerConfig.validation`."""
 
+_NUMBERS: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (float, int)}
+"""What a setting may be, by its annotation."""
+
 Self = TypeVar("Self", bound="TrainerConfig")
+
+
+def _is_number(value: object, wanted: str) -> bool:
+    """Whether a value is of a type of `_NUMBERS`; to Python, True is an integer too."""
+    return isinstance(value, _NUMBERS[wanted]) and isinstance(value, bool) == (wanted == "bool")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +127,9 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
+            wanted = str(field.type).removesuffix(" | None")
+            if wanted in _NUMBERS and value is not None and not _is_number(value, wanted):
+                raise TypeError(f"{field.name} must be of type {wanted}, got {value!r}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
             if value is None:

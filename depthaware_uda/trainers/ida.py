@@ -42,7 +42,13 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         device: Where to train.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`.
+
+    Raises:
+        TypeError: `split` is none.
+        ValueError: As of `Trainer`; or `target` lacks names of the split.
     """
+
+    labelled_domains = ("easy", "source")
 
     def __init__(
         self,
@@ -69,6 +75,8 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             progress=progress,
             callbacks=callbacks,
         )
+        if not isinstance(split, TargetSplit):
+            raise TypeError(f"split must be a TargetSplit, got {type(split).__name__}; Ranking.split() gives one")
         self.target = target
         self.easy = Selected(target, split.easy)
         self.hard = Selected(target, split.hard)

@@ -38,6 +38,8 @@ class ISLTrainer(Trainer[ISLConfig]):
         callbacks: Called at the moments of `Callback`.
     """
 
+    labelled_domains = ("target", "source")
+
     def __init__(
         self,
         model: nn.Module,

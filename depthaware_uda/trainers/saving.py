@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.data.wrappers import names_are_known, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.files import remove_partial
 from depthaware_uda.trainers.checkpoint import (
@@ -17,6 +17,7 @@ from depthaware_uda.trainers.checkpoint import (
     save_checkpoint,
 )
 from depthaware_uda.trainers.run_folder import digest
+from depthaware_uda.types import SampleDataset
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer
@@ -80,8 +81,13 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
         "config": dataclasses.asdict(trainer.config),
         "model": getattr(trainer.model, "config", None) or type(trainer.model).__name__,
         "model_tensors": digest(tensors),
-        "data": {name: digest(sample_names(dataset)) for name, dataset in trainer.fixed_datasets().items()},
+        "data": {name: _identity(dataset) for name, dataset in trainer.fixed_datasets().items()},
     }
+
+
+def _identity(dataset: SampleDataset) -> str:
+    """What tells one data set from another: its names, or its length where they would have to be read one by one."""
+    return digest(sample_names(dataset) if names_are_known(dataset) else len(dataset))
 
 
 def defaults(config: TrainerConfig) -> dict[str, Any]:

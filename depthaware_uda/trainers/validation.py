@@ -11,7 +11,10 @@ from torch import nn
 from depthaware_uda.data.wrappers import Selected, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.files import atomic_path
 from depthaware_uda.label_free import label_free_score
+from depthaware_uda.models.pretrained import WEIGHTS_FILE, PretrainedModel
+from depthaware_uda.tensors import write_tensors
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import SampleDataset
@@ -92,8 +95,15 @@ class Validation:
 
 
 def export(model: nn.Module, folder: Path | None) -> None:
-    """Write weights that `load_pretrained` reads, in rank 0, if there is a folder and the model knows how."""
-    save = getattr(model, "save_pretrained", None)
-    if folder is None or save is None or getattr(model, "config", True) is None or not is_writer():
+    """Write a model's weights, in rank 0, if there is a folder.
+
+    `load_pretrained` reads those of a network of `create_model`. Of any other one it is `model.safetensors` alone, its
+    ``state_dict()``.
+    """
+    if folder is None or not is_writer():
         return
-    save(folder)
+    if isinstance(model, PretrainedModel) and model.config is not None:
+        model.save_pretrained(folder)
+        return
+    with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
+        write_tensors(partial, model.state_dict())
