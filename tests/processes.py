@@ -17,6 +17,8 @@ from depthaware_uda import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
     TargetSplit,
     evaluate,
 )
@@ -45,6 +47,11 @@ def build(stage: str, folder: Path | None, **settings: Any) -> Trainer[Any]:
     if stage == "isl":
         sparse = {"threshold": 0.15, "proportion": 0.3, "refresh_every": 2, "schedule_steps": 10}
         return ISLTrainer(model, target, ISLConfig(**{**sparse, **settings}), source=Scenes(6), **options)
+    if stage == "teacher":
+        taught = {"confidence": "image", "threshold": 0.15, "ema_decay": 0.5, "pseudo_class_weights": True}
+        return SelfTrainingTrainer(
+            model, Scenes(6), target, SelfTrainingConfig(**{**ALIGNED, **taught, **settings}), **options
+        )
     return IDATrainer(model, target, SPLIT, IDAConfig(**{**ALIGNED, **settings}), **options)
 
 
@@ -73,6 +80,7 @@ def found(folder: Path) -> dict[str, Any]:
         "daf gradients, accumulated": gradients(build("daf", None, accumulation=2, batch_size=8)),
         "isl gradients": gradients(build("isl", None)),
         "ida gradients": gradients(build("ida", None)),
+        "teacher gradients": gradients(build("teacher", None, class_weights=CLASS_WEIGHTS)),
     }
     for batch_size in (1, 2):
         ranking = EntropyRanker(model, batch_size=batch_size).rank(target)
@@ -95,6 +103,9 @@ def found(folder: Path) -> dict[str, Any]:
     moving = build("daf", None, batch_norm="target", ema_decay=0.5)
     moving.fit()
     result["moving weights"] = all_weights(moving)
+    mixing = build("teacher", None, class_mix=True, rare_class_temperature=0.1)  # each process draws classes of its own
+    mixing.fit()
+    result["mixing weights"] = all_weights(mixing)
     resumed = build("daf", folder / "cut off")
     resumed.fit()
     result["resumed weights"] = weights(resumed.model)

@@ -48,7 +48,10 @@ def assert_close(ours: dict[str, Tensor], theirs: dict[str, Tensor], tolerance: 
         torch.testing.assert_close(ours[key], value, rtol=tolerance, atol=tolerance, msg=lambda m, k=key: f"{k}: {m}")
 
 
-@pytest.mark.parametrize("name", ["daf gradients", "daf gradients, accumulated", "isl gradients", "ida gradients"])
+GRADIENTS = ["daf gradients", "daf gradients, accumulated", "isl gradients", "ida gradients", "teacher gradients"]
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_are_those_of_one_process_on_the_whole_batch(runs: Found, name: str) -> None:
     expected = runs.alone[name]
     assert max(float(value.abs().max()) for value in expected.values()) > 0.1
@@ -68,7 +71,7 @@ def test_runs_end_where_one_process_ends(runs: Found, stage: str) -> None:
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-@pytest.mark.parametrize("name", [*(f"{stage} weights" for stage in RUNS), "moving weights"])
+@pytest.mark.parametrize("name", [*(f"{stage} weights" for stage in RUNS), "moving weights", "mixing weights"])
 def test_processes_hold_the_same_bits_after_training(runs: Found, name: str) -> None:
     assert_same_weights(runs.pair[0][name], runs.pair[1][name])
 
