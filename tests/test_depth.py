@@ -39,6 +39,7 @@ def test_zero_and_negative_inverse_depth_are_far() -> None:
     metres = to_metres(torch.tensor([0.0, -5.0, torch.nan]), max_metres=80)
     torch.testing.assert_close(metres[:2], torch.tensor([80.0, 80.0]))
     assert metres[2].isnan()
+    assert to_metres(torch.zeros(1)).item() == pytest.approx(65535 / 100)  # the farthest that a file holds
 
 
 def test_centimetres_round_trip() -> None:

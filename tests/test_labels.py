@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+import re
 import sys
 from pathlib import Path
 
@@ -106,6 +107,12 @@ def test_remap_by_hand() -> None:
 def test_remap_names_the_file_and_the_unknown_ids() -> None:
     with pytest.raises(ValueError, match=r"town/1\.png: label ids \[5, 9\] are not in the id map"):
         remap(np.array([0, 9, 5, 9]), {0: 0}, name="town/1.png")
+
+
+@pytest.mark.parametrize(("wrong", "span"), [(-1, "-1..0"), (65536, "0..65536")])
+def test_remap_refuses_what_no_label_file_holds(wrong: int, span: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"1.png: label ids must lie in 0..65535, got {span}")):
+        remap(np.array([0, wrong]), {0: 0, 65535: 1}, name="1.png")
 
 
 def test_remap_can_ignore_unknown_ids() -> None:

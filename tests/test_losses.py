@@ -309,6 +309,12 @@ def test_the_scale_and_shift_invariant_loss_by_hand() -> None:
     assert float(scale_shift_invariant(prediction, target)) == pytest.approx((0 + 0.5 + 0 + 0.5 + 1) / 5)
 
 
+def test_the_invariant_loss_of_a_batch_is_the_mean_over_its_images() -> None:
+    prediction, target = torch.rand(2, 3, 1, 4, 5, generator=torch.Generator().manual_seed(1))
+    each = [float(scale_shift_invariant(prediction[i : i + 1], target[i : i + 1])) for i in range(3)]
+    assert float(scale_shift_invariant(prediction, target)) == pytest.approx(sum(each) / 3)
+
+
 def test_unknown_pixels_and_images_are_left_out_of_the_invariant_loss() -> None:
     generator = torch.Generator().manual_seed(0)
     prediction, target = torch.rand(2, 3, 1, 4, 5, generator=generator)

@@ -108,6 +108,7 @@ def test_a_proportion_keeps_the_most_confident_pixels_of_every_class(tmp_path: P
     labels = write_pseudo_labels(Oracle([output]), Listed(numbered(1, (2, 4))), tmp_path, threshold=0.9, proportion=0.5)
     assert labels.read("image/0").tolist() == [[0, 0, 255, 255], [1, 1, 255, 255]]
     assert labels.record["coverage"] == 0.5
+    assert labels.record["class_thresholds"] == pytest.approx([0.85, 0.55, 0.9], abs=1e-3)
 
 
 def test_a_proportion_never_keeps_less_than_the_threshold_does(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ def test_images_labels_and_depth_are_mixed_by_one_mask() -> None:
 
 
 def test_only_what_is_nearer_is_pasted() -> None:
-    mask = torch.tensor([[[True, True, True, False]]])
-    source = torch.tensor([[[[5.0, 1.0, torch.nan, 9.0]]]])
-    assert nearer(mask, source, torch.full((1, 1, 1, 4), 2.0)).tolist() == [[[True, False, False, False]]]
+    mask = torch.tensor([[[True, True, True, False, True]]])
+    source = torch.tensor([[[[5.0, 1.0, torch.nan, 9.0, 2.0]]]])  # the last is as near as what it hides
+    assert nearer(mask, source, torch.full((1, 1, 1, 5), 2.0)).tolist() == [[[True, False, False, False, True]]]
 
 
 def test_the_confident_share_counts_sure_pixels_of_each_image() -> None:

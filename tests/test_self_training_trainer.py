@@ -217,3 +217,28 @@ def test_looking_more_often_with_target_statistics_does_not_teach_the_teacher() 
         return weights(ours.model)
 
     assert_same_weights(fitted(1), fitted(0))
+
+
+def test_depth_of_what_was_pasted_is_learnt() -> None:
+    given, ours = batches(), trainer(class_mix=True, depth_weight=0.1)
+    source, size = given["source"], given["source"]["image"].shape[-2:]
+    pasted = to_inverse_depth(source["depth"]).masked_fill(torch.rand(2, 1, *size) < 0.5, torch.nan)
+    nothing = torch.full_like(source["label"], 255)
+    lesson = Lesson(source["image"].flip(-1), nothing, torch.ones(2, *size), None, pasted)
+    ours.paste = lambda source, lesson_of_the_teacher: lesson  # type: ignore[method-assign]
+    losses = ours.step(**given)
+
+    model = tiny_model().train()
+    output = resize_output(model(source["image"]), size)
+    assert output.inverse_depth is not None
+    known = berhu(output.inverse_depth, to_inverse_depth(source["depth"]))
+    (cross_entropy(output.logits, source["label"]) + 0.1 * known).backward()
+    student = resize_output(model(lesson.image), size)
+    assert student.inverse_depth is not None
+    expected = berhu(student.inverse_depth, pasted)
+    (0.1 * expected).backward()
+    assert float(losses["pasted_depth"]) == pytest.approx(expected.item())
+    assert losses["pseudo"] == 0
+    for parameter, theirs in zip(ours.model.parameters(), model.parameters(), strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, theirs.grad, rtol=1e-4, atol=1e-6)

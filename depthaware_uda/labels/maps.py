@@ -70,9 +70,13 @@ def remap(
 
     Raises:
         UnmappedIdsError: An id is not in the table; a ValueError that names the ids and the file.
+        ValueError: An id is not in 0..65535.
     """
     if unknown not in ("error", "ignore"):
         raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
+    label = np.asarray(label)
+    if label.dtype.kind == "i" and label.size and not 0 <= label.min() <= label.max() <= 65535:
+        raise ValueError(f"{name}: label ids must lie in 0..65535, got {label.min()}..{label.max()}")
     # Narrow numbers until the end: a photograph's label has millions of them.
     lookup = np.full(1 << 16, -1, np.int16)
     lookup[list(table)] = list(table.values())
@@ -80,7 +84,7 @@ def remap(
     if classes.size and classes.min() < 0:
         missing = classes < 0
         if unknown == "error":
-            ids = np.unique(np.asarray(label)[missing]).tolist()
+            ids = np.unique(label[missing]).tolist()
             raise UnmappedIdsError(
                 f"{name}: label ids {ids} are not in the id map; add them to it (255 to ignore), "
                 "or pass unknown='ignore'"
