@@ -83,6 +83,8 @@ def export_program(
     except (RuntimeError, torch._dynamo.exc.UserError) as error:
         remedy = "try dynamic_size=False, which fixes height and width" if dynamic_size else "it cannot be exported"
         raise ValueError(f"the model could not be traced at {size}: {error}\n{remedy}") from error
+    if dynamic_size:
+        _check_other_size(network, program, (size[0] + 33, size[1] + 17))
     if path is not None:
         try:
             with atomic_path(path) as partial:
@@ -93,6 +95,24 @@ def export_program(
                 f"{path}: this network can be traced with free sizes, but not saved so; pass dynamic_size=False"
             ) from error
     return program
+
+
+def _check_other_size(network: nn.Module, program: ExportedProgram, size: tuple[int, int]) -> None:
+    """ValueError if a program that was traced with free sizes cannot take an odd one, or computes something else."""
+    image = torch.rand((1, 3, *size), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = network(image)
+        try:
+            found = program.module()(image)
+            same = all(torch.allclose(ours, theirs, 1e-3, 1e-3) for ours, theirs in zip(found, expected, strict=True))
+            trouble = "" if same else "it computes something else there"
+        except (AssertionError, RuntimeError) as error:
+            trouble = str(error)
+    if trouble:
+        raise ValueError(
+            f"this network cannot be traced with free sizes: at {size[0]} x {size[1]}: {trouble}; pass "
+            "dynamic_size=False, which fixes height and width"
+        )
 
 
 def _saveable(program: ExportedProgram) -> ExportedProgram:
@@ -158,7 +178,7 @@ def export_onnx(
     exported.model.metadata_props.update(_metadata(model))
     sizes = {(1, *size), (2, *size)}
     if dynamic_size:
-        sizes.add((1, size[0] + 32, 2 * size[1]))
+        sizes |= {(1, size[0] + 32, 2 * size[1]), (1, size[0] + 33, size[1] + 17)}
     with atomic_path(path) as partial:
         exported.save(partial, external_data=False)
         worst = max(_difference(program, partial, (count, 3, *rest)) for count, *rest in sorted(sizes))

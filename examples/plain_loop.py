@@ -5,6 +5,9 @@
 The network is torchvision's ResNet-18 with the depth branch on its four stages. A step is DAF's: supervised on rendered
 streets, adversarial on unlabelled ones of another style. Afterwards the target is ranked by depth-aware entropy, and
 the network is evaluated: both take any module that gives `SegDepthOutput`.
+
+One process trains. For several, wrap the network in DistributedDataParallel, and give each loader a DistributedSampler;
+the trainers of the library do such things by themselves.
 """
 
 from __future__ import annotations

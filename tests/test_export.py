@@ -103,6 +103,17 @@ def test_what_the_file_format_cannot_say_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_network_that_goes_other_ways_at_other_sizes_is_refused() -> None:
+    class Even(Small):
+        """Drops a row where their number is odd."""
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            return super().forward(image[..., 1:, :] if image.shape[2] % 2 else image)
+
+    with pytest.raises(ValueError, match=r"cannot be traced with free sizes: at 97 x 81: .*; pass dynamic_size=False"):
+        export_program(Even(), (64, 64))
+
+
 def test_a_fixed_size_stays_fixed() -> None:
     program = export_program(Small(), (64, 64), dynamic_size=False)
     assert program.module()(torch.rand(3, 3, 64, 64))[0].shape == (3, 7, 32, 32)

@@ -22,6 +22,7 @@ OutputStride = int | Literal["auto"] | None
 
 # Ways to tell a network that it will see images of any size; each is an error to most networks.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # the former from torch 2.7 on
 # Networks that add maps of neighbouring strides and so need sides that every stride divides.
 _DIVISIBLE = ("hrnet", "hieradet", "sam2_hiera")
 
@@ -113,7 +114,8 @@ class TimmBackbone(nn.Module):
     def _enlarged(self, image: Tensor) -> Tensor:
         # Rounded up without a negative number, which ONNX would divide towards zero.
         height, width = ((side + self.multiple - 1) // self.multiple * self.multiple for side in image.shape[-2:])
-        if self.multiple == 1 or (height, width) == tuple(image.shape[-2:]):
+        # What is exported has to go on at other sizes: there, whole patches are enlarged by nothing.
+        if self.multiple == 1 or (not _exporting() and (height, width) == tuple(image.shape[-2:])):
             return image
         return F.interpolate(image, size=(height, width), mode="bilinear", align_corners=True)
 
