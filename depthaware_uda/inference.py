@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 __all__ = [
     "batch_names",
     "evaluating",
+    "ignore_interrupts",
     "image_batches",
     "output_batches",
     "output_of",
@@ -54,6 +56,11 @@ def output_of(model: nn.Module, image: Tensor) -> SegDepthOutput:
             "wrap the network in a module that returns one, with None as inverse_depth if it has no depth"
         )
     return output
+
+
+def ignore_interrupts(worker: int) -> None:
+    """A terminal sends Ctrl-C to processes that read samples too; who asked for the samples decides when they end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Indexed(Dataset[tuple[int, Sample]]):
@@ -119,6 +126,7 @@ def image_batches(
         num_workers=num_workers,
         collate_fn=_by_size,
         pin_memory=first.device.type == "cuda",
+        worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # looking at data does not move the caller's random numbers
     )
     for groups in tqdm(loader, desc=progress, disable=progress is None or not is_writer(), leave=False):

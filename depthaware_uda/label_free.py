@@ -64,8 +64,8 @@ def label_free_score(
     batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
     with evaluating(model), torch.random.fork_rng(devices=[]):
         for batch, image in batches:
-            torch.default_generator.manual_seed(batch["index"][0] // batch_size)  # the batch's, whoever has it
-            other = torch.stack([_recoloured(one, colours) for one in image.cpu()]).to(image)
+            views = zip(batch["index"], image.cpu(), strict=True)
+            other = torch.stack([_recoloured(one, colours, seed) for seed, one in views]).to(image)
             output, mirrored = output_of(model, image), output_of(model, other.flip(-1))
             logits = resize(output.logits, image.shape[-2:])
             there = resize(mirrored.logits, image.shape[-2:]).flip(-1)
@@ -81,5 +81,7 @@ def label_free_score(
     return LabelFreeScore(float((both / either.clamp(min=1)).mean()), 1 - entropy / pixels)
 
 
-def _recoloured(image: Tensor, colours: PhotometricNoise) -> Tensor:
+def _recoloured(image: Tensor, colours: PhotometricNoise, seed: int) -> Tensor:
+    """An image in other colours, those of its place in the data set: the same in any batch and process."""
+    torch.default_generator.manual_seed(seed)
     return colours.transform(image.float(), colours.make_params([image]))

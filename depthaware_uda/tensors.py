@@ -13,7 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-__all__ = ["read_metadata", "read_tensors", "write_tensors"]
+__all__ = ["WEIGHTS_FILE", "read_metadata", "read_tensors", "write_tensors"]
+
+WEIGHTS_FILE = "model.safetensors"
+"""Name of the file of a network's weights."""
 
 _MAX_HEADER_BYTES = 16 << 20
 # Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows

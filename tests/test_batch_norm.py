@@ -70,3 +70,19 @@ def test_with_target_statistics_training_ends_with_those_of_the_target_as_it_is(
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_norm must be one of"):
         DAFConfig(batch_norm="source")  # type: ignore[arg-type]
+
+
+def test_after_an_error_a_model_has_the_statistics_that_it_had() -> None:
+    class Broken(Scenes):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 2:
+                raise ValueError("cut short")
+            return super().__getitem__(index)
+
+    model = Normed()
+    model.norm.running_mean.fill_(7.0)
+    before = statistics(model)
+    with pytest.raises(ValueError, match="cut short"):
+        reestimate_statistics(model, Broken(4, (8, 8)), batch_size=2)
+    assert all(torch.equal(value, before[name]) for name, value in statistics(model).items())
+    assert model.norm.momentum == 0.3

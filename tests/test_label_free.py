@@ -48,7 +48,10 @@ def test_doubt_and_collapse_cost() -> None:
 def test_a_score_repeats_and_draws_nothing_from_the_caller() -> None:
     model = tiny_model()
     state = torch.get_rng_state()
-    assert label_free_score(model, IMAGES) == label_free_score(model, IMAGES)
+    score = label_free_score(model, IMAGES)
+    assert label_free_score(model, IMAGES) == score
+    together = label_free_score(model, IMAGES, batch_size=2)  # each image in the colours that it has alone
+    assert together.agreement == pytest.approx(score.agreement, abs=0.01)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
 

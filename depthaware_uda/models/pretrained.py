@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from depthaware_uda.digests import SUMS_FILE, write_sums
 from depthaware_uda.files import atomic_path, write_json
-from depthaware_uda.tensors import write_tensors
+from depthaware_uda.tensors import WEIGHTS_FILE, write_tensors
 
 if TYPE_CHECKING:
     from depthaware_uda.models.segmenter import DepthSegmenter
@@ -20,8 +20,6 @@ __all__ = ["CONFIG_FILE", "MODEL_FILES", "WEIGHTS_FILE", "PretrainedModel"]
 
 CONFIG_FILE = "config.json"
 """Name of the file that says how to build the network."""
-WEIGHTS_FILE = "model.safetensors"
-"""Name of the file of the weights."""
 CARD_FILE = "README.md"
 MODEL_FILES = (CONFIG_FILE, WEIGHTS_FILE)
 """Names of the files that `SHA256SUMS` beside them has the digests of."""

@@ -190,7 +190,8 @@ class Trainer(ABC, Generic[ConfigT]):
             return model
         if self._predictor is None:
             self._predictor = copy.deepcopy(model)
-            reestimate_statistics(self._predictor, self.readable(self.target), batch_size=self.config.batch_size)
+            target, config = self.readable(self.target), self.config
+            reestimate_statistics(self._predictor, target, batch_size=config.batch_size, num_workers=config.num_workers)
         return self._predictor
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:

@@ -40,29 +40,40 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
             norm.momentum, norm.num_batches_tracked = momentum, tracked
 
 
-def reestimate_statistics(model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8) -> None:
+def reestimate_statistics(
+    model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8, num_workers: int = 0
+) -> None:
     """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is used.
 
-    Several processes share the batches; the statistics are those of one process but for rounding.
+    Several processes share the batches; the statistics are those of one process but for rounding. After an error, such
+    as of a sample that cannot be read, the model is as it was.
 
     Args:
         model: The model, changed in place; one without batch norm stays as it is.
         dataset: Samples of one size, usually the target's training images.
         batch_size: Images at once.
+        num_workers: Processes that read samples.
     """
     norms = _norms(model)
-    momenta = {norm: norm.momentum for norm in norms}
-    batches = image_batches(model, dataset, batch_size=batch_size, shared=True)
-    with evaluating(model), alone(norms):
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.momentum = None  # the plain mean over all batches
-            norm.train()
-        for _, image in batches:
-            model(image)
-    _combine(norms)
-    for norm, momentum in momenta.items():
-        norm.momentum = momentum
+    before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
+    momenta = [norm.momentum for norm in norms]
+    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
+    try:
+        with evaluating(model), alone(norms):
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # the plain mean over all batches
+                norm.train()
+            for _, image in batches:
+                model(image)
+        _combine(norms)
+    except BaseException:
+        for norm, buffers in zip(norms, before, strict=True):
+            norm.load_state_dict(buffers, strict=False)
+        raise
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
 
 
 def _combine(norms: list[nn.modules.batchnorm._BatchNorm]) -> None:

@@ -100,7 +100,7 @@ class TrainerConfig:
     seed: int = 0
     """Decides the order of the data, its augmentation, the discriminator's first weights, and dropout."""
     num_workers: int = 0
-    """Processes that read each domain's samples."""
+    """Processes that read each domain's samples, and those of validations and of passes over the target."""
     log_every: int = 50
     """Steps between two records of the log."""
     validate_every: int = 0

@@ -104,7 +104,12 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         if self.step_count:
             return PseudoLabels(folder).check()
         return write_pseudo_labels(
-            self.predictor(), self.readable(self.easy), folder, threshold=self.config.threshold, progress=self.progress
+            self.predictor(),
+            self.readable(self.easy),
+            folder,
+            threshold=self.config.threshold,
+            num_workers=self.config.num_workers,
+            progress=self.progress,
         )
 
     def compute(self, easy: Batch, hard: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]

@@ -98,6 +98,7 @@ class ISLTrainer(Trainer[ISLConfig]):
             folder,
             threshold=self.config.threshold,
             proportion=self.config.proportion,
+            num_workers=self.config.num_workers,
             progress=self.progress,
         )
 

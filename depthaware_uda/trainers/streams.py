@@ -8,7 +8,6 @@ step needs no state but the step.
 from __future__ import annotations
 
 import random
-import signal
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.distributed import rank, world_size
+from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
@@ -116,11 +116,6 @@ def _collate(items: list[tuple[Sample, list[_Trouble]]]) -> Batch:
     return batch
 
 
-def _ignore_interrupts(worker: int) -> None:
-    """A terminal sends Ctrl-C to workers too; the trainer still needs them to end its step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def stream(
     dataset: SampleDataset,
     *,
@@ -150,7 +145,7 @@ def stream(
         num_workers=num_workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
-        worker_init_fn=_ignore_interrupts,
+        worker_init_fn=ignore_interrupts,
         generator=torch.Generator(),  # samples are seeded by their place; the caller's generator stays as it is
     )
     return iter(loader)

@@ -13,8 +13,7 @@ from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.files import atomic_path
 from depthaware_uda.label_free import label_free_score
-from depthaware_uda.models.pretrained import WEIGHTS_FILE, PretrainedModel
-from depthaware_uda.tensors import write_tensors
+from depthaware_uda.tensors import WEIGHTS_FILE, write_tensors
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import SampleDataset
@@ -53,14 +52,14 @@ class Validation:
         score = -1.0  # never the best: no labels, or labels without a class
         if val is not None:
             try:
-                self.final = evaluate(model, val)
+                self.final = evaluate(model, val, num_workers=self.config.num_workers)
             except UNREADABLE as error:
                 raise ValueError(f"validation after step {step}: {error}") from error
             values = {"val/miou": self.final.miou, "val/pixel_accuracy": self.final.pixel_accuracy}
             values["val/iou"] = self.final.to_dict()["iou"]
             score = self.final.miou
         if self.config.validation == "label_free":
-            seen = label_free_score(model, target)
+            seen = label_free_score(model, target, num_workers=self.config.num_workers)
             values |= {"label_free/score": seen.score, "label_free/agreement": seen.agreement}
             values["label_free/certainty"] = seen.certainty
             score = seen.score
@@ -102,8 +101,9 @@ def export(model: nn.Module, folder: Path | None) -> None:
     """
     if folder is None or not is_writer():
         return
-    if isinstance(model, PretrainedModel) and model.config is not None:
-        model.save_pretrained(folder)
+    save = getattr(model, "save_pretrained", None)
+    if save is not None and getattr(model, "config", True) is not None:
+        save(folder)
         return
     with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
         write_tensors(partial, model.state_dict())
