@@ -18,6 +18,7 @@ from depthaware_uda.trainers import (
     SelfTrainingConfig,
     SelfTrainingTrainer,
     TrainResult,
+    estimate_memory,
 )
 from depthaware_uda.types import SegDepthOutput
 from depthaware_uda.version import __version__
@@ -45,6 +46,7 @@ __all__ = [
     "__version__",
     "convert_checkpoint",
     "create_model",
+    "estimate_memory",
     "evaluate",
     "get_protocol",
     "list_pretrained",

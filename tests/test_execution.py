@@ -89,7 +89,7 @@ def test_an_output_that_no_loss_reaches_is_dropped_after_the_step() -> None:
 def test_checkpointing_changes_no_bit_of_the_published_blocks() -> None:
     settings: dict[str, Any] = {"fusion": "entropy", "depth_weight": 0.0}
     expected = weights(trained(shallow_caffe(), **settings).model)
-    for checkpointing in ("early", "all"):
+    for checkpointing in ("norms", "all"):
         model, calls = shallow_caffe(), []
         model.backbone.layer1[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))  # type: ignore[union-attr,operator,index,misc]
         ours = trained(model, checkpointing=checkpointing, **settings).model
@@ -103,8 +103,8 @@ def test_checkpointing_changes_no_bit_of_a_timm_network() -> None:
 
 
 def test_checkpointing_that_a_network_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="'none' and 'all', not 'early'"):
-        trained(tiny_model(), checkpointing="early")
+    with pytest.raises(ValueError, match="'none' and 'all', not 'norms'"):
+        trained(tiny_model(), checkpointing="norms")
 
     class Plain(nn.Module):
         def __init__(self) -> None:

@@ -6,10 +6,19 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from depthaware_uda import DAFConfig, DAFTrainer, IDAConfig, ISLConfig, SelfTrainingConfig, SelfTrainingTrainer
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    IDAConfig,
+    ISLConfig,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
+    create_model,
+    estimate_memory,
+)
 from depthaware_uda.data import collate
-from depthaware_uda.trainers import Trainer, TrainerConfig, estimate_memory
-from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
+from depthaware_uda.trainers import Trainer, TrainerConfig
+from tests.tiny import CLASSES, Scenes, assert_same_weights, tiny_model, weights
 
 SIZE = (64, 96)
 
@@ -82,6 +91,16 @@ def test_every_stage_has_an_estimate_and_a_source_adds_to_it() -> None:
         assert 0 < alone.step <= mixed.step
     with pytest.raises(TypeError, match="got TrainerConfig"):
         estimate_memory(tiny_model(), TrainerConfig(), (32, 40))
+
+
+@pytest.mark.slow
+def test_the_published_network_holds_less_the_more_it_forgets() -> None:
+    model = create_model("deeplabv2_resnet101", CLASSES, seed=0)
+    none, norms, everything = (
+        estimate_memory(model, DAFConfig(precision="float32", checkpointing=checkpointing), (160, 256)).step
+        for checkpointing in ("none", "norms", "all")
+    )
+    assert everything < norms < 0.75 * none
 
 
 def test_a_step_that_does_not_fit_says_what_to_change(monkeypatch: pytest.MonkeyPatch) -> None:

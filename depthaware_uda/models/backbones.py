@@ -9,13 +9,18 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, noop_context_fn
 
-from depthaware_uda.models.checkpointing import Checkpointing
+from depthaware_uda.models.checkpointing import Checkpointing, products_kept
 from depthaware_uda.models.pixels import CAFFE_PIXELS, Normalization, PixelStatistics
 from depthaware_uda.models.timm_backbone import TimmBackbone
 
 __all__ = ["CAFFE_PIXELS", "CaffeResNet101", "Normalization", "PixelStatistics", "TimmBackbone"]
+
+
+# What is forgotten includes the outputs of the blocks, but for that of the last one; what is computed again is there
+# for so many blocks at once.
+_BLOCKS_OF_NORMS = 4
 
 
 class _Bottleneck(nn.Module):
@@ -76,7 +81,7 @@ class CaffeResNet101(nn.Module):
                 module.requires_grad_(False)
 
     def set_checkpointing(self, checkpointing: Checkpointing) -> None:
-        """Forget activations of the stem and layer1 ("early"), or inside every block ("all"), in training."""
+        """Forget inside every block what is cheap to compute ("norms"), or everything ("all"), in training."""
         self._checkpointing = checkpointing
 
     @staticmethod
@@ -88,12 +93,12 @@ class CaffeResNet101(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Features of the four stages."""
-        x = self._run(self._stem, image, forget=self._checkpointing != "none")
+        together = _BLOCKS_OF_NORMS if self._checkpointing == "norms" else 1
+        x = self._run(self._stem, image)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            early = stage is self.layer1 and self._checkpointing == "early"
-            for block in stage:
-                x = self._run(block, x, forget=early or self._checkpointing == "all")
+            for start in range(0, len(stage), together):
+                x = self._run(stage[start : start + together], x)
             features.append(x)
         return features
 
@@ -101,10 +106,10 @@ class CaffeResNet101(nn.Module):
         out: Tensor = self.maxpool(self.relu(self.bn1(self.conv1(image))))
         return out
 
-    @staticmethod
-    def _run(layer: Callable[[Tensor], Tensor], x: Tensor, *, forget: bool) -> Tensor:
-        """A layer's output; with `forget` its activations are computed again in the backward pass."""
-        if not forget or not torch.is_grad_enabled():
+    def _run(self, layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """A layer's output; what checkpointing forgets of it is computed again in the backward pass."""
+        if self._checkpointing == "none" or not torch.is_grad_enabled():
             return layer(x)
-        out: Tensor = checkpoint(layer, x, use_reentrant=False)
+        kept = {"norms": products_kept}.get(self._checkpointing, noop_context_fn)
+        out: Tensor = checkpoint(layer, x, use_reentrant=False, context_fn=kept)
         return out

@@ -6,17 +6,35 @@ Batch norm must not count what it sees twice: `statistics_kept` is around the ba
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
 
 __all__ = ["Checkpointing", "statistics_kept"]
 
-Checkpointing = Literal["none", "early", "all"]
-"""``"early"`` forgets the stages at large maps, which hold much for little computation, ``"all"`` every block."""
+Checkpointing = Literal["none", "norms", "all"]
+"""``"norms"`` keeps what convolutions and products gave and forgets norms and activation functions, which hold as much
+and cost little to compute; ``"all"`` forgets everything inside a block."""
+
+_PRODUCTS = {
+    torch.ops.aten.convolution.default,
+    torch.ops.aten.mm.default,
+    torch.ops.aten.addmm.default,
+    torch.ops.aten.bmm.default,
+}
+
+
+def products_kept() -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """`context_fn` of `torch.utils.checkpoint.checkpoint`: the outputs of convolutions and matrix products are kept."""
+    return create_selective_checkpoint_contexts(_policy)  # type: ignore[no-untyped-call,no-any-return]
+
+
+def _policy(context: Any, operation: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:
+    return CheckpointPolicy.MUST_SAVE if operation in _PRODUCTS else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 @contextmanager

@@ -88,12 +88,12 @@ class TimmBackbone(nn.Module):
         """Forget activations inside the stages in training, as timm does it.
 
         Raises:
-            ValueError: "early", which is not known of a timm network, or a network that cannot.
+            ValueError: "norms", which is not known of a timm network, or a network that cannot.
         """
         if checkpointing == "none" and not self._checkpointed:
             return  # not every network knows the word
-        if checkpointing == "early":
-            raise ValueError("a timm backbone knows checkpointing 'none' and 'all', not 'early'")
+        if checkpointing == "norms":
+            raise ValueError("a timm backbone knows checkpointing 'none' and 'all', not 'norms'")
         network: Any = self.network
         if not hasattr(network, "set_grad_checkpointing"):
             network = getattr(network, "model", None)  # timm's wrapper that takes features out of a whole network

@@ -74,8 +74,9 @@ class TrainerConfig:
     precision: Precision = "auto"
     """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
     checkpointing: Checkpointing = "none"
-    """What the backward pass computes again to hold less in memory: "early" the stages at large maps, for a few percent
-    of time; "all" every block of the backbone, for about a third. The weights are the same."""
+    """What the backward pass computes again to hold less in memory: "norms" the norms and activation functions of the
+    published ResNet-101, for a few percent of time; "all" every block of the backbone, for about a third. The weights
+    are the same."""
     compile: bool = False
     """Compile the network for training (`torch.compile`), once for every size of images."""
     deterministic: bool = False

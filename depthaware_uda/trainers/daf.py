@@ -110,10 +110,8 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
             losses["target_depth"] = scale_shift_invariant(aligned.inverse_depth, to_inverse_depth(target["depth"]))
             total = total + config.target_depth_weight * losses["target_depth"]
         if config.adversarial_weight:
-            map_source = self.fuse_source(*output)
-            map_target = self.fuse_target(*aligned)
-            total = total + self.adversarial(map_target, losses)
+            total = total + self.adversarial(self.fuse_target(*aligned), losses)
         self.backward(total)
         if config.adversarial_weight:
-            self.backward(self.discriminate(map_source, losses))
+            self.backward(self.discriminate(self.fuse_source(*output), losses))
         return losses

@@ -124,8 +124,6 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             losses |= {f"source_{name}": loss for name, loss in known.items()}
         if self.config.adversarial_weight:
             aligned = self.predict(hard)
-            map_easy = self.fuse_source(*output)
-            map_hard = self.fuse_target(*aligned)
-            self.backward(self.adversarial(map_hard, losses))
-            self.backward(self.discriminate(map_easy, losses))
+            self.backward(self.adversarial(self.fuse_target(*aligned), losses))
+            self.backward(self.discriminate(self.fuse_source(*output), losses))
         return losses

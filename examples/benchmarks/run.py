@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), help="of the library's step; by default both")
     parser.add_argument("--batch", type=int, default=1, help="images of each domain")
-    parser.add_argument("--checkpointing", choices=("none", "early", "all"), default="none")
+    parser.add_argument("--checkpointing", choices=("none", "norms", "all"), default="none")
     parser.add_argument("--repeat", type=int, default=5, help="turns of each way")
     parser.add_argument("--threads", type=int, help="of a CPU")
     parser.add_argument("--smoke", action="store_true", help="a tiny network at small sizes")
@@ -173,7 +173,7 @@ def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Peak of a step, predicted and measured, and that of the baseline."""
     rows = []
     for precision in precisions(args):
-        for checkpointing in ("none", "all") if args.smoke or args.network != "resnet101" else ("none", "early", "all"):
+        for checkpointing in ("none", "all") if args.smoke or args.network != "resnet101" else ("none", "norms", "all"):
             config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
             predicted = estimate_memory(network(args), config, sizes(args)[0])
             ours, theirs = ours_and_theirs(network, args, config, sizes(args))
