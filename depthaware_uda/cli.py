@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -21,18 +22,21 @@ _OWN_FOLDERS = "folders"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 if it worked, 1 if a check found something, 2 if the input is wrong."""
+    """Run one command; 0 if it worked, 1 if something was found or left out, 2 if the input is wrong."""
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
-    except (ValueError, TypeError, FileNotFoundError, ImportError) as error:
+    except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on with what is missing", file=sys.stderr)
+        return 130
 
 
 def _predict(args: argparse.Namespace) -> int:
     from depthaware_uda.hub import load_pretrained
-    from depthaware_uda.prediction import predict, write_predictions
+    from depthaware_uda.prediction import UnreadableImage, predict, write_predictions
 
     model = load_pretrained(args.model, device=args.device)
     size = _pixels("--size", args.size)
@@ -43,23 +47,28 @@ def _predict(args: argparse.Namespace) -> int:
         "flip": args.flip,
     }
     if Path(args.images).is_file():
-        found = predict(model, args.images, **options)
+        found = predict(model, args.images, batch_size=args.batch_size, **options)
         print(", ".join(f"{name} {100 * share:.0f} %" for name, share in found.shares().items()))
         for path in found.save(args.output, args.files):
             print(path)
         return 0
-    names = write_predictions(
-        model,
-        args.images,
-        args.output,
-        files=args.files,
-        batch_size=args.batch_size,
-        overwrite=args.overwrite,
-        progress=True,
-        **options,
-    )
+    with warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always", UnreadableImage)
+        names = write_predictions(
+            model,
+            args.images,
+            args.output,
+            files=args.files,
+            batch_size=args.batch_size,
+            overwrite=args.overwrite,
+            on_error="skip" if args.skip_unreadable else "raise",
+            progress=True,
+            **options,
+        )
+    for warning in left_out:
+        print(f"warning: {warning.message}", file=sys.stderr)
     print(f"{len(names)} images in {args.output}")
-    return 0
+    return 1 if any(issubclass(warning.category, UnreadableImage) for warning in left_out) else 0
 
 
 def _pixels(option: str, words: Sequence[str]) -> str | tuple[int, ...] | None:
@@ -108,6 +117,8 @@ def _list(args: argparse.Namespace) -> int:
     from depthaware_uda.hub import list_pretrained
 
     records = list_pretrained(args.pattern)
+    if not records:
+        print(f"no name matches {args.pattern!r}", file=sys.stderr)
     width = max((len(record.name) for record in records), default=0)
     for record in records:
         where = "in the package" if record.packaged else "on the hub" if record.published else "not published yet"
@@ -158,6 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
     command.add_argument("--overwrite", action="store_true", help="predict again what is there")
+    command.add_argument("--skip-unreadable", action="store_true", help="name images that cannot be read, and go on")
 
     command = _command(commands, "evaluate", _evaluate, "measure a model on labelled images")
     _add_dataset(command)

@@ -148,12 +148,49 @@ def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         "long  common7        mIoU 46.7  not published yet",
     ]
     assert main(["list", "x*"]) == 0
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr() == ("", "no name matches 'x*'\n")
 
 
 def test_errors_are_a_line_and_not_a_traceback(weights: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", "nowhere.jpg", "--model", weights]) == 2
     assert capsys.readouterr().err.startswith("error: nowhere.jpg: no such file or folder")
+
+
+def test_errors_of_the_disk_and_of_devices_are_a_line_too(
+    weights: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = str(photos / "0.png")
+    assert main(["predict", photo, "--model", weights, "-o", photo]) == 2
+    assert capsys.readouterr().err.startswith("error: [Errno")
+    assert main(["predict", photo, "--model", weights, "--device", "abacus"]) == 2
+    assert capsys.readouterr().err.startswith("error: device 'abacus' cannot be used here: ")
+    assert main(["predict", photo, "--model", weights, "--batch-size", "0"]) == 2
+    assert "batch_size must be at least 1" in capsys.readouterr().err
+
+
+def test_photographs_that_cannot_be_read_can_be_left_out(
+    weights: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "00.jpg").write_bytes(b"no photograph")
+    command = ["predict", str(photos), "-o", str(tmp_path / "out"), "--model", weights, "--files", "labels"]
+    assert main(command) == 2
+    assert "00.jpg: cannot be read as an image: it is none of BMP, JPEG" in capsys.readouterr().err
+    for _ in (1, 2):  # also where the others are there already
+        assert main([*command, "--skip-unreadable"]) == 1
+        captured = capsys.readouterr()
+        assert "2 images in" in captured.out
+        assert "warning: left out: " in captured.err
+        assert "00.jpg: cannot be read as an image" in captured.err
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 2
+
+
+def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(pattern: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hub, "list_pretrained", interrupt)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err.startswith("interrupted")
 
 
 def test_the_module_runs() -> None:

@@ -91,7 +91,7 @@ def test_a_missing_folder_shows_what_was_expected(root: Path) -> None:
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected images \(\.jpg, \.jpeg, \.png\), found none"):
+    with pytest.raises(ValueError, match=r"expected images \(\.jpg, .*\.webp\), found none"):
         SegmentationFolder(tmp_path, label_space=SPACE)
 
 

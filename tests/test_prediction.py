@@ -171,7 +171,7 @@ def test_paths_in_a_list(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("images", "error", "message"),
     [
         ("nowhere.jpg", FileNotFoundError, "nowhere.jpg: no such file or folder"),
-        ("nowhere/*.jpg", ValueError, r"expected images \(.jpg, .jpeg, .png\), found none"),
+        ("nowhere/*.jpg", ValueError, r"expected images \(.jpg, .*.webp\), found none"),
         ("https://example.org/a.jpg", ValueError, "addresses are not fetched"),
         (np.zeros((4, 4), np.uint8), ValueError, r"RGB of 8 bits, \(H, W, 3\), got uint8 \(4, 4\)"),
         (np.zeros((4, 4, 3)), ValueError, "got float64"),

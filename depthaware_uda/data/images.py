@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 __all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image", "read_size"]
 
@@ -46,6 +46,9 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from None
     except _Rejected as error:
         raise ValueError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        known = ", ".join(_FORMATS)
+        raise ValueError(f"{path}: cannot be read as an image: it is none of {known}, or damaged") from None
     except _BROKEN as error:
         raise ValueError(f"{path}: cannot be read as an image; is it cut short? ({error})") from None
 
@@ -73,7 +76,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     """
     with _opened(Path(path)) as image:
         if image.mode.startswith(("I", "F")):
-            raise _Rejected(f"expected an image of 8 bits a channel, got mode {image.mode}; convert it first")
+            raise _Rejected(f"expected an image of 8 bits a channel, got mode {image.mode}; save it with 8 bits")
         ImageOps.exif_transpose(image, in_place=True)
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 

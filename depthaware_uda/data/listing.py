@@ -18,7 +18,7 @@ __all__ = [
     "partners",
 ]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """What counts as a photograph, in any case of letters."""
 
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")

@@ -56,8 +56,9 @@ def load_pretrained(
         PermissionError: The repository is private or gated, and the token does not open it.
         ConnectionError: The hub could not be reached.
         ValueError: The files have another SHA-256 than the record of a registered name, or `SHA256SUMS` beside them,
-            says (nothing is deleted), or they do not describe a model of this library.
+            says (nothing is deleted), or they do not describe a model of this library; or there is no such device.
     """
+    _check_device(device)
     path = _locate(name_or_path, revision, cache_dir, local_files_only, token)
     config, weights = _config(path), path if path.is_file() else path / WEIGHTS_FILE
     if path.is_dir():
@@ -67,6 +68,14 @@ def load_pretrained(
     except (TypeError, RuntimeError) as error:
         raise ValueError(f"{path}: configuration and weights do not fit this library: {error}") from error
     return model.to(device).eval()
+
+
+def _check_device(device: str | torch.device) -> None:
+    try:
+        torch.empty(0, device=device)
+    except Exception as error:  # every kind of device has errors of its own
+        what = str(error).splitlines()[0]
+        raise ValueError(f"device {str(device)!r} cannot be used here: {what}") from error
 
 
 def _locate(

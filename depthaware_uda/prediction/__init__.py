@@ -5,6 +5,15 @@ from depthaware_uda.prediction.folder import write_predictions
 from depthaware_uda.prediction.inputs import PredictionInput
 from depthaware_uda.prediction.passes import TileSize
 from depthaware_uda.prediction.result import FileKind, Prediction
-from depthaware_uda.prediction.run import predict
+from depthaware_uda.prediction.run import UnreadableImage, predict
 
-__all__ = ["FileKind", "InputSize", "Prediction", "PredictionInput", "TileSize", "predict", "write_predictions"]
+__all__ = [
+    "FileKind",
+    "InputSize",
+    "Prediction",
+    "PredictionInput",
+    "TileSize",
+    "UnreadableImage",
+    "predict",
+    "write_predictions",
+]

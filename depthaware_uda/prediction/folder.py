@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ __all__ = ["write_predictions"]
 
 RECORD_FILE = "predictions.json"
 _WRITERS = 2
+OnError = Literal["raise", "skip"]
 
 
 def write_predictions(
@@ -41,6 +42,7 @@ def write_predictions(
     batch_size: int = 1,
     label_space: str | LabelSpace | None = None,
     overwrite: bool = False,
+    on_error: OnError = "raise",
     progress: bool = False,
 ) -> list[str]:
     """Predict images and write one file a kind for each: `predict` to the disk.
@@ -60,10 +62,14 @@ def write_predictions(
         batch_size: As in `predict`.
         label_space: As in `predict`.
         overwrite: Predict everything anew, also in a folder of other settings.
+        on_error: ``"raise"`` ends at an image that cannot be read, ``"skip"`` leaves it out with an `UnreadableImage`.
         progress: Show a progress bar.
 
+    Warns:
+        UnreadableImage: An image cannot be read, with ``on_error="skip"``; it is named.
+
     Returns:
-        The names of all images, also of those whose files were there.
+        The names of all images that were predicted, also of those whose files were there.
 
     Raises:
         FileNotFoundError: There is no such input.
@@ -73,6 +79,8 @@ def write_predictions(
     """
     folder = Path(folder)
     check_files(files)
+    if on_error not in get_args(OnError):
+        raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
     passes = Passes.of_model(model, size, tile, scales, flip)
     check_batch_size(batch_size)
     space = space_of(model, label_space)
@@ -84,6 +92,7 @@ def write_predictions(
     _claim(folder, record, overwrite=overwrite)
 
     names: dict[Path, str] = {}
+    done: list[str] = []
 
     def missing(frames: Iterator[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -93,6 +102,8 @@ def write_predictions(
             names[path] = frame.name
             if overwrite or not all(prediction_path(folder, kind, frame.name).is_file() for kind in kinds):
                 yield frame
+            else:
+                done.append(frame.name)
 
     todo = source._replace(frames=missing(source.frames))
     if source.total is not None:  # what is known beforehand is checked, and counted, beforehand
@@ -100,13 +111,18 @@ def write_predictions(
         todo = source._replace(frames=iter(frames), total=len(frames))
     waiting: deque[Future[list[Path]]] = deque()
     with ThreadPoolExecutor(_WRITERS) as writers:
-        for prediction in predict_source(model, todo, passes, space, batch_size=batch_size, progress=progress):
+        skip = on_error == "skip"
+        for prediction in predict_source(
+            model, todo, passes, space, batch_size=batch_size, progress=progress, skip=skip
+        ):
+            done.append(prediction.name)
             waiting.append(writers.submit(prediction.save, folder, kinds))
             if len(waiting) > 2 * _WRITERS:
                 waiting.popleft().result()
         for written in waiting:
             written.result()
-    return list(names.values())
+    predicted = set(done)
+    return [name for name in names.values() if name in predicted]
 
 
 def _has_depth(model: nn.Module) -> bool:

@@ -156,7 +156,9 @@ def _image_tensor(image: Image.Image | NDArray[Any] | Tensor, what: str) -> Tens
     """RGB (3, H, W) of an image in memory, uint8 or float32 in 0..1."""
     if isinstance(image, Image.Image):
         if image.mode.startswith(("I", "F")):
-            raise ValueError(f"{what}: expected an image of 8 bits a channel, got mode {image.mode}; convert it first")
+            raise ValueError(
+                f"{what}: expected an image of 8 bits a channel, got mode {image.mode}; save it with 8 bits"
+            )
         return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,9 +25,13 @@ from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import Prediction
 from depthaware_uda.types import SegDepthOutput
 
-__all__ = ["predict"]
+__all__ = ["UnreadableImage", "predict"]
 
 _READ_AHEAD = 2
+
+
+class UnreadableImage(UserWarning):
+    """An image of many could not be read and is left out."""
 
 
 def predict(
@@ -98,12 +103,13 @@ def predict_source(
     *,
     batch_size: int = 1,
     progress: bool = False,
+    skip: bool = False,
 ) -> Iterator[Prediction]:
-    """Predict the images of an opened input, batch by batch."""
+    """Predict the images of an opened input, batch by batch; with `skip` those that can be read."""
     bar = tqdm(total=source.total, desc="predict", unit="image", disable=not progress or source.single, leave=False)
     first = next(model.parameters(), torch.zeros(()))
     with bar:
-        for names, images in _batches(_read_ahead(source.frames), batch_size):
+        for names, images in _batches(_read_ahead(source.frames, skip), batch_size):
             batch = torch.stack(images).to(first.device)
             batch = batch.to(first.dtype) / 255 if batch.dtype == torch.uint8 else batch.to(first.dtype)
             with evaluating(model):
@@ -121,18 +127,28 @@ def _each(output: SegDepthOutput) -> Iterable[Tensor | None]:
     return [None] * len(output.logits) if output.inverse_depth is None else output.inverse_depth
 
 
-def _read_ahead(frames: Iterator[Frame]) -> Iterator[tuple[str, Tensor]]:
+def _read_ahead(frames: Iterator[Frame], skip: bool) -> Iterator[tuple[str, Tensor]]:
     """Read images in a thread while the network is busy with those before."""
     waiting: deque[tuple[str, Future[Tensor]]] = deque()
+
+    def arrived() -> Iterator[tuple[str, Tensor]]:
+        name, image = waiting.popleft()
+        try:
+            pixels = image.result()
+        except (OSError, ValueError) as error:
+            if not skip:
+                raise
+            warnings.warn(f"left out: {error}", UnreadableImage, stacklevel=2)
+        else:
+            yield name, pixels
+
     with ThreadPoolExecutor(1) as reader:
         for frame in frames:
             waiting.append((frame.name, reader.submit(frame.read)))
             if len(waiting) > _READ_AHEAD:
-                name, image = waiting.popleft()
-                yield name, image.result()
+                yield from arrived()
         while waiting:
-            name, image = waiting.popleft()
-            yield name, image.result()
+            yield from arrived()
 
 
 def _batches(images: Iterator[tuple[str, Tensor]], count: int) -> Iterator[tuple[list[str], list[Tensor]]]:
