@@ -17,7 +17,7 @@ from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
-from depthaware_uda.models.resize import InputSize, input_size, resize, resize_input
+from depthaware_uda.models.resize import InputSize, input_size, resize, resize_input, stride_of
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset
@@ -77,7 +77,7 @@ def evaluate(
         raise ValueError(
             f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
         )
-    shown_at, stride = input_size(model, size), int(getattr(model, "stride", 1))
+    shown_at, stride = input_size(model, size), stride_of(model)
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
     # One a batch, by its first image, so that they add up in the same order in any number of processes.

@@ -21,7 +21,7 @@ from torch._export.serde.serialize import SerializeError
 from torch.export import Dim, ExportedProgram
 
 from depthaware_uda.files import atomic_path
-from depthaware_uda.models.resize import resize_output
+from depthaware_uda.models.resize import resize_output, stride_of
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["export_onnx", "export_program"]
@@ -71,7 +71,7 @@ def export_program(
     Raises:
         ValueError: `size` is not (height, width), or the model cannot be traced, or saved, with free sizes.
     """
-    if len(size) != 2 or min(size) < (least := int(getattr(model, "stride", 1))):
+    if len(size) != 2 or min(size) < (least := stride_of(model)):
         raise ValueError(f"size must be (height, width), both at least {least}, the network's stride; got {size}")
     network = _Exported(copy.deepcopy(model).cpu().float().eval(), full_size=full_size)
     free: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic_size else {0: Dim.DYNAMIC}

@@ -18,7 +18,8 @@ from depthaware_uda.hub.loading import build_model
 from depthaware_uda.hub.reading import read_checkpoint
 from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, TimmBackbone
-from depthaware_uda.models.segmenter import DepthSegmenter, create_model
+from depthaware_uda.models.factory import create_model
+from depthaware_uda.models.segmenter import DepthSegmenter
 
 __all__ = ["Architecture", "convert_checkpoint", "load_backbone"]
 

@@ -17,8 +17,9 @@ from depthaware_uda.digests import check_sums
 from depthaware_uda.files import parse_json, read_json, sha256
 from depthaware_uda.hub.registry import NAMESPACE_VARIABLE, PretrainedRecord, list_pretrained
 from depthaware_uda.hub.transport import WAYS_ON, download
+from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.pretrained import CONFIG_FILE, MODEL_FILES, WEIGHTS_FILE
-from depthaware_uda.models.segmenter import DepthSegmenter, create_model
+from depthaware_uda.models.segmenter import DepthSegmenter
 from depthaware_uda.tensors import read_metadata, read_tensors
 
 __all__ = ["build_model", "load_pretrained"]

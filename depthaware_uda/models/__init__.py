@@ -3,11 +3,12 @@
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
 from depthaware_uda.models.checkpointing import Checkpointing, statistics_kept
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
+from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace, depth_bin_logits
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
 from depthaware_uda.models.refined_head import RefinedSegmentationHead
 from depthaware_uda.models.resize import resize, resize_output
-from depthaware_uda.models.segmenter import DepthSegmenter, create_model
+from depthaware_uda.models.segmenter import DepthSegmenter
 
 __all__ = [
     "MIN_DISCRIMINATOR_SIZE",

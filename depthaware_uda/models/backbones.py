@@ -63,6 +63,7 @@ class CaffeResNet101(nn.Module):
 
     channels = (256, 512, 1024, 2048)
     strides = (4, 8, 8, 8)
+    output_stride = 8
     pixels = CAFFE_PIXELS
 
     def __init__(self) -> None:

@@ -11,7 +11,16 @@ from torch import Tensor, nn
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
-__all__ = ["InputSize", "check_input_size", "input_size", "resize", "resize_input", "resize_output", "scaled"]
+__all__ = [
+    "InputSize",
+    "check_input_size",
+    "input_size",
+    "resize",
+    "resize_input",
+    "resize_output",
+    "scaled",
+    "stride_of",
+]
 
 InputSize = Literal["auto"] | int | tuple[int, int] | None
 """``"auto"`` is the `image_size` of the model if it has one; else the shorter side, (H, W), or None: no resizing."""
@@ -72,6 +81,12 @@ def input_size(model: nn.Module, size: InputSize) -> int | tuple[int, int] | Non
     chosen: int | tuple[int, int] | None = getattr(model, "image_size", None) if size == "auto" else size
     check_input_size(chosen)
     return chosen
+
+
+def stride_of(model: nn.Module) -> int:
+    """The stride that a model tells as ``stride``, the smallest side that it can take; 1 if it tells none."""
+    stride = getattr(model, "stride", 1)
+    return stride if isinstance(stride, int) else 1  # a convolution's is a pair
 
 
 def scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:

@@ -10,7 +10,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import InputSize, check_input_size, input_size, resize_input, resize_output, scaled
+from depthaware_uda.models.resize import (
+    InputSize,
+    check_input_size,
+    input_size,
+    resize_input,
+    resize_output,
+    scaled,
+    stride_of,
+)
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 
@@ -63,7 +71,7 @@ class Passes:
         Shape:
             RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w') or None.
         """
-        stride = int(getattr(model, "stride", 1))
+        stride = stride_of(model)
         image = resize_input(image, self.size, stride)
         tile = self.tile
         if tile == "auto":

@@ -17,7 +17,7 @@ from depthaware_uda.trainers.method_config import AdversarialConfig
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded
-from depthaware_uda.types import JointOutput, SampleDataset, SegDepthOutput
+from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]
 
@@ -44,8 +44,8 @@ class AdversarialTrainer(Trainer[AdversarialT]):
 
     discriminator: nn.Sequential
 
-    def _set_up_adversary(self, target: SampleDataset) -> None:
-        """Build fusion, discriminator and its optimiser, and check that the target suits them."""
+    def _set_up_adversary(self) -> None:
+        """Build fusion, discriminator and its optimiser, and check that model and data suit them."""
         config = self.config
         self._check_data()
         self.fuse_source = config.fusion_module("source")
@@ -73,9 +73,13 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             betas=config.discriminator_betas,
             fused=fused(self.discriminator.parameters()),
         )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Images that their augmentation leaves too small give the discriminator no score."""
         for name, dataset in self.fixed_datasets().items():
             augment = self.augmentation(name)
-            with seeded(config.seed):
+            with seeded(self.config.seed):
                 first = self.unreadable.first(dataset)
                 sample = first if augment is None else augment(as_tv_tensors(first))
             size = tuple(sample["image"].shape[-2:])

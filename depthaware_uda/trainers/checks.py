@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.inference import evaluating, output_of
-from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
@@ -61,29 +61,33 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         with evaluating(model):
             output = output_of(model, to_device(batch, parameter.device, parameter.dtype)["image"])
         classes, has_depth = output.logits.shape[1], output.inverse_depth is not None
-        space = getattr(dataset, "label_space", None)
-        if space is not None and len(space) != classes:
-            raise ValueError(
-                f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
-                f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
-            )
-        own = getattr(model, "label_space", None)
-        if own is not None and space is not None and own.classes != space.classes:
-            raise ValueError(
-                f"{name} has the classes {list(space.classes)} of {space.name!r}, but the model was made for "
-                f"{list(own.classes)} of {own.name!r}: as many, but not the same; load the data with "
-                f"labels={own.name!r}, or create the model with label_space={space.name!r}"
-            )
-        if "label" in first:
-            label = first["label"].as_subclass(Tensor)
-            foreign = label[((label < 0) | (label >= classes)) & (label != IGNORE_INDEX)]
-            if foreign.numel():
-                raise ValueError(
-                    f"the first sample of {name} has the labels {sorted({*foreign.tolist()})[:5]}, but the model "
-                    f"predicts {classes} classes (0..{classes - 1}, and {IGNORE_INDEX} to ignore); map the ids, or "
-                    "create the model with more classes"
-                )
+        _check_classes(first, name, getattr(dataset, "label_space", None), getattr(model, "label_space", None), classes)
     return classes, has_depth
+
+
+def _check_classes(sample: Sample, name: str, space: LabelSpace | None, own: LabelSpace | None, classes: int) -> None:
+    """Compare the classes of a data set, and the labels of a sample of it, with those of the model."""
+    if space is not None and len(space) != classes:
+        raise ValueError(
+            f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
+            f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
+        )
+    if own is not None and space is not None and own.classes != space.classes:
+        raise ValueError(
+            f"{name} has the classes {list(space.classes)} of {space.name!r}, but the model was made for "
+            f"{list(own.classes)} of {own.name!r}: as many, but not the same; load the data with "
+            f"labels={own.name!r}, or create the model with label_space={space.name!r}"
+        )
+    if "label" not in sample:
+        return
+    label = sample["label"].as_subclass(Tensor)
+    foreign = label[((label < 0) | (label >= classes)) & (label != IGNORE_INDEX)]
+    if foreign.numel():
+        raise ValueError(
+            f"the first sample of {name} has the labels {sorted({*foreign.tolist()})[:5]}, but the model predicts "
+            f"{classes} classes (0..{classes - 1}, and {IGNORE_INDEX} to ignore); map the ids, or create the model "
+            "with more classes"
+        )
 
 
 def _check_sample(sample: Sample, what: str) -> None:

@@ -77,7 +77,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         )
         self.source = source
         self.target = target
-        self._set_up_adversary(target)
+        self._set_up_adversary()
         self._check_source(source)
         if self.config.target_depth_weight:
             check_target_depth(self.unreadable.first(target), has_depth=self.has_depth)

@@ -83,7 +83,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         self.source = source
         self.domains = ("easy", "hard") if source is None else ("easy", "hard", "source")
         self._scratch = scratch_folder(self) if output_dir is None else None
-        self._set_up_adversary(target)
+        self._set_up_adversary()
         if source is not None:
             self._check_source(source)
 

@@ -113,7 +113,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         self.target = target
         self.target_augment = target_augment or augment
         self.perturb = perturb
-        self._set_up_adversary(target)
+        self._set_up_adversary()
         self._check_source(source)
         if self.config.mix_nearer and not (self.has_depth and "depth" in self.unreadable.first(source)):
             raise ValueError("mix_nearer compares depths: the source needs depth, and the model a depth head")
