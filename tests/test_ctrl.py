@@ -73,6 +73,7 @@ def test_the_joint_space_stacks_three_maps() -> None:
 def test_arguments_are_checked() -> None:
     with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
         JointSpace(1)
+    assert JointSpace(2).channels(7) == 16
     with pytest.raises(ValueError, match=r"differ in height or width: \[\(4, 5\), \(8, 10\)\]; resize"):
         JointSpace()(torch.zeros(1, 7, 4, 5), torch.zeros(1, 1, 8, 10), torch.zeros(1, 7, 4, 5))
 
@@ -99,6 +100,7 @@ def test_a_network_with_the_refined_head_predicts_as_without_it_and_comes_back_w
         torch.testing.assert_close(output.logits, theirs.logits)
         torch.testing.assert_close(output.inverse_depth, theirs.inverse_depth)
     assert joint.refined_logits.shape == joint.logits.shape
+    assert float(model.refined.classifier.branches[0].weight.std()) == pytest.approx(0.01, rel=0.1)
     assert evaluate(model, Scenes(2)).images == 2
     assert predict(model, image[0]).label_space.name == "common7"
 

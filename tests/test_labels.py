@@ -254,3 +254,4 @@ def test_choosing_a_label_map(tmp_path: Path) -> None:
 def test_classes_that_could_not_be_told_apart_are_refused(classes: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LabelSpace("own", classes, ((0, 0, 0),) * len(classes))
+    assert len(LabelSpace("own", tuple(map(str, range(255))), ((0, 0, 0),) * 255)) == 255

@@ -123,6 +123,10 @@ def test_depth_errors_equal_those_of_scikit_image_and_numpy_over_batches() -> No
     assert errors.abs_rel == pytest.approx(np.mean(np.abs(seen - true) / true))
     assert errors.delta_1_25 == pytest.approx(np.mean(np.maximum(seen / true, true / seen) < 1.25))
     assert errors.to_dict()["pixels"] == errors.pixels == 210
+    meter.update(torch.ones(3), torch.tensor([80.0, 80.5, 0.0]))  # beyond 80 m, and at 0, nothing is compared
+    further = meter.compute()
+    assert further is not None
+    assert further.pixels == 211
 
 
 def test_no_known_depth_gives_no_errors() -> None:

@@ -76,6 +76,7 @@ def test_rare_classes_are_drawn_by_their_temperature() -> None:
     pixels = torch.tensor([75, 25, 0])
     expected = torch.tensor([0.25, 0.75]).double().div(0.5).softmax(0)
     assert class_probabilities(pixels, 0.5).tolist() == pytest.approx([*expected.tolist(), 0.0])
+    assert class_probabilities(pixels, 0.5).dtype == torch.float64
     with pytest.raises(ValueError, match="temperature must be positive"):
         class_probabilities(pixels, 0.0)
     with pytest.raises(ValueError, match="no class has a pixel"):

@@ -131,6 +131,11 @@ def test_labels_below_the_threshold_teach_nothing() -> None:
     assert bool((lesson.label == 255).all())
     everything = trainer().teach(batches()["target"])
     assert int(everything.label.max()) < 7
+    # An image's share, or a pixel's confidence, is a weight: the labels themselves all stay.
+    for confidence in ("image", "pixel"):
+        weighed = trainer(threshold=1.0, confidence=confidence).teach(batches()["target"])
+        assert torch.equal(weighed.label, everything.label)
+        assert not weighed.weight.any()
     assert bool((everything.weight == 1).all())
 
 
