@@ -100,7 +100,7 @@ def test_a_network_with_the_refined_head_predicts_as_without_it_and_comes_back_w
         torch.testing.assert_close(output.logits, theirs.logits)
         torch.testing.assert_close(output.inverse_depth, theirs.inverse_depth)
     assert joint.refined_logits.shape == joint.logits.shape
-    assert float(model.refined.classifier.branches[0].weight.std()) == pytest.approx(0.01, rel=0.1)
+    assert model.refined.classifier.branches[0].weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert evaluate(model, Scenes(2)).images == 2
     assert predict(model, image[0]).label_space.name == "common7"
 
