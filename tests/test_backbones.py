@@ -118,3 +118,12 @@ def test_running_out_of_memory_is_not_taken_for_a_wrong_size(monkeypatch: pytest
     backbone.network = Full()
     with pytest.raises(torch.OutOfMemoryError, match="full"):
         backbone(torch.rand(1, 3, 32, 32))
+
+
+def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise FileNotFoundError("no network, and nothing in the cache.")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(ConnectionError, match=r"'resnet10t' could not be fetched.*pretrained_backbone=False"):
+        create_model("timm/resnet10t", 7, pretrained_backbone=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda import DAFConfig, EntropyRanker, TargetSplit, evaluate
+from depthaware_uda import DAFConfig, DAFTrainer, EntropyRanker, ISLConfig, TargetSplit, evaluate
 from depthaware_uda.data import Unlabelled
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
@@ -210,3 +210,10 @@ def test_a_data_set_that_knows_no_names_is_not_read_for_them(tmp_path: Path) -> 
     daf(tiny_model(), config, source=source, target=Unlabelled(target), output_dir=tmp_path / "run").fit()
     assert source.read < 10
     assert target.read < 10
+
+
+@pytest.mark.parametrize("config", [ISLConfig(), {"max_steps": 3}])
+def test_the_configuration_of_another_trainer_is_refused(config: Any) -> None:
+    message = rf"config of DAFTrainer must be a DAFConfig, got {type(config).__name__}"
+    with pytest.raises(TypeError, match=message):
+        DAFTrainer(tiny_model(), Scenes(1), Scenes(1), config)

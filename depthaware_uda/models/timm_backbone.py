@@ -46,6 +46,7 @@ class TimmBackbone(nn.Module):
         normalised image (N, 3, H, W) -> one map a stage.
 
     Raises:
+        ConnectionError: timm's weights could not be fetched.
         ValueError: timm does not know the name (near names are suggested), or cannot give features at that stride; in
             `forward`, the network cannot take images of that size.
     """
@@ -140,6 +141,11 @@ def _create(name: str, output_stride: OutputStride, options: dict[str, Any]) -> 
     for stride, network_options in _attempts(strides, options):
         try:
             return timm.create_model(name, **network_options), stride
+        except OSError as error:
+            raise ConnectionError(
+                f"timm's weights of {name!r} could not be fetched, and are not in its cache: {error} Build "
+                "the network without them: pretrained_backbone=False"
+            ) from error
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
             # The last attempt of the first stride has nothing but what was asked for: its error is to the point.
             first = error if stride == strides[0] else first

@@ -69,6 +69,7 @@ class Trainer(ABC, Generic[ConfigT]):
         callbacks: Called at the moments of `Callback`, in this order.
 
     Raises:
+        TypeError: The configuration is that of another trainer.
         ValueError: Data and model do not fit each other, or a data set is empty.
     """
 
@@ -76,6 +77,8 @@ class Trainer(ABC, Generic[ConfigT]):
     """The target's images, as the trainer was given them."""
     domains: tuple[str, ...]
     """Names of the domains that a step needs."""
+    config_class: type[TrainerConfig] = TrainerConfig
+    """What `config` has to be."""
     labelled_domains: tuple[str, ...] = ("source",)
     """Those of them whose batches need labels, or pseudo-labels."""
 
@@ -91,6 +94,10 @@ class Trainer(ABC, Generic[ConfigT]):
         progress: bool = True,
         callbacks: Sequence[Callback] = (),
     ) -> None:
+        if not isinstance(config, self.config_class):
+            raise TypeError(
+                f"config of {type(self).__name__} must be a {self.config_class.__name__}, got {type(config).__name__}"
+            )
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model = shared_model(model.to(self.device), config)
         self.config = config

@@ -50,6 +50,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
     """
 
     domains = ("source", "target")
+    config_class = DAFConfig
 
     def __init__(
         self,

@@ -50,6 +50,8 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     labelled_domains = ("easy", "source")
 
+    config_class = IDAConfig
+
     def __init__(
         self,
         model: nn.Module,

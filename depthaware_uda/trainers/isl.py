@@ -40,6 +40,8 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     labelled_domains = ("target", "source")
 
+    config_class = ISLConfig
+
     def __init__(
         self,
         model: nn.Module,

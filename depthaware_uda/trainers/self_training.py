@@ -82,6 +82,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
     """
 
     domains = ("source", "target")
+    config_class = SelfTrainingConfig
 
     def __init__(
         self,
