@@ -174,7 +174,13 @@ def export_onnx(
         raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install depthaware-uda[export]")
     program = export_program(model, size, full_size=full_size, dynamic_size=dynamic_size)
     names = ["logits", "inverse_depth"][: len(program.graph_signature.user_outputs)]
-    exported: Any = torch.onnx.export(program, input_names=["image"], output_names=names, dynamo=True, verbose=False)
+    remedy = "; try dynamic_size=False, which fixes height and width" if dynamic_size else ""
+    try:
+        exported: Any = torch.onnx.export(
+            program, input_names=["image"], output_names=names, dynamo=True, verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise ValueError(f"torch could not turn this network into ONNX: {error}{remedy}") from error
     exported.model.metadata_props.update(_metadata(model))
     sizes = {(1, *size), (2, *size)}
     if dynamic_size:
@@ -183,9 +189,6 @@ def export_onnx(
         exported.save(partial, external_data=False)
         worst = max(_difference(program, partial, (count, 3, *rest)) for count, *rest in sorted(sizes))
         if not worst <= tolerance:
-            remedy = (
-                "; dynamic_size=False fixes the size, which helps if sizes were traced wrongly" if dynamic_size else ""
-            )
             raise ValueError(
                 f"onnxruntime and the model differ by {worst:.2g}, more than the tolerance of {tolerance:g}; "
                 f"no file was written{remedy}"

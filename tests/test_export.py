@@ -158,7 +158,7 @@ def test_other_shapes_at_other_sizes_are_noticed(tmp_path: Path, monkeypatch: py
             return [np.zeros((len(inputs["image"]), 7, 4, 6), np.float32)]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    with pytest.raises(ValueError, match=r"differ by inf.*no file was written; dynamic_size=False fixes the size"):
+    with pytest.raises(ValueError, match=r"differ by inf.*no file was written; try dynamic_size=False"):
         export_onnx(Small(), tmp_path / "model.onnx", (64, 64))
     assert list(tmp_path.iterdir()) == []
 
@@ -185,3 +185,13 @@ def test_without_onnx_the_error_tells_what_to_install(tmp_path: Path, monkeypatc
     with pytest.raises(ImportError, match=r"needs onnxruntime_that_nobody_has: pip install depthaware-uda\[export\]"):
         export_onnx(tiny_model(), tmp_path / "model.onnx", (64, 64))
     assert "depthaware_uda.export" in sys.modules
+
+
+def test_what_torch_cannot_turn_into_onnx_is_a_value_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("no such operation")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(ValueError, match=r"into ONNX: no such operation; try dynamic_size=False"):
+        export_onnx(Small(), tmp_path / "model.onnx", (64, 64))
+    assert list(tmp_path.iterdir()) == []
