@@ -51,7 +51,20 @@ def test_every_other_benchmark(what: str, tmp_path: Path) -> None:
         "data": {"pillow", "plain", "cached"},
         "memory": {"predicted_gib", "ours_gib", "baseline_gib", "of_baseline"},
         "scale": {"processes", "images_per_second", "speed"},
-        "precision": {"float32", "bfloat16"},
+        "precision": {"step"},
     }
     assert rows
     assert all(keys[what] <= set(row) for row in rows)
+
+
+@pytest.mark.slow
+def test_parts_that_are_done_are_not_run_again(tmp_path: Path) -> None:
+    script = ROOT / "examples/benchmarks/gpu.py"
+    command = [sys.executable, str(script), "--output", str(tmp_path), "--device", "cpu", "--smoke", "--only"]
+    for said in ("step-float32-batch1: done", "step-float32-batch1: done before"):
+        options = ["step-float32-batch1", "tests"]
+        result = subprocess.run([*command, *options], capture_output=True, text=True, timeout=600, check=False)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert said in result.stdout
+    assert json.loads((tmp_path / "step-float32-batch1.json").read_text(encoding="utf-8"))["rows"]
+    assert "skipped" in (tmp_path / "tests.log").read_text(encoding="utf-8")
