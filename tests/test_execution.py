@@ -15,7 +15,7 @@ from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthSegmenter
 from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
 from depthaware_uda.trainers.batches import prefetched
 from depthaware_uda.trainers.execution import Execution
-from depthaware_uda.trainers.optimizers import fused
+from depthaware_uda.trainers.optimizers import fused, model_optimizer
 from tests.tiny import CLASSES, Scenes, assert_same_weights, tiny_model, weights
 
 SETTINGS: dict[str, Any] = {
@@ -201,3 +201,19 @@ def test_a_cpu_takes_batches_as_they_come() -> None:
 
 def test_optimisers_on_a_cpu_are_not_fused() -> None:
     assert fused(tiny_model().parameters()) is None
+
+
+def test_a_fused_optimiser_that_is_told_to_skip_its_first_step_goes_on_from_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("depthaware_uda.trainers.optimizers.fused", lambda parameters: True)
+    layers = [nn.Linear(3, 2), nn.Linear(3, 2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    for layer, skips in zip(layers, (True, False), strict=True):
+        optimizer = model_optimizer(layer, DAFConfig(precision="float32"))
+        for skip in (True, False, False) if skips else (False, False):
+            for parameter in layer.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.grad_scale, optimizer.found_inf = None, torch.tensor(float(skip))  # type: ignore[attr-defined]
+            optimizer.step()
+    assert_same_weights(layers[0].state_dict(), layers[1].state_dict())

@@ -35,7 +35,12 @@ def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Opti
     ]
     shared: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": fused(every)}
     if config.optimizer == "sgd":
-        return torch.optim.SGD(options, momentum=config.momentum, **shared)
+        sgd = torch.optim.SGD(options, momentum=config.momentum, **shared)
+        if shared["fused"] and config.momentum:
+            # Its first step makes buffers of what lies in memory, and leaves them so if it is told to skip that step.
+            for parameter in every:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.AdamW(options, **shared)
 
 
