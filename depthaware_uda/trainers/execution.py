@@ -97,6 +97,6 @@ class Execution:
 
 def _autocast_dtype(config: TrainerConfig, device: torch.device) -> torch.dtype | None:
     if config.precision == "auto":
-        half = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if half else None
     return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.precision]
