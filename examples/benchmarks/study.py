@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
-    """Write the network of the candidates that seems best without labels, for `publish_weights.py`."""
+    """Write the network of the candidates that seems best without labels, for `package_weights.py`."""
     points = [
         (point["agreement"] * point["certainty"], name, seed, point["step"])
         for name in CANDIDATES

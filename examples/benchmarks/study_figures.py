@@ -51,7 +51,7 @@ def draw_panel(study: Study, networks: dict[str, nn.Module], path: Path, *, coun
     panel(rows, path, legend=LABELS)
 
 
-def draw_depth(study: Study, model: nn.Module, path: Path, *, count: int = 6) -> None:
+def draw_depth(study: Study, model: nn.Module, path: Path, *, count: int = 4) -> None:
     """Depth of renders, true and predicted, and that predicted of photographs, none of which is shown."""
     renders, photographs = (_spread_out(dataset, count) for dataset in (study.source, study.val))
     rows = []
