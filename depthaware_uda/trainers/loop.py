@@ -128,7 +128,8 @@ class Loop:
             values["unreadable_samples"] = len(trainer.unreadable.names)
         self.log.write(step, {**values, **self._remarked(values)})
         self._tell(lambda callback: callback.on_log(trainer, step, values))
-        self.bar.set_postfix({name: f"{value:.3g}" for name, value in means.items()})
+        losses = {name: value for name, value in means.items() if name not in trainer.measured}
+        self.bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()})
         self._logged_at, self._began = step, time.perf_counter()
 
     def _remarked(self, values: Mapping[str, float]) -> dict[str, str]:
