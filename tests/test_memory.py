@@ -97,7 +97,7 @@ def test_every_stage_has_an_estimate_and_a_source_adds_to_it() -> None:
 def test_the_published_network_holds_less_the_more_it_forgets() -> None:
     model = create_model("deeplabv2_resnet101", CLASSES, seed=0)
     none, norms, everything = (
-        estimate_memory(model, DAFConfig(precision="float32", checkpointing=checkpointing), (160, 256)).step
+        estimate_memory(model, DAFConfig(precision="float32", checkpointing=checkpointing), (320, 640)).step
         for checkpointing in ("none", "norms", "all")
     )
     assert everything < norms < 0.75 * none
