@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 if TYPE_CHECKING:
-    from depthaware_uda.models.resize import InputSize
+    from depthaware_uda.models.input_size import InputSize
     from depthaware_uda.types import SampleDataset
 
 __all__ = ["main"]

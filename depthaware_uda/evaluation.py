@@ -17,7 +17,8 @@ from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
-from depthaware_uda.models.resize import InputSize, input_size, resize, resize_input, stride_of
+from depthaware_uda.models.input_size import InputSize, input_size, resize_input, stride_of
+from depthaware_uda.models.resize import resize
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset

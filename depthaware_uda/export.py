@@ -21,7 +21,8 @@ from torch._export.serde.serialize import SerializeError
 from torch.export import Dim, ExportedProgram
 
 from depthaware_uda.files import atomic_path
-from depthaware_uda.models.resize import resize_output, stride_of
+from depthaware_uda.models.input_size import stride_of
+from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["export_onnx", "export_program"]

@@ -67,13 +67,11 @@ def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1
 
 
 class PseudoLabels:
-    """A folder of pseudo-labels that `write_pseudo_labels` wrote.
+    """A folder of pseudo-labels that `write_pseudo_labels` wrote; every label is compared with its SHA-256 when read.
 
     Raises:
         FileNotFoundError: The folder is not there, or its writing was not finished.
         ValueError: The record is damaged.
-
-    Every label is compared with its SHA-256 when it is read.
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypedDict, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Batch", "JointOutput", "Sample", "SampleDataset", "SegDepthOutput"]
+__all__ = ["Batch", "JointOutput", "OnError", "Sample", "SampleDataset", "SegDepthOutput"]
+
+OnError = Literal["raise", "skip"]
+"""What happens when an image cannot be read: it is an error, or it is left out with a warning."""
 
 
 class Sample(TypedDict, total=False):

@@ -39,7 +39,7 @@ ALLOWED = {
 # What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
 SHARED = {
     "data": {"collate", "images", "masks", "wrappers"},
-    "models": {"argmax", "checkpointing", "discriminator", "fusion", "pretrained", "resize", "slices"},
+    "models": {"argmax", "checkpointing", "discriminator", "fusion", "input_size", "pretrained", "resize", "slices"},
 }
 ABSTRACT = {"inference", *STAGES, "trainers"}
 

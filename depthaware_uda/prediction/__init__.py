@@ -1,6 +1,6 @@
 """Prediction for people with pictures: any input, any size, class map, confidence, entropy and depth in metres."""
 
-from depthaware_uda.models.resize import InputSize
+from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.prediction.folder import write_predictions
 from depthaware_uda.prediction.inputs import PredictionInput
 from depthaware_uda.prediction.passes import TileSize

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
@@ -15,18 +15,17 @@ from torch import nn
 from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.models.resize import InputSize
+from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
 from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
 from depthaware_uda.prediction.run import check_batch_size, predict_source, space_of
-from depthaware_uda.types import SegDepthOutput
+from depthaware_uda.types import OnError, SegDepthOutput
 
 __all__ = ["write_predictions"]
 
 RECORD_FILE = "predictions.json"
 _WRITERS = 2
-OnError = Literal["raise", "skip"]
 
 
 def write_predictions(

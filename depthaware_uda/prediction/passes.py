@@ -10,15 +10,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import (
+from depthaware_uda.models.input_size import (
     InputSize,
     check_input_size,
     input_size,
     resize_input,
-    resize_output,
     scaled,
     stride_of,
 )
+from depthaware_uda.models.resize import resize_output
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 

@@ -18,7 +18,7 @@ from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
-from depthaware_uda.models.resize import InputSize
+from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.models.slices import row_slices
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
 from depthaware_uda.prediction.passes import Passes, TileSize

@@ -7,11 +7,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from depthaware_uda.models.checkpointing import Checkpointing
+from depthaware_uda.types import OnError
 
-__all__ = ["BatchNormMode", "OnError", "OptimizerName", "Precision", "TrainerConfig", "ValidationMode"]
+__all__ = ["BatchNormMode", "OptimizerName", "Precision", "TrainerConfig", "ValidationMode"]
 
-OnError = Literal["raise", "skip"]
-"""What happens when a training sample cannot be read; see `TrainerConfig.on_error`."""
 OptimizerName = Literal["sgd", "adamw"]
 """Optimiser of the network's weights."""
 Precision = Literal["auto", "float32", "bfloat16", "float16"]

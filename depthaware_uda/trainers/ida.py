@@ -49,7 +49,6 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
     """
 
     labelled_domains = ("easy", "source")
-
     config_class = IDAConfig
 
     def __init__(

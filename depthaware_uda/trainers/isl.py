@@ -39,7 +39,6 @@ class ISLTrainer(Trainer[ISLConfig]):
     """
 
     labelled_domains = ("target", "source")
-
     config_class = ISLConfig
 
     def __init__(
