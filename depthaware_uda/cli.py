@@ -45,6 +45,7 @@ def _predict(args: argparse.Namespace) -> int:
         "tile": _pixels("--tile", args.tile),
         "scales": args.scales,
         "flip": args.flip,
+        "precision": args.precision,
     }
     if Path(args.images).is_file():
         found = predict(model, args.images, batch_size=args.batch_size, **options)
@@ -91,7 +92,13 @@ def _evaluate(args: argparse.Namespace) -> int:
     # Labels are compared at their own size; with --size, images are read as the network is to see them.
     size: InputSize = "auto" if args.size is None else None
     result = evaluate(
-        model, _dataset(args), size=size, batch_size=args.batch_size, num_workers=args.workers, progress=True
+        model,
+        _dataset(args),
+        size=size,
+        batch_size=args.batch_size,
+        num_workers=args.workers,
+        precision=args.precision,
+        progress=True,
     )
     print(result.table())
     if result.image_size is not None:
@@ -193,9 +200,12 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
 
 
 def _add_model(command: argparse.ArgumentParser) -> None:
+    from depthaware_uda.precision import Precision
+
     command.add_argument("--model", default=DEFAULT_MODEL, help=f"name or folder of weights; default: {DEFAULT_MODEL}")
     command.add_argument("--device", default="cpu", help="such as cuda; default: cpu")
     command.add_argument("--batch-size", type=int, default=1)
+    command.add_argument("--precision", choices=get_args(Precision), default="float32", help="auto: half on a GPU")
 
 
 def _add_dataset(command: argparse.ArgumentParser) -> None:

@@ -19,6 +19,7 @@ from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.input_size import InputSize, input_size, resize_input, stride_of
 from depthaware_uda.models.resize import resize
+from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.types import SampleDataset
@@ -37,6 +38,7 @@ def evaluate(
     size: InputSize = None,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: Precision = "float32",
     progress: bool = False,
 ) -> EvaluationResult:
     """Compare a model with the labels (and the depth, where known) of a data set, or as a protocol has it.
@@ -60,13 +62,16 @@ def evaluate(
             at which the output is compared. None gives the network what the data set gives.
         batch_size: Images at once, as far as they, and their labels, have one size.
         num_workers: Processes that read samples.
+        precision: Of the network's forward pass: ``"auto"`` is bfloat16 on GPUs that have it, faster by far there;
+            scores, resizing and maps stay float32.
         progress: Show a progress bar.
 
     Raises:
         TypeError: Neither a data set nor a protocol was given.
-        ValueError: The data set is empty, a sample has no label, data and model differ in their classes, or the
-            protocol is not known or lacks a root.
+        ValueError: The data set is empty, a sample has no label, data and model differ in their classes, the precision
+            is not known, or the protocol is not known or lacks a root.
     """
+    check_precision(precision)
     chosen = None if protocol is None else get_protocol(protocol)
     if dataset is None:
         if chosen is None:
@@ -98,7 +103,7 @@ def evaluate(
             if "label" not in batch:
                 raise ValueError(f"{batch.get('name', ['a sample'])[0]}: the sample has no label, evaluation needs one")
             image = resize_input(image, shown_at, stride)
-            output = output_of(model, image)
+            output = output_of(model, image, precision)
             classes = output.logits.shape[1]
             if space is not None and len(space) != classes:
                 raise ValueError(

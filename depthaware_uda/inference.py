@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from tqdm import tqdm
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.distributed import is_writer, rank, world_size
+from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.resize import resize_output
+from depthaware_uda.precision import Precision, autocast, check_precision
 from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = [
@@ -47,15 +49,18 @@ def batch_names(batch: Batch) -> list[str]:
     return batch["name"]
 
 
-def output_of(model: nn.Module, image: Tensor) -> SegDepthOutput:
-    """What a model gives for a batch of images; TypeError if it is no `SegDepthOutput`."""
-    output: SegDepthOutput = model(image)
+def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32") -> SegDepthOutput:
+    """What a model gives for a batch of images, in float32 at least; TypeError if it is no `SegDepthOutput`."""
+    # Not `autocast("float32")`: a caller's own autocast stays as it is.
+    with nullcontext() if precision == "float32" else autocast(image.device, precision):
+        output: SegDepthOutput = model(image)
     if not isinstance(getattr(output, "logits", None), Tensor):
         raise TypeError(
             f"{type(model).__name__} returned {type(output).__name__}, expected SegDepthOutput(logits, inverse_depth); "
             "wrap the network in a module that returns one, with None as inverse_depth if it has no depth"
         )
-    return output
+    depth = output.inverse_depth
+    return SegDepthOutput(at_least_float32(output.logits), None if depth is None else at_least_float32(depth))
 
 
 def ignore_interrupts(worker: int) -> None:
@@ -145,6 +150,7 @@ def predict_batches(
     *,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: Precision = "float32",
     progress: str | None = None,
     shared: bool = False,
 ) -> Iterator[tuple[Batch, SegDepthOutput]]:
@@ -155,6 +161,7 @@ def predict_batches(
         dataset: The samples, in order.
         batch_size: Images at once, as far as they have one size: a batch of several is divided (see `Batch.index`).
         num_workers: Processes that read samples.
+        precision: Of the forward pass; the maps are float32 at least.
         progress: Text of a progress bar; None shows none.
         shared: Processes take the batches in turn.
 
@@ -162,7 +169,13 @@ def predict_batches(
         ValueError: The data set is empty.
     """
     outputs = output_batches(
-        model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
+        model,
+        dataset,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        precision=precision,
+        progress=progress,
+        shared=shared,
     )
     for batch, output in outputs:
         yield batch, resize_output(output, batch["image"].shape[-2:])
@@ -174,13 +187,15 @@ def output_batches(
     *,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: Precision = "float32",
     progress: str | None = None,
     shared: bool = False,
 ) -> Iterator[tuple[Batch, SegDepthOutput]]:
     """`predict_batches` with both maps as the model gives them, at its own stride."""
+    check_precision(precision)
     batches = image_batches(
         model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
     )
     with evaluating(model):
         for batch, image in batches:
-            yield batch, output_of(model, image)
+            yield batch, output_of(model, image, precision)

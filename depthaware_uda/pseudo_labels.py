@@ -21,6 +21,7 @@ from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.argmax import argmax, argmax_resized
 from depthaware_uda.models.slices import map_rows, row_slices
+from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.types import Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["PseudoLabelled", "PseudoLabels", "class_thresholds", "pseudo_label", "write_pseudo_labels"]
@@ -170,6 +171,7 @@ def write_pseudo_labels(
     preview: str | LabelSpace | None = None,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: Precision = "float32",
     progress: bool = False,
 ) -> PseudoLabels:
     """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
@@ -187,6 +189,7 @@ def write_pseudo_labels(
         preview: Label space whose colours a preview beside every label has (`NAME.color.png`); None writes none.
         batch_size: Images at once, as far as they have one size.
         num_workers: Processes that read samples.
+        precision: Of the network's forward pass, as in `evaluate`; probabilities are float32.
         progress: Show a progress bar.
 
     Raises:
@@ -198,10 +201,12 @@ def write_pseudo_labels(
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to label")
+    check_precision(precision)
     folder, dataset = Path(folder), Unlabelled(dataset)
     loading: dict[str, Any] = {
         "batch_size": batch_size,
         "num_workers": num_workers,
+        "precision": precision,
         "progress": "pseudo-labels" if progress else None,
         "shared": True,
     }

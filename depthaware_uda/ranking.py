@@ -18,6 +18,7 @@ from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.fusion import DepthAwareFusion
 from depthaware_uda.models.slices import row_slices
+from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.types import SampleDataset, SegDepthOutput
 
 __all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
@@ -157,6 +158,7 @@ class EntropyRanker:
         label_space: Where the rare classes are named; by default the data set's or the model's.
         batch_size: Images at once, as far as they have one size.
         num_workers: Processes that read samples.
+        precision: Of the network's forward pass, as in `evaluate`; scores are float32.
         progress: Show a progress bar.
     """
 
@@ -170,9 +172,11 @@ class EntropyRanker:
         label_space: str | LabelSpace | None = None,
         batch_size: int = 1,
         num_workers: int = 0,
+        precision: Precision = "float32",
         progress: bool = False,
     ) -> None:
         _check_fraction(fraction)
+        check_precision(precision)
         self.model = model
         self.fusion = DepthAwareFusion() if fusion is None else fusion
         self.fraction = fraction
@@ -180,6 +184,7 @@ class EntropyRanker:
         self.label_space = label_space
         self.batch_size = batch_size
         self.num_workers = num_workers
+        self.precision: Precision = precision
         self.progress = progress
 
     def _rare_classes(self, dataset: SampleDataset) -> tuple[int, ...]:
@@ -214,6 +219,7 @@ class EntropyRanker:
             Unlabelled(dataset),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            precision=self.precision,
             progress="rank" if self.progress else None,
             shared=True,
         ):

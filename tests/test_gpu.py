@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from depthaware_uda import DAFConfig, DAFTrainer
+from depthaware_uda import DAFConfig, DAFTrainer, evaluate
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import estimate_memory
 from depthaware_uda.trainers.batches import prefetched
@@ -76,6 +76,13 @@ def test_half_precision_trains_as_well() -> None:
         assert losses[-1] < losses[0]
         last[precision] = losses[-1]
     assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.1)
+
+
+def test_half_precision_evaluates_as_well() -> None:
+    model, scenes = tiny_model().cuda(), Scenes(4, SIZE)
+    exact = evaluate(model, scenes, batch_size=2)
+    rounded = evaluate(model.to(memory_format=torch.channels_last), scenes, batch_size=2, precision="auto")
+    assert rounded.pixel_accuracy == pytest.approx(exact.pixel_accuracy, abs=0.02)
 
 
 def test_memory_is_predicted() -> None:

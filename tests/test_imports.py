@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "depthaware_uda"
 
 BASE = {"types", "labels", "depth", "digests", "files", "tables", "tensors", "paint", "version", "distributed"}
+BASE |= {"precision"}
 ROOMS = {"data", "losses", "metrics", "models", "inference"}
 STAGES = {"evaluation", "pseudo_labels", "ranking"}
 ALLOWED = {
@@ -19,7 +20,7 @@ ALLOWED = {
     "paint": {"labels"},
     **dict.fromkeys(("data", "losses", "metrics"), BASE),
     "models": BASE | {"losses"},
-    "inference": BASE | {"data", "models"},
+    "inference": BASE | {"data", "losses", "models"},
     "protocols": BASE | {"data"},
     "viz": BASE | ROOMS | STAGES,
     # The command line is over everything.

@@ -16,6 +16,7 @@ from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.inference import evaluating
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.models.input_size import InputSize
+from depthaware_uda.precision import Precision
 from depthaware_uda.prediction.inputs import Frame, PredictionInput, open_input
 from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import DEFAULT_FILES, FileKind, check_files, prediction_path
@@ -40,6 +41,7 @@ def write_predictions(
     flip: bool = False,
     batch_size: int = 1,
     label_space: str | LabelSpace | None = None,
+    precision: Precision = "float32",
     overwrite: bool = False,
     on_error: OnError = "raise",
     progress: bool = False,
@@ -60,6 +62,7 @@ def write_predictions(
         flip: As in `predict`.
         batch_size: As in `predict`.
         label_space: As in `predict`.
+        precision: As in `predict`.
         overwrite: Predict everything anew, also in a folder of other settings.
         on_error: ``"raise"`` ends at an image that cannot be read, ``"skip"`` leaves it out with an `UnreadableImage`.
         progress: Show a progress bar.
@@ -80,7 +83,7 @@ def write_predictions(
     check_files(files)
     if on_error not in get_args(OnError):
         raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
-    passes = Passes.of_model(model, size, tile, scales, flip)
+    passes = Passes.of_model(model, size, tile, scales, flip, precision)
     check_batch_size(batch_size)
     space = space_of(model, label_space)
     source = open_input(images, leave_out=folder)

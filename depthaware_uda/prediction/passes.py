@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.inference import output_of
 from depthaware_uda.models.input_size import (
     InputSize,
     check_input_size,
@@ -19,6 +20,7 @@ from depthaware_uda.models.input_size import (
     stride_of,
 )
 from depthaware_uda.models.resize import resize_output
+from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
 
@@ -37,30 +39,41 @@ class Passes:
         tile: See `TileSize`.
         scales: Factors on that size; the probabilities of all passes are averaged.
         flip: Average with the mirrored image, at every scale.
+        precision: Of the network's forward pass.
     """
 
     size: int | tuple[int, int] | None = None
     tile: TileSize = "auto"
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
+    precision: Precision = "float32"
 
     def __post_init__(self) -> None:
         check_input_size(self.size)
+        check_precision(self.precision)
         if self.tile is not None and self.tile != "auto" and not _is_pair(self.tile):
             raise ValueError(f"tile must be 'auto', (height, width) in pixels or None, got {self.tile!r}")
         if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
             raise ValueError(f"scales must be one or more factors above 0, got {self.scales}")
 
     @classmethod
-    def of_model(cls, model: nn.Module, size: InputSize, tile: TileSize, scales: Sequence[float], flip: bool) -> Passes:
+    def of_model(
+        cls,
+        model: nn.Module,
+        size: InputSize,
+        tile: TileSize,
+        scales: Sequence[float],
+        flip: bool,
+        precision: Precision,
+    ) -> Passes:
         """Passes at the size that was asked for, or that the model was trained at."""
-        return cls(input_size(model, size), tile, tuple(scales), flip)
+        return cls(input_size(model, size), tile, tuple(scales), flip, precision)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON-ready values."""
         size = list(self.size) if isinstance(self.size, tuple) else self.size
         tile = list(self.tile) if isinstance(self.tile, tuple) else self.tile
-        return {"size": size, "tile": tile, "scales": list(self.scales), "flip": self.flip}
+        return {"size": size, "tile": tile, "scales": list(self.scales), "flip": self.flip, "precision": self.precision}
 
     def __call__(self, model: nn.Module, image: Tensor) -> SegDepthOutput:
         """Logits and inverse depth of images, at whatever size is at hand; call it inside `evaluating`.
@@ -84,14 +97,13 @@ class Passes:
     def _average(self, model: nn.Module, image: Tensor, stride: int) -> SegDepthOutput:
         """One output of all scales and mirrored passes."""
         if self.scales == (1.0,) and not self.flip:
-            output: SegDepthOutput = model(image)
-            return output
+            return output_of(model, image, self.precision)
         # An enlarged street looks nearer than it is, so depth is taken at the scale nearest to 1.
         depth_scale = min(self.scales, key=lambda scale: abs(math.log(scale)))
         probability, inverse_depth = torch.zeros(()), []
         for scale in self.scales:
             smaller = resize_input(image, scaled(_size(image), scale), stride)
-            for output in _mirrored_passes(model, smaller, flip=self.flip):
+            for output in self._mirrored(model, smaller):
                 output = resize_output(output, _size(image))
                 probability = probability.to(output.logits) + output.logits.softmax(1)
                 if scale == depth_scale and output.inverse_depth is not None:
@@ -100,6 +112,13 @@ class Passes:
         return SegDepthOutput(
             _logarithm(probability / passes), torch.stack(inverse_depth).mean(0) if inverse_depth else None
         )
+
+    def _mirrored(self, model: nn.Module, image: Tensor) -> Iterator[SegDepthOutput]:
+        """The output of an image, and that of the mirrored one turned back, if that is asked for."""
+        yield output_of(model, image, self.precision)
+        if self.flip:
+            logits, inverse_depth = output_of(model, image.flip(-1), self.precision)
+            yield SegDepthOutput(logits.flip(-1), None if inverse_depth is None else inverse_depth.flip(-1))
 
     def _blend(self, model: nn.Module, image: Tensor, tile: tuple[int, int], stride: int) -> SegDepthOutput:
         """One output of overlapping tiles, weighted towards the middle of each."""
@@ -127,13 +146,6 @@ def _is_pair(value: object) -> bool:
 
 def _size(image: Tensor) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
-
-
-def _mirrored_passes(model: nn.Module, image: Tensor, *, flip: bool) -> Iterator[SegDepthOutput]:
-    yield model(image)
-    if flip:
-        logits, inverse_depth = model(image.flip(-1))
-        yield SegDepthOutput(logits.flip(-1), None if inverse_depth is None else inverse_depth.flip(-1))
 
 
 def _logarithm(probability: Tensor) -> Tensor:

@@ -115,7 +115,7 @@ class Trainer(ABC, Generic[ConfigT]):
         self.has_depth = False
         self._class_weight: Tensor | None = None
         self.execution = Execution(model, config, self.device)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.execution.half == torch.float16)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self._predictor: nn.Module | None = None  # until the next step
         self._stepped = False
         self.optimizers = {"model": model_optimizer(model, config)}

@@ -7,14 +7,13 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from depthaware_uda.models.checkpointing import Checkpointing
+from depthaware_uda.precision import Precision
 from depthaware_uda.types import OnError
 
-__all__ = ["BatchNormMode", "OptimizerName", "Precision", "TrainerConfig", "ValidationMode"]
+__all__ = ["BatchNormMode", "OptimizerName", "TrainerConfig", "ValidationMode"]
 
 OptimizerName = Literal["sgd", "adamw"]
 """Optimiser of the network's weights."""
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""Precision of the network's forward pass."""
 BatchNormMode = Literal["joint", "target", "frozen"]
 """Which statistics the network predicts with; see `TrainerConfig.batch_norm`."""
 ValidationMode = Literal["oracle", "label_free"]
@@ -71,7 +70,8 @@ class TrainerConfig:
     accumulation: int = 1
     """Forward passes that a step's batch is divided into, in each process."""
     precision: Precision = "auto"
-    """Of the network's forward pass; losses and maps are float32. "auto" is bfloat16 on GPUs that have it."""
+    """Of the network's forward pass, and of that which writes pseudo-labels; losses and maps are float32. "auto" is
+    bfloat16 on GPUs that have it."""
     checkpointing: Checkpointing = "none"
     """What the backward pass computes again to hold less in memory: "norms" the norms and activation functions of the
     published ResNet-101, for a few percent of time; "all" every block of the backbone, for about a third. The weights

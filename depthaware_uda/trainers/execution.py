@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.models.checkpointing import statistics_kept
+from depthaware_uda.precision import autocast
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
@@ -34,7 +35,6 @@ class Execution:
 
     def __init__(self, model: nn.Module, config: TrainerConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
-        self.half = _autocast_dtype(config, device)
         set_checkpointing = getattr(model, "set_checkpointing", None)
         if set_checkpointing is not None:
             set_checkpointing(config.checkpointing)
@@ -47,7 +47,7 @@ class Execution:
 
     def autocast(self) -> torch.autocast:
         """The context in which a network computes in the configured precision."""
-        return torch.autocast(self.device.type, self.half, enabled=self.half is not None)
+        return autocast(self.device, self.config.precision)
 
     def forward(self, network: Callable[[Tensor], Output], image: Tensor) -> Output:
         """The outputs of a network, at its own stride, as leaves of a new graph."""
@@ -93,10 +93,3 @@ class Execution:
             torch.set_deterministic_debug_mode(mode)
             torch.backends.cudnn.benchmark = benchmark
             self._cuts.clear()
-
-
-def _autocast_dtype(config: TrainerConfig, device: torch.device) -> torch.dtype | None:
-    if config.precision == "auto":
-        half = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if half else None
-    return {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}[config.precision]

@@ -100,6 +100,7 @@ class ISLTrainer(Trainer[ISLConfig]):
             threshold=self.config.threshold,
             proportion=self.config.proportion,
             num_workers=self.config.num_workers,
+            precision=self.config.precision,
             progress=self.progress,
         )
 

@@ -18,13 +18,23 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import baseline
 import torch
 from measure import Clock, ours_and_theirs, peak_memory, samples, step_flops
 from torch import nn
 
-from depthaware_uda import DAFConfig, DAFTrainer, EntropyRanker, create_model, evaluate, write_pseudo_labels
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    EntropyRanker,
+    SegDepthOutput,
+    create_model,
+    evaluate,
+    write_pseudo_labels,
+)
 from depthaware_uda.data import InMemory, MiniCity
 from depthaware_uda.files import write_json
 from depthaware_uda.trainers import estimate_memory
@@ -127,51 +137,60 @@ class Prepared(nn.Module):
 
 
 def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Everything but the forward pass of evaluation, and of ranking with pseudo-labels."""
-    from tempfile import TemporaryDirectory
-
-    from baseline import evaluate as baseline_evaluate
-    from baseline import label_target, rank_target
-
-    from depthaware_uda import SegDepthOutput
-
+    """Evaluation, and ranking with pseudo-labels: everything but the forward pass, and on a GPU all of it as well."""
     image_size, label_size = ((64, 128), (128, 256)) if args.smoke else ((512, 1024), (1024, 2048))
+    clock, rows = Clock(args.device, "float32"), []
+    prepared = Prepared(street_scores(image_size, args.device))
+    races = [("but for the forward pass", prepared, prepared, 2, {})]
+    if args.device == "cuda" or args.smoke:
+        ours, theirs = network(args).eval(), network(args).eval()
+        if args.device == "cuda":
+            ours.to(memory_format=torch.channels_last)
+        races.append(("in all", ours, theirs, 4, {"precision": args.precision or "auto", "batch_size": 4}))
+    for share, ours, theirs, count, options in races:
+        labelled = samples(count, image_size, label_size)
+        for sample in labelled:
+            del sample["depth"]  # the baseline knows no errors of depth
+        with TemporaryDirectory() as folder:
+            for name, ways in evaluation_ways(ours, theirs, labelled, options, Path(folder), args.device).items():
+                seconds = clock.turns(ways, args.repeat)
+                per_image = {way: [value / count for value in times] for way, times in seconds.items()}
+                row = {"race": f"{name}, {share}", "image": image_size, "label": label_size, **options}
+                rows.append({**row, **medians(per_image), **clock.peaks()})
+    return rows
+
+
+def street_scores(image_size: tuple[int, int], device: str) -> SegDepthOutput:
+    """Scores as of a trained network, regions of a class with noise at their borders, and depth, at stride 8."""
     generator = torch.Generator().manual_seed(0)
-    # Shapes as of a trained network: regions of a class, with noise at their borders.
     shape = image_size[0] // 8, image_size[1] // 8
     coarse = 3 * torch.randn(1, 16, shape[0] // 12 + 2, shape[1] // 12 + 2, generator=generator)
     logits = nn.functional.interpolate(coarse, size=shape, mode="bicubic")
-    depth = 20 + 10 * torch.rand(1, 1, *shape, generator=generator)
-    model = Prepared(SegDepthOutput(logits.to(args.device), depth.to(args.device)))
-    count = 2
-    labelled = samples(count, image_size, label_size)
-    for sample in labelled:
-        del sample["depth"]  # the baseline knows no errors of depth
+    return SegDepthOutput(logits.to(device), (20 + 10 * torch.rand(1, 1, *shape, generator=generator)).to(device))
+
+
+def evaluation_ways(
+    ours: nn.Module, theirs: nn.Module, labelled: list[Sample], options: dict[str, Any], folder: Path, device: str
+) -> dict[str, dict[str, Callable[[], Any]]]:
+    """Both ways of evaluating, and of ranking and labelling, by the library and by the baseline."""
     images = [Sample(image=sample["image"], name=sample["name"]) for sample in labelled]
-    on_device = [{k: v.to(args.device) for k, v in s.items() if isinstance(v, torch.Tensor)} for s in labelled]
-    clock, rows = Clock(args.device, "float32"), []
-    with TemporaryDirectory() as folder, torch.no_grad():
+    on_device = [{k: v.to(device) for k, v in s.items() if isinstance(v, torch.Tensor)} for s in labelled]
 
-        def ours() -> None:
-            EntropyRanker(model).rank(images)
-            write_pseudo_labels(model, images, Path(folder) / "ours", threshold=0.9)
+    def rank_and_label() -> None:
+        EntropyRanker(ours, **options).rank(images)
+        write_pseudo_labels(ours, images, folder / "ours", threshold=0.9, **options)
 
-        def theirs() -> None:
-            rank_target(model, on_device)
-            label_target(model, on_device, Path(folder), 0.9)
+    def baseline_rank_and_label() -> None:
+        baseline.rank_target(theirs, on_device)
+        baseline.label_target(theirs, on_device, folder, 0.9)
 
-        races: dict[str, dict[str, Callable[[], Any]]] = {
-            "evaluate": {
-                "ours": lambda: evaluate(model, labelled),
-                "baseline": lambda: baseline_evaluate(model, on_device, 16),
-            },
-            "rank and label": {"ours": ours, "baseline": theirs},
-        }
-        for name, ways in races.items():
-            seconds = clock.turns(ways, args.repeat)
-            per_image = {way: [value / count for value in times] for way, times in seconds.items()}
-            rows.append({"race": name, "image": image_size, "label": label_size, **medians(per_image), **clock.peaks()})
-    return rows
+    return {
+        "evaluate": {
+            "ours": lambda: evaluate(ours, labelled, **options),
+            "baseline": lambda: baseline.evaluate(theirs, on_device, 16),
+        },
+        "rank and label": {"ours": rank_and_label, "baseline": baseline_rank_and_label},
+    }
 
 
 def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
