@@ -8,7 +8,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda import EntropyRanker, ISLConfig, ISLTrainer, SegDepthOutput, evaluate, predict, write_pseudo_labels
+from depthaware_uda import (
+    EntropyRanker,
+    IDAConfig,
+    IDATrainer,
+    ISLConfig,
+    ISLTrainer,
+    SegDepthOutput,
+    TargetSplit,
+    evaluate,
+    predict,
+    write_pseudo_labels,
+)
 from depthaware_uda.data import InMemory, Unlabelled
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.prediction import write_predictions
@@ -93,11 +104,16 @@ def test_a_network_that_predicts_something_else_is_named_by_predict_too() -> Non
         predict(nn.Conv2d(3, 7, 1), IMAGES[0]["image"])
 
 
-def test_isl_labels_in_the_precision_that_it_trains_in(tmp_path: Path) -> None:
-    for precision in ("float32", "bfloat16"):
-        config = ISLConfig(max_steps=1, threshold=0.0, precision=precision)
-        model = Watched()
-        trainer = ISLTrainer(model, IMAGES, config, tmp_path / precision, progress=False)
-        model.types.clear()
-        trainer._pseudo_labels()
-        assert model.types == {getattr(torch, precision)}
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("stage", ["isl", "ida"])
+def test_stages_label_in_the_precision_that_they_train_in(stage: str, precision: Any) -> None:
+    model, settings = Watched(), {"max_steps": 1, "threshold": 0.0, "precision": precision}
+    trainer: ISLTrainer | IDATrainer
+    if stage == "isl":
+        trainer = ISLTrainer(model, IMAGES, ISLConfig(**settings), progress=False)
+    else:
+        split = TargetSplit((IMAGES.names[0],), (IMAGES.names[1],))
+        trainer = IDATrainer(model, IMAGES, split, IDAConfig(**settings), progress=False)
+    model.types.clear()  # the first samples were looked at
+    trainer.datasets()
+    assert model.types == {getattr(torch, precision)}

@@ -110,6 +110,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
             folder,
             threshold=self.config.threshold,
             num_workers=self.config.num_workers,
+            precision=self.config.precision,
             progress=self.progress,
         )
 

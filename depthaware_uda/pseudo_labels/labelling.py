@@ -1,0 +1,79 @@
+"""From scores to pseudo-labels: the confident pixels, by one threshold or by one for each class."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda.distributed import gather
+from depthaware_uda.inference import output_batches
+from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.losses import at_least_float32
+from depthaware_uda.models.argmax import argmax, argmax_resized
+from depthaware_uda.models.slices import map_rows, row_slices
+from depthaware_uda.types import SampleDataset, SegDepthOutput
+
+__all__ = ["class_thresholds", "pseudo_label"]
+
+_BINS = 1000
+
+
+def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
+    """The most likely class where its probability reaches the threshold, else 255.
+
+    Args:
+        logits: Class scores before softmax.
+        threshold: One probability, or one a class; 0 keeps every pixel.
+
+    Shape:
+        logits (N, C, H, W), threshold scalar or (C,) -> (N, H, W) int64.
+    """
+    probability = at_least_float32(logits).softmax(1)
+    confidence, label = probability.amax(1), argmax(probability).long()
+    if isinstance(threshold, Tensor):
+        threshold = threshold.to(confidence)[label]
+    return label.masked_fill(confidence < threshold, IGNORE_INDEX)
+
+
+def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1.0) -> Tensor:
+    """Confidence above which the most confident `proportion` of each class's pixels lie (class-balanced, Zou 2018).
+
+    Args:
+        histogram: Pixels by predicted class and confidence bin over 0..1.
+        proportion: Share of each class's pixels to keep, in 0..1.
+        ceiling: No threshold is higher: more is kept where the network is sure.
+
+    Shape:
+        histogram (C, bins) -> (C,).
+    """
+    bins = histogram.shape[1]
+    from_top = histogram.flip(1).cumsum(1)
+    # The fewest best bins that hold the share; float64, since float32 cannot count beyond 2 ** 24.
+    needed = (from_top < proportion * from_top[:, -1:].double()).sum(1) + 1
+    lowest = (bins - needed.clamp(max=bins)).double() / bins
+    return lowest.clamp(max=ceiling)
+
+
+def labels_at(output: SegDepthOutput, size: tuple[int, int], threshold: float | Tensor) -> Tensor:
+    """Pseudo-labels of an output at a size, as bytes."""
+    if not isinstance(threshold, Tensor) and threshold == 0:
+        return argmax_resized(output.logits, size).to(torch.uint8)
+    return map_rows(output, size, lambda part: pseudo_label(part.logits, threshold).to(torch.uint8))
+
+
+def confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:
+    """Pixels of a data set by predicted class and confidence, (C, bins), as `class_thresholds` takes them."""
+    histogram: Tensor | None = None
+    for batch, output in output_batches(model, dataset, **loading):
+        classes = output.logits.shape[1]
+        for _, part in row_slices(output, (batch["image"].shape[-2], batch["image"].shape[-1])):
+            probability = part.logits.softmax(1)
+            confidence, label = probability.amax(1), argmax(probability).long()
+            bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
+            counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS)
+            histogram = counts if histogram is None else histogram + counts
+    histogram = None if histogram is None else histogram.cpu()
+    counted = [counts for counts in gather(histogram) if counts is not None]  # an empty data set has raised
+    return torch.stack(counted).sum(0).reshape(-1, _BINS)

@@ -1,0 +1,141 @@
+"""Writing a network's confident predictions as pseudo-labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.digests import write_sealed
+from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
+from depthaware_uda.files import atomic_path, flush, sha256
+from depthaware_uda.inference import batch_names, output_batches
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.precision import Precision, check_precision
+from depthaware_uda.pseudo_labels.folder import RECORD_FILE, PseudoLabels, label_path
+from depthaware_uda.pseudo_labels.labelling import class_thresholds, confidence_histogram, labels_at
+from depthaware_uda.types import SampleDataset
+
+__all__ = ["write_pseudo_labels"]
+
+_PREVIEW_SUFFIX = ".color.png"
+
+
+def write_pseudo_labels(
+    model: nn.Module,
+    dataset: SampleDataset,
+    folder: str | Path,
+    *,
+    threshold: float = 0.9,
+    proportion: float | None = None,
+    preview: str | LabelSpace | None = None,
+    batch_size: int = 1,
+    num_workers: int = 0,
+    precision: Precision = "float32",
+    progress: bool = False,
+) -> PseudoLabels:
+    """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
+
+    The record is written last: a folder with one is complete. Several processes (`distributed.initialize`) share the
+    images: all of them call this with one folder, each writes the labels of its share, and rank 0 the record.
+
+    Args:
+        model: Any module that maps images to `SegDepthOutput`.
+        dataset: The target images; labels they may have are not looked at.
+        folder: Where the files go.
+        threshold: Least probability of a label; 0 keeps every pixel.
+        proportion: Keep at least this share of every class's pixels, the most confident ones: the threshold of a class
+            falls below `threshold` where the network is less sure of it. This takes a second pass over the images.
+        preview: Label space whose colours a preview beside every label has (`NAME.color.png`); None writes none.
+        batch_size: Images at once, as far as they have one size.
+        num_workers: Processes that read samples.
+        precision: Of the network's forward pass, as in `evaluate`; probabilities are float32.
+        progress: Show a progress bar.
+
+    Raises:
+        ValueError: threshold or proportion out of 0..1, an empty data set, samples without names, names that share a
+            file, or a name that would leave the folder.
+    """
+    for argument, value in (("threshold", threshold), ("proportion", proportion)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{argument} must lie in 0..1, got {value}")
+    if len(dataset) == 0:
+        raise ValueError("the data set is empty: there is nothing to label")
+    check_precision(precision)
+    folder, dataset = Path(folder), Unlabelled(dataset)
+    loading: dict[str, Any] = {
+        "batch_size": batch_size,
+        "num_workers": num_workers,
+        "precision": precision,
+        "progress": "pseudo-labels" if progress else None,
+        "shared": True,
+    }
+    space = None if preview is None else get_label_space(preview)
+    limits: Tensor | None = None
+    if proportion is not None:
+        limits = class_thresholds(confidence_histogram(model, dataset, loading), proportion, ceiling=threshold)
+    if is_writer():
+        (folder / RECORD_FILE).unlink(missing_ok=True)
+    barrier()
+    named: dict[int, tuple[str, str]] = {}  # names and digests
+    written: set[str] = set()
+    counts: Tensor = torch.zeros(256, dtype=torch.int64)
+    for batch, output in output_batches(model, dataset, **loading):
+        size = (batch["image"].shape[-2], batch["image"].shape[-1])
+        kept = labels_at(output, size, threshold if limits is None else limits).cpu()
+        counts += torch.bincount(kept.flatten().long(), minlength=256)
+        for index, name, values in zip(batch["index"], batch_names(batch), kept.numpy(), strict=True):
+            if name in written:
+                raise ValueError(f"two samples share the name {name!r}; names must be unique")
+            written.add(name)
+            if space is not None:
+                _check_preview(name, written)
+            path = label_path(folder, name)
+            with atomic_path(path) as partial:
+                Image.fromarray(values).save(partial)
+                named[index] = name, sha256(partial)
+            if space is not None:
+                with atomic_path(path.with_suffix(_PREVIEW_SUFFIX)) as partial:
+                    Image.fromarray(space.colorize(values)).save(partial)
+    digests = gather_by_index(named)
+    names = [name for name, _ in digests]
+    if len(set(names)) != len(names):
+        raise ValueError("two samples of the data set share a name; names must be unique")
+    if space is not None:
+        for name in names:
+            _check_preview(name, set(names))
+    counts = torch.stack(gather(counts)).sum(0)
+    shown = counts[:IGNORE_INDEX].nonzero()
+    record = {
+        "threshold": threshold,
+        "proportion": proportion,
+        "class_thresholds": None if limits is None else limits.tolist(),
+        "coverage": 1 - int(counts[IGNORE_INDEX]) / int(counts.sum()),
+        "pixels_per_class": counts[: int(shown.max()) + 1].tolist() if len(shown) else [],
+        "names": names,
+        "sha256": dict(digests),
+    }
+    # The record says that all labels are there: not before they are on the disk, in case of a power cut.
+    paths = [label_path(folder, name) for name in written]
+    for path in (*paths, *{path.parent for path in paths}):
+        flush(path)
+    barrier()
+    if is_writer():
+        write_sealed(folder / RECORD_FILE, record)
+    barrier()
+    return PseudoLabels(folder)
+
+
+def _check_preview(name: str, others: set[str]) -> None:
+    """ValueError if the preview of one sample would be the label of another."""
+    ending = _PREVIEW_SUFFIX.removesuffix(".png")
+    for plain in {name, name.removesuffix(ending)}:
+        if {plain, f"{plain}{ending}"} <= others:
+            raise ValueError(
+                f"the preview of {plain!r} and the label of {plain + ending!r} would be one file; rename a sample, "
+                "or write no previews"
+            )
