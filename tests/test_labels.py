@@ -57,6 +57,24 @@ def test_a_space_needs_a_colour_for_every_class() -> None:
         LabelSpace("bad", ("a", "b"), ((0, 0, 0),))
 
 
+@pytest.mark.parametrize("colour", [(300, 0, 0), (0, -1, 0), (1, 2), (0.5, 0.5, 0.5)])
+def test_a_colour_is_three_bytes(colour: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match=r"expected \(red, green, blue\) in 0\.\.255, got \("):
+        LabelSpace("bad", ("a",), (colour,))
+
+
+@pytest.mark.parametrize("classes", [(), [], "road"])
+def test_classes_are_one_or_more_names(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"classes of label space 'bad' must be one or more names"):
+        LabelSpace("bad", classes, ())
+
+
+def test_a_space_of_lists_is_the_same_after_a_file() -> None:
+    lists = LabelSpace("two", ["left", "right"], [[1, 2, 3], [4, 5, 6]], subsets={"one": ["right"]})  # type: ignore
+    assert lists == TWO == LabelSpace.from_dict(json.loads(json.dumps(lists.to_dict())))
+    assert hash(lists) == hash(TWO)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [({"rare": ("c",)}, r"rare of .* \['c'\]"), ({"subsets": {"x": ("d",)}}, r"x of .* \['d'\]")],
@@ -113,6 +131,24 @@ def test_remap_names_the_file_and_the_unknown_ids() -> None:
 def test_remap_refuses_what_no_label_file_holds(wrong: int, span: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"1.png: label ids must lie in 0..65535, got {span}")):
         remap(np.array([0, wrong]), {0: 0, 65535: 1}, name="1.png")
+
+
+@pytest.mark.parametrize("kind", [np.uint32, np.uint64])
+def test_remap_refuses_wide_ids_of_every_type(kind: type) -> None:
+    with pytest.raises(ValueError, match=r"1\.png: label ids must lie in 0\.\.65535, got 0\.\.70000"):
+        remap(np.array([0, 70000], kind), {0: 0}, name="1.png")
+
+
+def test_remap_takes_masks_and_no_fractions() -> None:
+    assert remap(np.array([False, True]), {0: 1, 1: 0}).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"1\.npy: label ids must be integers, got float64"):
+        remap(np.array([0.5]), {0: 0}, name="1.npy")
+
+
+@pytest.mark.parametrize("table", [[7, 0], {7: 1.0}, {7: "flat"}, {7: [1]}, {"7": 1}, {-1: 0}, {7: 7}])
+def test_what_is_no_label_map_is_shown(table: object) -> None:
+    with pytest.raises(ValueError, match=r"expected ids 0\.\.65535 to class indices 0\.\.6 of 'common7' or 255, got"):
+        choose_label_map("common7", table)  # type: ignore[arg-type]
 
 
 def test_remap_can_ignore_unknown_ids() -> None:

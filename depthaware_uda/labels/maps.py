@@ -43,18 +43,24 @@ class LabelMap(NamedTuple):
 
 def check_label_map(label_map: Mapping[int, int], space: LabelSpace) -> dict[int, int]:
     """Give back a map from ids 0..65535 to class indices of a space or 255; ValueError if it is anything else."""
+    expected = (
+        f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or {IGNORE_INDEX}"
+    )
+    if not isinstance(label_map, Mapping):
+        raise ValueError(f"{expected}, got {label_map!r}")
     classes = {*range(len(space)), IGNORE_INDEX}
-    wrong = {key: value for key, value in label_map.items() if not _is_id(key) or value not in classes}
+    wrong = {
+        key: value
+        for key, value in label_map.items()
+        if not (_is_integer(key) and 0 <= key <= 65535 and _is_integer(value) and value in classes)
+    }
     if wrong:
-        raise ValueError(
-            f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or "
-            f"{IGNORE_INDEX}, got {wrong}"
-        )
-    return dict(label_map)
+        raise ValueError(f"{expected}, got {wrong}")
+    return {int(key): int(value) for key, value in label_map.items()}
 
 
-def _is_id(key: object) -> bool:
-    return isinstance(key, (int, np.integer)) and 0 <= int(key) <= 65535
+def _is_integer(number: object) -> bool:
+    return isinstance(number, (int, np.integer))
 
 
 def remap(
@@ -70,12 +76,15 @@ def remap(
 
     Raises:
         UnmappedIdsError: An id is not in the table; a ValueError that names the ids and the file.
-        ValueError: An id is not in 0..65535.
+        ValueError: An id is not an integer in 0..65535.
     """
     if unknown not in ("error", "ignore"):
         raise ValueError(f"unknown must be 'error' or 'ignore', got {unknown!r}")
     label = np.asarray(label)
-    if label.dtype.kind == "i" and label.size and not 0 <= label.min() <= label.max() <= 65535:
+    if label.dtype.kind not in "biu":
+        raise ValueError(f"{name}: label ids must be integers, got {label.dtype}")
+    wide = label.dtype.kind == "i" or label.dtype.itemsize > 2  # other types hold nothing else
+    if wide and label.size and not 0 <= label.min() <= label.max() <= 65535:
         raise ValueError(f"{name}: label ids must lie in 0..65535, got {label.min()}..{label.max()}")
     # Narrow numbers until the end: a photograph's label has millions of them.
     lookup = np.full(1 << 16, -1, np.int16)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,9 +26,11 @@ class LabelSpace:
         rare: Names of the classes that are rare in street scenes (used by rare-class weighting).
         subsets: Named tuples of class names over which a further mIoU is reported, such as the 13 classes of mIoU*.
 
+    Lists are taken too and become tuples, so that a space that was saved and loaded equals the one that it was.
+
     Raises:
-        ValueError: Two classes share a name, there are more than 255, colours are missing, or a group names a class
-            that there is not.
+        ValueError: Two classes share a name, there are none or more than 255, colours are missing or are not three
+            integers in 0..255, or a group names a class that there is not.
     """
 
     name: str
@@ -38,6 +40,13 @@ class LabelSpace:
     subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, str) or not self.classes:
+            raise ValueError(f"classes of label space {self.name!r} must be one or more names, got {self.classes!r}")
+        subsets = {name: tuple(members) for name, members in self.subsets.items()}
+        palette = tuple(self._colour(colour) for colour in self.palette)
+        fields = {"classes": tuple(self.classes), "palette": palette, "rare": tuple(self.rare), "subsets": subsets}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes of label space {self.name!r} must have different names, got {self.classes}")
         if len(self.classes) > IGNORE_INDEX:
@@ -52,6 +61,14 @@ class LabelSpace:
         for group, names in {"rare": self.rare, **self.subsets}.items():
             if unknown := sorted(set(names) - set(self.classes)):
                 raise ValueError(f"{group} of label space {self.name!r} names unknown classes: {unknown}")
+
+    def _colour(self, colour: Sequence[int]) -> tuple[int, int, int]:
+        known = [int(part) for part in colour if isinstance(part, (int, np.integer)) and 0 <= part <= 255]
+        if not len(known) == len(colour) == 3:
+            raise ValueError(
+                f"palette of label space {self.name!r}: expected (red, green, blue) in 0..255, got {colour!r}"
+            )
+        return known[0], known[1], known[2]
 
     def __len__(self) -> int:
         return len(self.classes)
