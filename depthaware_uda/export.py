@@ -62,7 +62,7 @@ def export_program(
     Args:
         model: Any module that maps images to `SegDepthOutput`.
         size: Height and width that it is traced with.
-        path: File to write, usually ``.pt2``; None writes none.
+        path: File to write, ``.pt2``; None writes none.
         full_size: Resize both maps to the image's size; else they have the network's own stride.
         dynamic_size: Accept other sizes than `size`; the number of images is always free.
 
@@ -70,10 +70,12 @@ def export_program(
         RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w').
 
     Raises:
-        ValueError: `size` is not (height, width), or the model cannot be traced, or saved, with free sizes.
+        ValueError: `size` is not (height, width), `path` has another suffix, or the model cannot be traced, or saved,
+            with free sizes.
     """
-    if len(size) != 2 or min(size) < (least := stride_of(model)):
-        raise ValueError(f"size must be (height, width), both at least {least}, the network's stride; got {size}")
+    _check_size(size, stride_of(model))
+    if path is not None and Path(path).suffix != ".pt2":
+        raise ValueError(f"{path}: torch.export.save writes .pt2 files; choose a name that ends in .pt2")
     network = _Exported(copy.deepcopy(model).cpu().float().eval(), full_size=full_size)
     free: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic_size else {0: Dim.DYNAMIC}
     try:
@@ -96,6 +98,12 @@ def export_program(
                 f"{path}: this network can be traced with free sizes, but not saved so; pass dynamic_size=False"
             ) from error
     return program
+
+
+def _check_size(size: tuple[int, int], least: int) -> None:
+    sides = size if isinstance(size, (tuple, list)) else (size,)
+    if len(sides) != 2 or not all(isinstance(side, int) and side >= least for side in sides):
+        raise ValueError(f"size must be (height, width), both at least {least}, the network's stride; got {size!r}")
 
 
 def _check_other_size(network: nn.Module, program: ExportedProgram, size: tuple[int, int]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -163,9 +164,15 @@ def test_other_shapes_at_other_sizes_are_noticed(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_sizes_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"both at least 8, the network's stride; got \(4, 64\)"):
-        export_onnx(tiny_model(), tmp_path / "model.onnx", (4, 64))
+@pytest.mark.parametrize("size", [(4, 64), (64,), (64, 64, 3), 64, (64.0, 64.0), ("64", "64")])
+def test_sizes_are_checked(tmp_path: Path, size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf"both at least 8, the network's stride; got {re.escape(repr(size))}"):
+        export_onnx(tiny_model(), tmp_path / "model.onnx", size)
+
+
+def test_a_program_is_not_traced_for_a_name_that_torch_does_not_want(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"model\.bin: torch\.export\.save writes \.pt2 files"):
+        export_program(_Branching(), (8, 8), tmp_path / "model.bin")
 
 
 def test_what_cannot_be_traced_is_refused() -> None:

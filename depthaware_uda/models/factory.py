@@ -112,8 +112,8 @@ def _check_arguments(
         raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
     if depth_head is not None and depth_head not in get_args(DepthHeadName):
         raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
-    if image_size is not None and image_size < 1:
-        raise ValueError(f"image_size must be pixels of the shorter side or None, got {image_size}")
+    if image_size is not None and not (isinstance(image_size, int) and image_size > 0):
+        raise ValueError(f"image_size must be pixels of the shorter side or None, got {image_size!r}")
     if refined_head and depth_head is None:
         raise ValueError("refined_head multiplies features by predicted depth; it needs a depth_head")
 
