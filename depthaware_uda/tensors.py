@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-__all__ = ["WEIGHTS_FILE", "read_metadata", "read_tensors", "write_tensors"]
+__all__ = ["WEIGHTS_FILE", "check_floating", "read_metadata", "read_tensors", "write_tensors"]
 
 WEIGHTS_FILE = "model.safetensors"
 """Name of the file of a network's weights."""
@@ -22,6 +22,12 @@ _MAX_HEADER_BYTES = 16 << 20
 # Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows
 # does not let it be replaced.
 _READ = {"backend": "pread"} if "backend" in inspect.signature(load_file).parameters else {}
+
+
+def check_floating(dtype: torch.dtype | None) -> None:
+    """ValueError if a type that weights are to have is neither of floating point nor None."""
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ValueError(f"dtype must be a type of floating point, such as torch.float16, or None, got {dtype!r}")
 
 
 def read_metadata(file: str | Path) -> dict[str, str]:

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_json(folder / RECORD_FILE, asdict(record))
     scenes = MiniCity(CHECK["images"], style="real", size=tuple(CHECK["size"]), seed=CHECK["seed"], labels="common7")
     write_json(folder / "check.json", {**CHECK, "miou": evaluate(stored, scenes).miou})
-    card = model_card(stored, args.name, **facts).replace("OWNER/NAME", args.name)
+    card = model_card(stored, args.name, repository=args.name, **facts)
     if args.notes is not None:
         card += f"\n## Notes\n\n{args.notes.read_text(encoding='utf-8').strip()}\n"
     (folder / "README.md").write_text(card, encoding="utf-8")

@@ -30,12 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--record", metavar="NAME", help="registered name whose record is renewed")
     args = parser.parse_args(arguments)
+    known = None if args.record is None else get_record(args.record)  # a slip shows before anything is uploaded
     model = load_pretrained(args.folder)
     facts = measured(args, model)
-    card = model_card(model, args.repository.split("/")[-1], **facts)
+    card = model_card(model, args.repository.split("/")[-1], repository=args.repository, **facts)
     print(push_to_hub(model, args.repository, card=card, private=args.private or None))
-    if args.record is not None:
-        known = get_record(args.record)
+    if known is not None:
         with TemporaryDirectory() as folder:  # the same bytes as those uploaded
             model.save_pretrained(folder)
             new = weights_record(model, folder, **facts)

@@ -244,5 +244,8 @@ def test_what_holds_no_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 3}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"expected tensors by name.*got dict with \['epoch'\]"):
         read_checkpoint(tmp_path / "a.pth")
+    torch.save({0: torch.zeros(2)}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"expected tensors by name.*got dict with \[0\]"):
+        read_checkpoint(tmp_path / "a.pth")
     with pytest.raises(FileNotFoundError, match=r"none.pth: no such file"):
         read_checkpoint(tmp_path / "none.pth")

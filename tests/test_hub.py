@@ -78,6 +78,43 @@ def test_saving_into_the_current_folder_works(tmp_path: Path, monkeypatch: pytes
     assert names == ["SHA256SUMS", "config.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize("cut_before", ["weights", "config", "sums"])
+def test_a_kill_while_saving_over_another_network_leaves_one_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut_before: str
+) -> None:
+    old, new = tiny_model(seed=1), tiny_model(depth_head=None, label_space=None)
+    old.save_pretrained(tmp_path / "model")
+    writers = {"weights": "write_tensors", "config": "write_json", "sums": "write_sums"}
+
+    def kill(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"depthaware_uda.models.pretrained.{writers[cut_before]}", kill)
+    with pytest.raises(KeyboardInterrupt):
+        new.save_pretrained(tmp_path / "model")
+    back = load_pretrained(str(tmp_path / "model"))
+    expected = old if cut_before == "weights" else new
+    assert_same_weights(weights(back), weights(expected))
+    assert back.label_space == expected.label_space
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, "float16"])
+def test_weights_are_kept_and_read_in_floating_point_alone(tmp_path: Path, dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match=r"dtype must be a type of floating point, such as torch\.float16, or None"):
+        tiny_model().save_pretrained(tmp_path / "model", dtype=dtype)
+    assert list(tmp_path.iterdir()) == []
+    tiny_model().save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match="dtype must be a type of floating point"):
+        load_pretrained(tmp_path / "model", dtype=dtype)
+
+
+def test_the_folder_of_a_run_is_told_from_that_of_its_weights(tmp_path: Path) -> None:
+    for name in ("model", "best"):
+        tiny_model().save_pretrained(tmp_path / "daf" / name)
+    with pytest.raises(FileNotFoundError, match=r"folder of a run, whose weights are in .*daf/model and .*daf/best"):
+        load_pretrained(tmp_path / "daf")
+
+
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])
 def test_a_missing_file_is_named(tmp_path: Path, missing: str) -> None:
     tiny_model().save_pretrained(tmp_path / "model")

@@ -317,6 +317,27 @@ def test_the_script_publishes_a_registered_name(
     assert_same_weights(weights(load_pretrained("daf-synthia")), weights(tiny_model(seed=1)))
 
 
+@uploads
+def test_the_card_that_is_pushed_says_how_to_load_it(hub: Hub) -> None:
+    push_to_hub(tiny_model(), "me/new", token=TOKEN)
+    repository = hub.repositories["me/new"]
+    assert 'load_pretrained("me/new")' in repository.commits[repository.refs["main"]]["README.md"].decode()
+
+
+def test_a_record_that_does_not_exist_is_told_before_the_upload(hub: Hub, saved: Path) -> None:
+    with pytest.raises(ValueError, match="no weights are registered as 'daf-sintia'"):
+        load("publish_weights").main([str(saved), "me/new", "--protocol", "none", "--record", "daf-sintia"])
+    assert hub.requests == []
+
+
+def test_pushing_to_a_hub_that_cannot_be_reached_is_said(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(ConnectionError, match=r"'me/new' at http://127\.0\.0\.1:9: could not be reached: .*[Rr]efused"):
+        push_to_hub(tiny_model(), "me/new", token=TOKEN)
+    with pytest.raises(PermissionError, match=r"'me/new'.*Token is required"):
+        push_to_hub(tiny_model(), "me/new", token=True)
+
+
 def test_pushing_without_leave_is_refused(hub: Hub) -> None:
     with pytest.raises(PermissionError, match=r"'me/new'.*status 401; pass a token="):
         push_to_hub(tiny_model(), "me/new", token="hf_wrong")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,9 @@ from safetensors.torch import load_file, save_file
 from depthaware_uda import EvaluationResult, create_model, evaluate, list_pretrained, load_pretrained
 from depthaware_uda.data import MiniCity
 from depthaware_uda.files import read_json, sha256
-from depthaware_uda.hub import get_record, model_card, registry
+from depthaware_uda.hub import get_record, model_card, registry, weights_record
 from depthaware_uda.hub.loading import build_model
-from depthaware_uda.labels import get_label_space, list_label_spaces
+from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models import DepthSegmenter
 from tests.tiny import assert_same_weights, tiny_model, weights
 
@@ -252,3 +253,22 @@ def test_a_model_card_tells_what_is_known(tmp_path: Path) -> None:
     model.save_pretrained(tmp_path, card=card)
     assert (tmp_path / "README.md").read_text(encoding="utf-8") == card
     assert "Not measured." in model_card(model, "Streets")
+    assert 'load_pretrained("me/streets")' in model_card(model, "Streets", repository="me/streets")
+
+
+def test_a_model_card_of_a_network_without_depth_does_not_speak_of_it() -> None:
+    card = model_card(tiny_model(depth_head=None), "Flat")
+    assert "depth head: none" in card
+    assert "depth-estimation" not in card
+    assert "depth branch" not in card
+
+
+def test_a_record_names_the_label_space(tmp_path: Path) -> None:
+    space = LabelSpace("mine", tuple("abcdefg"), ((1, 2, 3),) * 7)
+    scores = EvaluationResult.from_confusion(torch.eye(7, dtype=torch.int64), space.classes)
+    facts: dict[str, Any] = {"scores": scores, "measured_on": "seven pixels", "protocol": "none"}
+    model = tiny_model(label_space=space)
+    model.save_pretrained(tmp_path)
+    assert weights_record(model, tmp_path, **facts).label_space == "mine"
+    with pytest.raises(ValueError, match="a record needs a model built by create_model with a label_space"):
+        weights_record(tiny_model(label_space=None), tmp_path, **facts)

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthaware_uda.digests import check_sums
+from depthaware_uda.digests import SUMS_FILE, check_sums
 from depthaware_uda.files import parse_json, read_json, sha256
 from depthaware_uda.hub.registry import NAMESPACE_VARIABLE, PretrainedRecord, list_pretrained
 from depthaware_uda.hub.transport import WAYS_ON, download
 from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.pretrained import CONFIG_FILE, MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.models.segmenter import DepthSegmenter
-from depthaware_uda.tensors import read_metadata, read_tensors
+from depthaware_uda.tensors import check_floating, read_metadata, read_tensors
 
 __all__ = ["build_model", "load_pretrained"]
 
@@ -57,9 +57,11 @@ def load_pretrained(
         PermissionError: The repository is private or gated, and the token does not open it.
         ConnectionError: The hub could not be reached.
         ValueError: The files have another SHA-256 than the record of a registered name, or `SHA256SUMS` beside them,
-            says (nothing is deleted), or they do not describe a model of this library; or there is no such device.
+            says (nothing is deleted), or they do not describe a model of this library; or there is no such device, or
+            `dtype` is not of floating point.
     """
     _check_device(device)
+    check_floating(dtype)
     path = _locate(name_or_path, revision, cache_dir, local_files_only, token)
     config, weights = _config(path), path if path.is_file() else path / WEIGHTS_FILE
     if path.is_dir():
@@ -131,24 +133,36 @@ def _config(path: Path) -> Mapping[str, Any]:
             raise ValueError(
                 f"{path}: expected a folder or a .safetensors file; convert_checkpoint reads other checkpoints"
             )
-        if (text := read_metadata(path).get("config")) is not None:
-            return _checked(parse_json(text, path), path)
+        if (own := _own_config(path)) is not None:
+            return own
         path = path.parent
         wanted = f"{CONFIG_FILE} beside a weights file that does not hold its own configuration"
     else:
-        wanted = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it{_near(path)}"
+        wanted = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it{_hint(path)}"
         if (path / CONFIG_FILE).is_file() and not (path / WEIGHTS_FILE).is_file():
             raise FileNotFoundError(f"{path / WEIGHTS_FILE} is missing: expected {wanted}")
     file = path / CONFIG_FILE
     if not file.is_file():
+        # Saving was cut off: the digests come last. Otherwise somebody took the file away.
+        cut_off = (path / WEIGHTS_FILE).is_file() and not (path / SUMS_FILE).is_file()
+        if cut_off and (own := _own_config(path / WEIGHTS_FILE)) is not None:
+            return own
         raise FileNotFoundError(f"{file} is missing: expected {wanted}")
     if file.stat().st_size > _MAX_CONFIG_BYTES:
         raise ValueError(f"{file}: larger than {_MAX_CONFIG_BYTES} bytes, not the configuration of a model")
     return _checked(read_json(file), file)
 
 
-def _near(path: Path) -> str:
-    """A hint for what may be a registered name with a slip."""
+def _own_config(weights: Path) -> Mapping[str, Any] | None:
+    """The arguments of `create_model` that a weights file holds, if it does."""
+    text = read_metadata(weights).get("config")
+    return None if text is None else _checked(parse_json(text, weights), weights)
+
+
+def _hint(path: Path) -> str:
+    """What may have been meant: the weights in the folder of a run, or a registered name with a slip."""
+    if inside := [str(path / name) for name in ("model", "best") if (path / name / CONFIG_FILE).is_file()]:
+        return f"; this one is the folder of a run, whose weights are in {' and '.join(inside)}"
     near = difflib.get_close_matches(path.name, [record.name for record in list_pretrained()], n=3)
     return f" (registered names like it: {near})" if near and path.name == str(path) else ""
 

@@ -36,6 +36,7 @@ def model_card(
     model: PretrainedModel,
     title: str,
     *,
+    repository: str = "OWNER/NAME",
     protocol: str | None = None,
     scores: Scores | None = None,
     measured_on: str | None = None,
@@ -47,6 +48,7 @@ def model_card(
     Args:
         model: The network; its architecture, parameters and label space go into the card.
         title: Heading.
+        repository: What `load_pretrained` will be given, for the example in the card.
         protocol: How it was trained: data, stages, steps, seed.
         scores: Result of `evaluate`.
         measured_on: Data of the scores: which set, which split, which size.
@@ -58,17 +60,22 @@ def model_card(
     """
     if model.config is None:
         raise ValueError("a model card needs a model built by create_model")
+    has_depth = model.config["depth_head"] is not None
     data = ModelCardData(
         license=license,
         library_name="depthaware-uda",
         pipeline_tag="image-segmentation",
-        tags=["semantic-segmentation", "depth-estimation", "domain-adaptation"],
+        tags=["semantic-segmentation", *(["depth-estimation"] if has_depth else []), "domain-adaptation"],
+    )
+    example = (
+        "from depthaware_uda import load_pretrained, predict\n\n"
+        f'model = load_pretrained("{repository}")\npredict(model, "photo.jpg").save("predictions")'
     )
     sections = [
         f"---\n{data.to_yaml()}\n---",
         f"# {title}",
-        "Segmentation network with a depth branch, for the library `depthaware_uda`.",
-        '```python\nfrom depthaware_uda import load_pretrained, predict\n\nmodel = load_pretrained("OWNER/NAME")\n```',
+        f"Segmentation network {'with a depth branch, ' if has_depth else ''}for the library `depthaware_uda`.",
+        f"```python\n{example}\n```",
         "## Network",
         _network(model, model.config),
         "## Training",

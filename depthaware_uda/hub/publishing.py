@@ -7,11 +7,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 
 from depthaware_uda.files import sha256
 from depthaware_uda.hub.model_card import CITATION, Scores, model_card
 from depthaware_uda.hub.registry import PretrainedRecord
+from depthaware_uda.hub.transport import FAILURES, cause
+from depthaware_uda.labels import get_label_space
 from depthaware_uda.models.pretrained import WEIGHTS_FILE, PretrainedModel
 
 __all__ = ["push_to_hub", "weights_record"]
@@ -48,7 +50,7 @@ def push_to_hub(
         ConnectionError: The hub answered with another error, or could not be reached.
         ValueError: The name is not a repository id, or the network was not built by `create_model`.
     """
-    text = model_card(model, repository.split("/")[-1]) if card is None else card
+    text = model_card(model, repository.split("/")[-1], repository=repository) if card is None else card
     hub = HfApi(token=token)
     with TemporaryDirectory() as folder:
         model.save_pretrained(folder, dtype=dtype, card=text)
@@ -68,6 +70,12 @@ def push_to_hub(
             if error.response.status_code in (401, 403):
                 raise PermissionError(f"{message}; pass a token= that may write there, or log in") from error
             raise ConnectionError(f"{message}: {error}") from error
+        except LocalTokenNotFoundError as error:
+            raise PermissionError(f"{repository!r} at {hub.endpoint}: {error}") from error
+        except FAILURES as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of this machine
+            raise ConnectionError(f"{repository!r} at {hub.endpoint}: could not be reached: {cause(error)}") from error
         except RuntimeError as error:  # of the transfer of the weights
             raise ConnectionError(f"{repository!r} at {hub.endpoint}: {error} ({error.__cause__})") from error
     return str(commit.commit_url)
@@ -95,15 +103,15 @@ def weights_record(
         citation: What to cite when they are used.
 
     Raises:
-        ValueError: The network was not built by `create_model`.
+        ValueError: The network was not built by `create_model`, or its classes have no names.
     """
-    if model.config is None:
-        raise ValueError("a record needs a model built by create_model, whose name rebuilds it")
+    if model.config is None or model.config["label_space"] is None:
+        raise ValueError("a record needs a model built by create_model with a label_space, whose names rebuild it")
     file = Path(folder) / WEIGHTS_FILE
     return PretrainedRecord(
         name=file.parent.name,
         architecture=model.config["name"],
-        label_space=model.config["label_space"],
+        label_space=get_label_space(model.config["label_space"]).name,
         protocol=protocol,
         miou=round(scores.miou, 4),
         miou_source=f"measured on {measured_on}",

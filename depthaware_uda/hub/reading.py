@@ -43,7 +43,11 @@ def read_checkpoint(path: str | Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items())
+    ):
         found = f"{type(content).__name__}" + (f" with {list(content)[:5]}" if isinstance(content, Mapping) else "")
         raise ValueError(f"{path}: expected tensors by name, bare or under one of {_WRAPPERS}; got {found}")
     return {key.removeprefix("module."): value for key, value in content.items()}

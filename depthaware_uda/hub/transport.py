@@ -20,19 +20,19 @@ from huggingface_hub.errors import (
 from depthaware_uda.files import sha256
 from depthaware_uda.models.pretrained import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["WAYS_ON", "download"]
+__all__ = ["FAILURES", "WAYS_ON", "cause", "download"]
 
 WAYS_ON = (
     f"Two ways on: load_pretrained of a local folder with {CONFIG_FILE} and {WEIGHTS_FILE}, "
     "or convert_checkpoint on a checkpoint of the authors."
 )
 """What errors about weights that cannot be had advise."""
-# The HTTP library's own errors, raised when a connection breaks again and again: huggingface_hub changed that library
-# before, so its base class is taken from where huggingface_hub derives its own.
-_FAILURES: tuple[type[Exception], ...] = (
+# Those of the HTTP library have the base class from which huggingface_hub, which changed that library before, derives.
+FAILURES: tuple[type[Exception], ...] = (
     OSError,
     *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),
 )
+"""What is raised when a connection cannot be made, or breaks again and again; and errors of this machine's disk."""
 
 
 def download(
@@ -69,7 +69,7 @@ def download(
         files = (config, fetch(WEIGHTS_FILE, config.parent.name))
     except HFValidationError as error:
         raise ValueError(f"{repository!r} is not a repository id: {error}") from error
-    except _FAILURES as error:
+    except FAILURES as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of this machine: a full disk, a cache folder that cannot be written
         raise _explained(error, repository, revision, local_files_only=local_files_only) from error
@@ -109,7 +109,7 @@ def _explained(error: Exception, repository: str, revision: str | None, *, local
         if local_files_only or constants.is_offline_mode():
             switch = "local_files_only=True" if local_files_only else "HF_HUB_OFFLINE"
             return FileNotFoundError(f"{tried}: not in the cache, and {switch} forbids the network. {WAYS_ON}")
-        return ConnectionError(f"{tried}: could not be reached, and is not in the cache: {_cause(error)}. {WAYS_ON}")
+        return ConnectionError(f"{tried}: could not be reached, and is not in the cache: {cause(error)}. {WAYS_ON}")
     if isinstance(error, GatedRepoError) or status == 403:
         return PermissionError(
             f"{tried}: access denied; accept its terms on the hub, or pass another token=. {WAYS_ON}"
@@ -127,10 +127,10 @@ def _explained(error: Exception, repository: str, revision: str | None, *, local
         )
     if isinstance(error, RepositoryNotFoundError):
         return FileNotFoundError(f"{tried}: no such repository. {WAYS_ON}")
-    return ConnectionError(f"{tried}: the transfer failed: {_cause(error)}. {WAYS_ON}")
+    return ConnectionError(f"{tried}: the transfer failed: {cause(error)}. {WAYS_ON}")
 
 
-def _cause(error: Exception) -> str:
+def cause(error: Exception) -> str:
     """First line of what lies at the bottom of a chain of errors."""
     bottom: BaseException = error
     while bottom.__cause__ is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from depthaware_uda.digests import SUMS_FILE, write_sums
 from depthaware_uda.files import atomic_path, write_json
-from depthaware_uda.tensors import WEIGHTS_FILE, write_tensors
+from depthaware_uda.tensors import WEIGHTS_FILE, check_floating, write_tensors
 
 if TYPE_CHECKING:
     from depthaware_uda.models.segmenter import DepthSegmenter
@@ -39,7 +39,8 @@ class PretrainedModel(nn.Module):
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None, card: str | None = None) -> None:
         """Write `config.json`, `model.safetensors` and `SHA256SUMS`; `load_pretrained(folder)` gives the model back.
 
-        The weights file holds the configuration too, so that it loads alone. A kill in between leaves files that load.
+        The weights file holds the configuration too, so that it loads alone. A kill in between leaves a folder that
+        loads as the old network or as the new one.
 
         Args:
             folder: Folder to write into; what else lies there is kept.
@@ -48,8 +49,11 @@ class PretrainedModel(nn.Module):
             card: Text of a model card, written as `README.md`; `model_card` generates one.
 
         Raises:
-            ValueError: The network was composed by hand, so that no name can rebuild it.
+            OSError: The disk is full, or the folder cannot be written to.
+            ValueError: The network was composed by hand, so that no name can rebuild it; or `dtype` is not of floating
+                point.
         """
+        check_floating(dtype)
         if self.config is None:
             raise ValueError(
                 "save_pretrained needs a model built by create_model; for one composed by hand "
@@ -57,7 +61,8 @@ class PretrainedModel(nn.Module):
             )
         tensors = {key: _stored(value, dtype) for key, value in self.state_dict().items()}
         folder = Path(folder)
-        (folder / SUMS_FILE).unlink(missing_ok=True)
+        for former in (SUMS_FILE, CONFIG_FILE):  # until the new ones are there, the weights' own configuration counts
+            (folder / former).unlink(missing_ok=True)
         with atomic_path(folder / WEIGHTS_FILE, durable=True) as partial:
             write_tensors(partial, tensors, metadata={"config": json.dumps(self.config)})
         write_json(folder / CONFIG_FILE, self.config)
