@@ -94,6 +94,21 @@ def test_a_plain_mask_of_torchvision_would_read_as_class_0_at_0_metres() -> None
     assert v2.Pad(1)(LabelMask(torch.full((4, 4), 3)))[0].tolist() == [255] * 6
 
 
+def test_resized_labels_lie_where_their_image_does() -> None:
+    # Under the centres of a third as many pixels lie columns 1, 4, 7 ...; torchvision's masks take 0, 3, 6 ...
+    label = LabelMask(torch.arange(12).repeat(6, 1))
+    depth = DepthMask(label[None].float())
+    assert v2.Resize((2, 4))(tv_tensors.Mask(label))[0].tolist() == [0, 3, 6, 9]
+    assert v2.Resize((2, 4))(label)[0].tolist() == [1, 4, 7, 10]
+    assert v2.Resize((2, 4), interpolation=v2.InterpolationMode.BICUBIC)(depth)[0, 0].tolist() == [1, 4, 7, 10]
+    assert v2.Resize(3, max_size=4)(label).shape == (2, 4)
+    assert v2.RandomResizedCrop((2, 4), scale=(1, 1), ratio=(2, 2))(label)[0].tolist() == [1, 4, 7, 10]
+    image = v2.Resize((2, 4))(tv_tensors.Image(label[None].expand(3, -1, -1) / 12))
+    torch.testing.assert_close(image[0, 0, 1:3] * 12, torch.tensor([4.0, 7.0]))  # inside, a ramp stays a ramp
+    crop = v2.functional.resized_crop(label, -2, -2, 4, 4, [2, 2])  # half of it lies outside
+    assert (type(crop), crop.tolist()) == (LabelMask, [[255, 255], [255, 1]])
+
+
 def test_padding_that_repeats_the_picture_is_known() -> None:
     after = v2.Pad(2, padding_mode="reflect")(telling())
     assert not (after["label"] == 255).any()

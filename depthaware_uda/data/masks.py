@@ -3,7 +3,9 @@
 A transform of torchvision that leaves the picture (a rotation, a crop over the border, padding) fills masks with 0,
 which would read as class 0 or as a depth of nothing. `LabelMask` and `DepthMask` are masks that are filled with 255
 and NaN instead, whatever the transform's own `fill` says, so that every ``torchvision.transforms.v2`` pipeline is
-right for whole samples. Masks take the nearest pixel: classes and metres are never mixed, and neither is NaN.
+right for whole samples. Masks take the nearest pixel: classes and metres are never mixed, and neither is NaN. Resized,
+they take the pixel under each new pixel's centre; torchvision's own masks take the one at its upper left corner, which
+shifts labels by up to half a pixel of the smaller picture against their image.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional
 
 from depthaware_uda.labels import IGNORE_INDEX
@@ -49,9 +52,26 @@ def _filled(name: str, fill: float) -> Callable[..., Any]:
     return kernel
 
 
-for _name in _SHOW_OUTSIDE:
-    for _mask, _fill in ((LabelMask, float(IGNORE_INDEX)), (DepthMask, math.nan)):
+def _resize(inpt: MaskT, size: list[int] | None, *args: Any, max_size: int | None = None, **kwargs: Any) -> MaskT:
+    """`functional.resize` of a mask, whose interpolation and antialiasing are those of its image."""
+    values = inpt.as_subclass(Tensor)
+    planes = values.reshape(-1, *values.shape[-2:])
+    resized = functional.resize_image(planes, size, interpolation=InterpolationMode.NEAREST_EXACT, max_size=max_size)
+    return tv_tensors.wrap(resized.reshape(*values.shape[:-2], *resized.shape[-2:]), like=inpt)  # type: ignore[no-any-return]
+
+
+def _resized_crop(
+    inpt: MaskT, top: int, left: int, height: int, width: int, size: list[int], *args: Any, **kwargs: Any
+) -> MaskT:
+    """`functional.resized_crop` of a mask, by the two operations that it is made of."""
+    return functional.resize(functional.crop(inpt, top, left, height, width), size)  # type: ignore[no-any-return]
+
+
+for _mask, _fill in ((LabelMask, float(IGNORE_INDEX)), (DepthMask, math.nan)):
+    for _name in _SHOW_OUTSIDE:
         functional.register_kernel(_name, _mask)(_filled(_name, _fill))
+    functional.register_kernel("resize", _mask)(_resize)
+    functional.register_kernel("resized_crop", _mask)(_resized_crop)
 
 
 def as_tv_tensors(sample: Sample) -> Sample:
