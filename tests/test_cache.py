@@ -255,6 +255,17 @@ def test_another_label_map_is_another_cache(camvid_copy: Path, tmp_path: Path) -
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_a_label_map_of_an_id_that_the_probes_lack_is_another_cache(tmp_path: Path) -> None:
+    for index in range(5):
+        save(tmp_path / "images" / f"{index}.png", np.full((4, 6, 3), index, np.uint8))
+        save(tmp_path / "labels" / f"{index}.png", np.full((4, 6), index == 1, np.uint8))  # the probes are 0, 2 and 4
+    for rare in (3, 5):
+        ids = {0: 0, 1: rare}
+        dataset = SegmentationFolder(tmp_path / "images", tmp_path / "labels", label_space="common7", label_map=ids)
+        for source in (dataset, Augmented(dataset, dict)):  # type: ignore[arg-type]
+            assert cached(source, tmp_path / "cache", progress=False)[1]["label"].unique().tolist() == [rare]
+
+
 def test_samples_that_differ_are_named(tmp_path: Path) -> None:
     samples = [make_sample(f"{index}.png", height=8) for index in range(5)]
     samples[1] = make_sample("1.png", height=9)

@@ -147,7 +147,7 @@ def test_depth_that_is_nowhere_known(streets: Path) -> None:
 
 def test_images_that_come_twice_are_of_one_colour_or_of_several_sizes(streets: Path) -> None:
     shutil.copy(streets / "images" / "0.png", streets / "images" / "3.png")
-    save(streets / "images" / "4.png", np.full((6, 8, 3), 9, np.uint8))
+    save(streets / "images" / "4.png", np.full((6, 8, 3), (9, 0, 200), np.uint8))
     for name, pixels in (("images", np.eye(7, 9)), ("labels", np.zeros((7, 9))), ("depth", np.ones((7, 9)))):
         kind = np.uint16 if name == "depth" else np.uint8
         values = np.repeat((pixels * 200)[..., None], 3, -1) if name == "images" else pixels
@@ -164,6 +164,18 @@ def test_partners_without_an_image(streets: Path, tmp_path: Path) -> None:
     (streets / "images" / "7.png").unlink()
     alone = finding(check(folder(streets)), "partners without an image")
     assert alone.names == (str(streets / "depth" / "7.png"), str(streets / "labels" / "7.png"))
+    shutil.copy(streets / "labels" / "1.png", streets / "labels" / "10.png")  # begins as 1.png does
+    alone = finding(check(folder(streets)), "partners without an image")
+    assert alone.names[1:] == (str(streets / "labels" / "10.png"), str(streets / "labels" / "7.png"))
+
+
+def test_images_that_were_left_out_are_on_the_disk(streets: Path, tmp_path: Path) -> None:
+    assert check(Selected(folder(streets), ["2.png", "5.png"])).findings == ()
+    write_miniature(tmp_path, "synthia", 21, size=(16, 16))
+    for split, count in (("train", 19), ("val", 2)):
+        report = check(Synthia(tmp_path, split))  # type: ignore[arg-type]
+        assert report.samples == count
+        assert {found.kind for found in report.findings} <= {"resized SYNTHIA", "classes without a label"}
 
 
 def test_colours_and_instances_beside_the_labels_of_cityscapes_are_no_strangers(tmp_path: Path) -> None:
@@ -185,9 +197,12 @@ def synthia(root: Path, size: tuple[int, int], name: str = "0000000.png") -> Syn
 
 
 def test_the_right_package_of_synthia(tmp_path: Path) -> None:
-    report = check(synthia(tmp_path, (760, 1280)))
+    dataset = synthia(tmp_path, (760, 1280))
+    report = check(dataset)
     assert report.ok
     assert finding(report, "part of SYNTHIA").message == "1 images, SYNTHIA-RAND-CITYSCAPES has 9,400"
+    dataset.split = "val"
+    assert "has 470" in finding(check(dataset), "part of SYNTHIA").message
 
 
 @pytest.mark.parametrize(
@@ -245,6 +260,31 @@ def test_samples_that_break_the_contract() -> None:
     assert finding(check(ListDataset([good, good])), "duplicated names").names == ("good",)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ((torch.rand(3, 4, 4), torch.zeros(4, 4)), "the sample is a tuple, expected a dict"),
+        (None, "the sample is a NoneType"),
+        ({"image": np.zeros((3, 4, 4), np.float32)}, "image is a ndarray, expected a tensor"),
+        ({"image": torch.rand(3, 4, 4), "label": [[0]]}, "label is a list, expected a tensor"),
+        ({"image": torch.rand(3, 0, 4)}, "image has the shape (3, 0, 4), expected one with height and width"),
+        ({"image": torch.rand(4)}, "image has the shape (4,)"),
+        ({"image": torch.rand(3, 4, 4), "label": torch.zeros(4, 4)}, "label is torch.float32 (4, 4), expected int64"),
+    ],
+)
+def test_samples_of_which_nothing_can_be_told_do_not_stop_the_others(wrong: object, message: str) -> None:
+    report = check(ListDataset([wrong, Sample(image=torch.rand(3, 4, 4), label=torch.zeros(4, 4).long())]))  # type: ignore[list-item]
+    assert message in finding(report, "broken contract").message
+    assert 1 in report.whole
+
+
+def test_labels_of_another_size_are_told(streets: Path) -> None:
+    report = check(folder(streets, size=(3, 4), full_size_labels=True))
+    found = finding(report, "labels of another size")
+    assert (found.severity, found.count) == ("note", 8)
+    assert found.message == "(height, width) of {'image': (3, 4), 'label': (6, 8), 'depth': (6, 8)}"
+
+
 def test_the_report_as_json_and_as_a_page(streets: Path, tmp_path: Path) -> None:
     (streets / "images" / "1.png").write_bytes(b"no image")
     report = check(folder(streets))
@@ -277,7 +317,7 @@ def test_what_cannot_be_checked_or_drawn(streets: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers must be 0 or more"):
         check(folder(streets), -1)
     report = check(ListDataset([Sample(name="a")]))
-    assert finding(report, "unreadable").message == "a: the sample has no image"
+    assert finding(report, "broken contract").message == "the sample has no image"
     with pytest.raises(ValueError, match="nothing to draw"):
         report.draw(tmp_path / "page.png")
     with pytest.raises(ValueError, match="count must be above 0"):

@@ -52,6 +52,11 @@ def test_label_map_and_size(root: Path) -> None:
     )
     assert dataset[0]["label"].tolist() == [[255, 0, 255]] * 2
     assert dataset[0]["image"].shape == (3, 2, 3)
+    for size in ([2, 3], np.array([2, 3])):  # as settings in JSON and sums of NumPy have it
+        assert SegmentationFolder(root / "images", label_space=SPACE, size=size).geometry.size == (2, 3)
+    for wrong in ((True, 3), (2.0, 3), (2,), 2):
+        with pytest.raises(ValueError, match=r"size must be \(height, width\) in whole pixels above 0"):
+            SegmentationFolder(root / "images", label_space=SPACE, size=wrong)
 
 
 def test_transform_and_pickling(root: Path) -> None:

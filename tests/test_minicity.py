@@ -22,7 +22,7 @@ from depthaware_uda.data.minicity.render import make_scene, mirror, render_scene
 from depthaware_uda.data.minicity.scene import Scene
 from depthaware_uda.data.minicity.style import STYLES, StyleName
 from depthaware_uda.data.minicity.textures import part_textures
-from depthaware_uda.labels import get_label_space
+from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.types import Sample
 
 STYLE_NAMES: tuple[StyleName, ...] = ("synthetic", "real")
@@ -323,6 +323,15 @@ def test_common7_groups_the_classes() -> None:
     assert torch.equal(label16 < 2, label7 == coarse.label_space.index("flat"))
 
 
+def test_classes_of_your_own() -> None:
+    space = LabelSpace("ground", ("other", "ground"), ((0, 0, 0), (128, 64, 128)))
+    ground = MiniCity(1, size=SMALL, labels=space, label_map={**dict.fromkeys(range(16), 0), 0: 1, 9: 255, 255: 255})
+    road, own = MiniCity(1, size=SMALL)[0]["label"], ground[0]["label"]
+    assert ground.label_space is space
+    assert torch.equal(own == 1, road == ROAD)
+    assert torch.equal(own == 255, road == SKY_CLASS)
+
+
 def test_depth_is_optional_and_transforms_move_all_leaves() -> None:
     assert "depth" not in MiniCity(1, size=SMALL, depth=False)[0]
     plain = MiniCity(1, size=SMALL)[0]
@@ -349,7 +358,9 @@ def test_out_of_range() -> None:
         ({"size": (8, 80)}, r"size must be \(height, width\), two integers of at least 16, got \(8, 80\)"),
         ({"size": 96}, r"size must be .* got 96"),
         ({"size": (96.0, 160)}, r"size must be .* got \(96\.0, 160\)"),
-        ({"seed": -1}, r"seed must be an integer of at least 0, got -1"),
+        ({"seed": -1}, r"seed must be an integer of at least 0 and below 2 \*\* 32, got -1"),
+        ({"seed": 2**32}, r"below 2 \*\* 32, got 4294967296"),
+        ({"label_map": {0: 0}}, r"label_map: expected every class of MiniCity, \['sidewalk', 'building'"),
         ({"labels": "cityscapes"}, r"unknown label space 'cityscapes'"),
     ],
 )

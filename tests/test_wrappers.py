@@ -7,7 +7,16 @@ import torch
 from torch.utils.data import Subset
 from torchvision import tv_tensors
 
-from depthaware_uda.data import Augmented, CamVid, InMemory, SegmentationFolder, Selected, Unlabelled, sample_names
+from depthaware_uda.data import (
+    Augmented,
+    CamVid,
+    InMemory,
+    SegmentationFolder,
+    Selected,
+    Unlabelled,
+    cached,
+    sample_names,
+)
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -51,6 +60,35 @@ def test_in_memory_gives_back_what_was_read(camvid_copy: Path, workers: int) -> 
         assert torch.equal(ours["image"], theirs["image"])
         assert torch.equal(ours["label"], theirs["label"])
         assert ours["name"] == theirs["name"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            {"image": torch.full((3, 8, 12), 200, dtype=torch.uint8)},
+            r"image of 'a' is torch.uint8 in 200\.\.200, expected",
+        ),
+        (
+            {"image": torch.full((3, 8, 12), 200.0)},
+            r"image of 'a' is torch.float32 in 200\.\.200.*divide 8 bits by 255",
+        ),
+        ({"image": torch.full((3, 8, 12), -2.0)}, "leave normalising to the model"),
+        ({"image": torch.full((3, 8, 12), torch.nan)}, r"in nan\.\.nan"),
+        ({"image": torch.zeros(3, 0, 12)}, "image of 'a' has no pixels"),
+        (
+            {"label": torch.full((8, 12), 300)},
+            r"label of 'a' holds 300\.\.300, expected class indices in 0\.\.254, or 255",
+        ),
+        ({"label": torch.full((8, 12), -100)}, r"holds -100\.\.-100"),
+    ],
+)
+def test_what_8_bits_do_not_hold_is_refused(tmp_path: Path, wrong: dict, message: str) -> None:
+    dataset = ListDataset([Sample(**{**make_sample("a"), **wrong})])  # type: ignore[typeddict-item]
+    with pytest.raises(ValueError, match=message):
+        InMemory(dataset, progress=False)
+    with pytest.raises(ValueError, match=message):
+        cached(dataset, tmp_path, progress=False)
 
 
 def test_in_memory_keeps_depth_apart_from_what_users_do_to_it(dataset: ListDataset) -> None:

@@ -15,19 +15,24 @@ from torchvision.transforms.v2.functional import resize_image
 
 from depthaware_uda.data.packing import unit_range
 
-__all__ = ["Geometry", "check_size"]
+__all__ = ["Geometry", "check_size", "is_integer"]
 
 Size = tuple[int, int]
 
 
 def check_size(size: Size | None) -> Size | None:
-    """Give back a (height, width) in pixels, or None; ValueError if it is anything else."""
+    """Give back a (height, width) in pixels as a tuple of int, or None; ValueError if it is anything else."""
     if size is None:
         return None
     values = tuple(size) if isinstance(size, Iterable) else (size,)
-    if len(values) != 2 or not all(isinstance(value, int) and value > 0 for value in values):
+    if len(values) != 2 or not all(is_integer(value) and value > 0 for value in values):
         raise ValueError(f"size must be (height, width) in whole pixels above 0, got {size!r}")
-    return values[0], values[1]
+    return int(values[0]), int(values[1])
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is a whole number of Python or NumPy; True and False are none."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Geometry:
     full_size_labels: bool = False
 
     def __post_init__(self) -> None:
-        check_size(self.size)
+        object.__setattr__(self, "size", check_size(self.size))  # a list from a file of settings is as good
 
     def image(self, pixels: NDArray[np.uint8]) -> Tensor:
         """A resized photograph: bilinear, antialiased, filled up with black.

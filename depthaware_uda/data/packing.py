@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torchvision import tv_tensors
 
 from depthaware_uda.data.masks import DepthMask, LabelMask
+from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.types import Sample
 
 __all__ = ["PackedSample", "pack", "unit_range", "unpack"]
@@ -36,14 +38,38 @@ def unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def pack(sample: Sample) -> PackedSample:
-    """Pack a sample; an image that did not come from 8 bits is rounded to them."""
+    """Pack a sample; an image that did not come from 8 bits is rounded to them.
+
+    Raises:
+        ValueError: The image is not floating point in 0..1, or a label not in 0..255: 8 bits would hold other values.
+    """
     image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
+    _check_range(sample.get("name", "a sample without a name"), image, label)
     return PackedSample(
         image=(image * 255).round().clamp(0, 255).to(torch.uint8).numpy(),
         label=None if label is None else label.to(torch.uint8).numpy(),
         depth=None if depth is None else depth.float().numpy(),
         name=sample.get("name"),
     )
+
+
+def _check_range(name: str, image: Tensor, label: Tensor | None) -> None:
+    if not image.numel():
+        raise ValueError(f"image of {name!r} has no pixels, its shape is {tuple(image.shape)}")
+    lowest, highest = (float(value) for value in image.aminmax())
+    # Resampling may overshoot a little.
+    if not image.is_floating_point() or not (lowest > -0.5 and highest < 1.5):
+        raise ValueError(
+            f"image of {name!r} is {image.dtype} in {lowest:.3g}..{highest:.3g}, expected floating point in 0..1; "
+            "divide 8 bits by 255, and leave normalising to the model"
+        )
+    if label is not None and label.numel():
+        least, greatest = (int(value) for value in label.aminmax())
+        if not 0 <= least <= greatest <= IGNORE_INDEX:
+            raise ValueError(
+                f"label of {name!r} holds {least}..{greatest}, expected class indices in 0..{IGNORE_INDEX - 1}, or "
+                f"{IGNORE_INDEX} to ignore"
+            )
 
 
 def unpack(packed: PackedSample, *, share_depth: bool = False) -> Sample:

@@ -15,18 +15,24 @@ def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
     """Labelled pixels of every class over a data set, (C,) int64.
 
     Raises:
-        ValueError: A sample has no label, or a label outside 0..num_classes-1 that is not 255.
+        ValueError: A sample has no label, or a label outside 0..num_classes-1 that is not 255; the sample is named.
     """
-    counts = torch.zeros(256, dtype=torch.int64)
+    counts = torch.zeros(num_classes, dtype=torch.int64)
     for index in range(len(dataset)):
         sample = dataset[index]
+        name = sample.get("name", f"sample {index}")
         if "label" not in sample:
-            raise ValueError(f"{sample.get('name', f'sample {index}')!r} has no label to count")
-        counts += torch.bincount(sample["label"].as_subclass(Tensor).flatten().long(), minlength=256)
-    if counts[num_classes:IGNORE_INDEX].any():
-        unknown = counts[num_classes:IGNORE_INDEX].nonzero().flatten() + num_classes
-        raise ValueError(f"labels hold {unknown.tolist()}, but there are {num_classes} classes and {IGNORE_INDEX}")
-    return counts[:num_classes]
+            raise ValueError(f"{name!r} has no label to count")
+        label = sample["label"].as_subclass(Tensor)
+        labelled = label[label != IGNORE_INDEX]
+        foreign = labelled[(labelled < 0) | (labelled >= num_classes)]
+        if foreign.numel() or label.is_floating_point():
+            raise ValueError(
+                f"labels of {name!r} hold {sorted({*foreign.tolist()})[:5] or label.dtype}, expected integers in "
+                f"0..{num_classes - 1}, or {IGNORE_INDEX} to ignore"
+            )
+        counts += torch.bincount(labelled.long(), minlength=num_classes)
+    return counts
 
 
 def class_weights(dataset: SampleDataset, num_classes: int, *, power: float = 0.5) -> tuple[float, ...]:

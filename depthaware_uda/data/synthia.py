@@ -13,7 +13,7 @@ from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.images import read_first_channel, read_ids
 from depthaware_uda.data.listing import check_choice, images_by_stem, missing_folder, partners
-from depthaware_uda.data.synthia_packages import REMEDY, package_of_folder
+from depthaware_uda.data.synthia_packages import REMEDY, VALIDATION_EVERY, package_of_folder
 from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
@@ -27,7 +27,6 @@ _EXPECTED = """
                   may be absent with depth=False"""
 # The archive unpacks into a folder of this name.
 _ARCHIVE = "RAND_CITYSCAPES"
-_VALIDATION_EVERY = 20
 _PNG = (".png",)
 
 
@@ -118,4 +117,4 @@ def _existing(base: Path, name: str) -> Path:
 def _of_split(files: list[SampleFiles], split: str) -> list[SampleFiles]:
     if split == "all":
         return files
-    return [one for i, one in enumerate(files) if (i % _VALIDATION_EVERY == 0) == (split == "val")]
+    return [one for i, one in enumerate(files) if (i % VALIDATION_EVERY == 0) == (split == "val")]

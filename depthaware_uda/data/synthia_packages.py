@@ -10,10 +10,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["IMAGES", "IMAGE_SIZE", "OTHER_PACKAGES", "REMEDY", "Package", "package_of_folder", "package_of_images"]
+__all__ = [
+    "IMAGE_SIZE",
+    "OTHER_PACKAGES",
+    "REMEDY",
+    "SPLITS",
+    "VALIDATION_EVERY",
+    "Package",
+    "package_of_folder",
+    "package_of_images",
+]
 
-IMAGES = 9400
-"""Images of SYNTHIA-RAND-CITYSCAPES."""
+VALIDATION_EVERY = 20
+"""The first of so many images is in the validation split (of this library: SYNTHIA has none)."""
+SPLITS = {"all": 9400, "train": 8930, "val": 470}
+"""Images of SYNTHIA-RAND-CITYSCAPES, and of its splits."""
 IMAGE_SIZE = (760, 1280)
 """Their height and width."""
 REMEDY = "download SYNTHIA-RAND-CITYSCAPES (9,400 images of 1280 x 760 pixels with 23 ids and depth)"

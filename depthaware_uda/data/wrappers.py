@@ -237,7 +237,7 @@ class InMemory:
         progress: Whether to show a progress bar.
 
     Raises:
-        ValueError: The data set is empty or `workers` is negative.
+        ValueError: The data set is empty, `workers` is negative, an image is not in 0..1, or a label not in 0..255.
     """
 
     def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:

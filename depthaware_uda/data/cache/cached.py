@@ -45,8 +45,9 @@ def cached(
     The first call fills the cache, after it said how many bytes that takes; later ones open it. Any number of
     processes may call it at once, with any number of workers each: they share the work, and none waits for a lock. A
     call that was cut off is taken up where it was. A cache belongs to its source: each state of the source (names,
-    sizes and times of its files, and the content of three samples) and each `size` has a folder of its own below
-    `directory`, so a source that changed is decoded anew and never mistaken.
+    sizes and times of its files, label map, depth encoding, and the content of three samples) and each `size` has a
+    folder of its own below `directory`, so a source that changed is decoded anew. Of a data set that tells no files,
+    changes beyond names and the first, middle and last sample are not seen: remove its cache.
 
     Images and labels take 8 bits a value, depth 16 bits in centimetres (0.01 to 655.35 m): 6 bytes a pixel with label
     and depth, 3 without. Wrap random transforms around the cache (`Augmented`, or the trainers' `augment`), not inside
@@ -64,7 +65,7 @@ def cached(
 
     Raises:
         ValueError: The data set is empty, samples differ in size or keys, a sample is another one each time it is
-            read, or an argument is not usable.
+            read, an image is not in 0..1 or a label not in 0..255, or an argument is not usable.
         OSError: The disk of `directory` has too little room.
     """
     if workers < 0:

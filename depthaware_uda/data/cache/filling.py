@@ -15,15 +15,20 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat, format_bytes, read_records
+from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack
 from depthaware_uda.data.transforms import resize
 from depthaware_uda.data.wrappers import sample_names, source_files
+from depthaware_uda.depth import DepthEncoding
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["Source", "fill"]
 
-_VERSION = 1
+_VERSION = 2
+_SETTINGS = ("label_space", "label_map", "unknown", "depth_encoding", "geometry")
+_WRITTEN_ALIKE = (str, dict, LabelSpace, DepthEncoding, Geometry)
 
 
 class Source(Dataset[PackedSample]):
@@ -46,7 +51,7 @@ class Source(Dataset[PackedSample]):
         self.layout = CacheLayout.of(probes[0], len(dataset), depth_format)
         self.identity = _digest([self.names, size, str(self.layout), depth_format])
         content = [checksum for packed in probes.values() for checksum in _checksums(packed)]
-        self.fingerprint = _digest([_VERSION, self.identity, content, *_states(dataset)])
+        self.fingerprint = _digest([_VERSION, self.identity, content, _settings(dataset), *_states(dataset)])
 
     def _read(self, index: int) -> PackedSample:
         sample = as_tv_tensors(self.dataset[index])
@@ -137,6 +142,17 @@ def _states(dataset: SampleDataset) -> list[tuple[str, int, int]]:
     """Name, size and time of every file of a data set that tells its files."""
     states = ((path.name, path.stat()) for paths in source_files(dataset) for path in paths)
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+
+
+def _settings(dataset: object) -> list[str]:
+    """What else than files decides on labels and depth: three samples need not show every id of a label map."""
+    values = {name: getattr(dataset, name, None) for name in _SETTINGS}
+    inner = [getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())]
+    return [
+        # Of types that are written alike in every process: others would be another source each time.
+        *(f"{name}={value}" for name, value in values.items() if isinstance(value, _WRITTEN_ALIKE)),
+        *(setting for one in inner if one is not None for setting in _settings(one)),
+    ]
 
 
 def _digest(value: Any) -> str:

@@ -26,6 +26,8 @@ class Facts(NamedTuple):
     keys: tuple[str, ...] = ()
     breaches: tuple[str, ...] = ()
     """Where the sample breaks the contract."""
+    differing: str = ""
+    """The sizes of image, label and depth, if they differ."""
     pixels: NDArray[np.int64] | None = None
     """Pixels of each label value, (256,)."""
     depth: tuple[float, float, float, float] | None = None
@@ -108,6 +110,7 @@ def _broken(facts: list[Facts]) -> list[Finding]:
         if found:
             findings.append(sample_finding("error", kind, [name for name, _ in found], found[0][1], remedy))
     breaches = [(fact.name, breach) for fact in facts for breach in fact.breaches]
+    breaches += [(fact.name, fact.error[1]) for fact in facts if fact.error and fact.error[0] == "broken contract"]
     if breaches:
         names = list(dict.fromkeys(name for name, _ in breaches))
         remedy = "bring the samples to the contract of depthaware_uda.types.Sample"
@@ -174,6 +177,10 @@ def _image_findings(facts: list[Facts]) -> list[Finding]:
         message = f"the first of them shows what {again[0][1]} shows"
         remedy = "remove the copies; a copy in the validation split makes results too good"
         findings.append(sample_finding("warning", "same image twice", [name for name, _ in again], message, remedy))
+    if differing := [fact for fact in facts if fact.differing]:
+        remedy = "right for evaluation at full resolution; for training, labels and depth need their image's size"
+        names = [fact.name for fact in differing]
+        findings.append(sample_finding("note", "labels of another size", names, differing[0].differing, remedy))
     sizes = count_sizes(facts)
     if len(sizes) > 1:
         message = f"{len(sizes)} sizes, from {min(sizes)} to {max(sizes)} (height, width)"

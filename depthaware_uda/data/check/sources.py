@@ -8,8 +8,9 @@ from pathlib import Path
 
 from depthaware_uda.data.check.report import Finding, sample_finding
 from depthaware_uda.data.images import read_size
+from depthaware_uda.data.listing import IMAGE_SUFFIXES
 from depthaware_uda.data.synthia import Synthia
-from depthaware_uda.data.synthia_packages import IMAGE_SIZE, IMAGES, REMEDY, package_of_images
+from depthaware_uda.data.synthia_packages import IMAGE_SIZE, REMEDY, SPLITS, package_of_images
 from depthaware_uda.data.wrappers import source_files
 from depthaware_uda.types import SampleDataset
 
@@ -25,8 +26,9 @@ def source_findings(dataset: SampleDataset, names: Sequence[str]) -> Iterator[Fi
         )
     files = source_files(dataset)
     yield from _without_image(files)
-    if isinstance(_innermost(dataset), Synthia):
-        yield from _synthia(names, [paths[0] for paths in files])
+    innermost = _innermost(dataset)
+    if isinstance(innermost, Synthia):
+        yield from _synthia(innermost, names, [paths[0] for paths in files])
 
 
 def _innermost(dataset: SampleDataset) -> SampleDataset:
@@ -36,31 +38,42 @@ def _innermost(dataset: SampleDataset) -> SampleDataset:
 
 
 def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
-    """Labels and depths whose image is not there: files beside the partners that belong to no image."""
-    partners = {path for paths in files for path in paths[1:]}
-    images = {path for paths in files for path in paths[:1]}
-    known: dict[Path, set[str]] = {}
-    for paths in files:
-        for path in paths[1:]:
-            # What the names of an image and its partner share: all of it, or "aachen_000000_000019_" in Cityscapes.
-            known.setdefault(path.parent, set()).add(_shared_start(paths[0].stem, path.stem))
-    alone = [
-        str(path)
-        for folder, stems in sorted(known.items())
-        if folder.is_dir()
-        for path in sorted(folder.iterdir())
-        if path.suffix in {partner.suffix for partner in partners} and path not in partners and path not in images
-        if not any(path.stem[:cut] in stems for cut in range(len(path.stem) + 1))
-    ]
+    """Labels and depths whose image is not on the disk: files beside the partners that belong to no image."""
+    used = {path for paths in files for path in paths}
+    suffixes = {path.suffix for paths in files for path in paths[1:]}
+    endings: dict[Path, set[tuple[Path, str, str]]] = {}
+    for image, *partners in files:
+        for partner in partners:
+            # What the two names share: all of it, or "aachen_000000_000019_" in Cityscapes.
+            shared = _shared_start(image.stem, partner.stem)
+            endings.setdefault(partner.parent, set()).add((image.parent, image.stem[shared:], partner.stem[shared:]))
+    alone = []
+    for folder, kinds in sorted(endings.items()):
+        known = [(_stems(images, ending), other) for images, ending, other in sorted(kinds)]
+        others = sorted(path for path in folder.iterdir() if path.suffix in suffixes and path not in used)
+        alone += [str(path) for path in others if not any(_belongs(path.stem, stems, end) for stems, end in known)]
     if alone:
         message = "these files have no image"
         remedy = "copy the missing images, or remove the files; the data set does without them"
         yield sample_finding("warning", "partners without an image", alone, message, remedy)
 
 
-def _shared_start(one: str, other: str) -> str:
-    length = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    return one[:length]
+def _shared_start(one: str, other: str) -> int:
+    """How many letters two names begin with alike."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _stems(folder: Path, ending: str) -> set[str]:
+    """Names of the images in a folder, used or not, without suffix and ending."""
+    stems = (path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return {stem.removesuffix(ending) for stem in stems if stem.endswith(ending)}
+
+
+def _belongs(stem: str, stems: set[str], ending: str) -> bool:
+    """Whether a file belongs to an image; of another kind, such as colours beside ids, it begins as an image does."""
+    if stem.endswith(ending):
+        return stem.removesuffix(ending) in stems
+    return any(stem[:cut] in stems for cut in range(len(stem) + 1))
 
 
 def _size_of(path: Path) -> tuple[int, int] | None:
@@ -70,7 +83,7 @@ def _size_of(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def _synthia(names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
+def _synthia(dataset: Synthia, names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
     """Whether the images are those of another package of SYNTHIA, by their names or sizes, or not all there."""
     size = next(filter(None, map(_size_of, images)), None)
     if size is None:
@@ -82,6 +95,6 @@ def _synthia(names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
         yield Finding(
             "warning", "resized SYNTHIA", message, "train from the original files: labels suffer when resized"
         )
-    elif len(images) < IMAGES:
-        message = f"{len(images):,} images, SYNTHIA-RAND-CITYSCAPES has {IMAGES:,}"
+    elif len(dataset) < (whole := SPLITS[dataset.split]):
+        message = f"{len(dataset):,} images, SYNTHIA-RAND-CITYSCAPES has {whole:,}"
         yield Finding("note", "part of SYNTHIA", message, "published results are of all images: unpack the rest")

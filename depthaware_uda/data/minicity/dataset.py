@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from depthaware_uda.data.geometry import is_integer
 from depthaware_uda.data.masks import DepthMask, LabelMask
-from depthaware_uda.labels import LabelSpace, get_label_space, id_map, remap
+from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, choose_label_map, id_names, remap
 from depthaware_uda.types import Sample
 
 from .render import render
@@ -20,10 +22,6 @@ from .style import StyleName
 __all__ = ["MiniCity"]
 
 _SMALLEST = 16
-
-
-def _is_integer(value: object) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 class MiniCity(Dataset[Sample]):
@@ -39,8 +37,9 @@ class MiniCity(Dataset[Sample]):
         style: The world.
         size: Height and width in pixels; another size shows the same scenes.
         seed: Which streets of the world; use different seeds for different splits.
-        labels: Label space: ``"cityscapes16"``, ``"cityscapes19"`` or ``"common7"``.
+        labels: Label space: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`, any other.
         depth: Whether samples have a depth.
+        label_map: Class of ``cityscapes16`` to class index of `labels` (255 to ignore), or the file of such a map.
         transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
 
     Shape:
@@ -60,33 +59,33 @@ class MiniCity(Dataset[Sample]):
         seed: int = 0,
         labels: str | LabelSpace = "cityscapes16",
         depth: bool = True,
+        label_map: Mapping[int, int] | str | Path | None = None,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
-        if not _is_integer(length) or length < 1:
+        if not is_integer(length) or length < 1:
             raise ValueError(f"length must be an integer of at least 1, got {length!r}")
         if style not in get_args(StyleName):
             raise ValueError(f"style must be one of {list(get_args(StyleName))}, got {style!r}")
         if not (
-            isinstance(size, (tuple, list)) and len(size) == 2 and all(_is_integer(n) and n >= _SMALLEST for n in size)
+            isinstance(size, (tuple, list)) and len(size) == 2 and all(is_integer(n) and n >= _SMALLEST for n in size)
         ):
             raise ValueError(f"size must be (height, width), two integers of at least {_SMALLEST}, got {size!r}")
-        if not _is_integer(seed) or seed < 0:
-            raise ValueError(f"seed must be an integer of at least 0, got {seed!r}")
+        # Beyond 32 bits, NumPy would split a seed into two numbers, and scenes of other seeds would come again.
+        if not (is_integer(seed) and 0 <= seed < 1 << 32):
+            raise ValueError(f"seed must be an integer of at least 0 and below 2 ** 32, got {seed!r}")
         self._length = int(length)
         self._style: StyleName = style
         self._size = (int(size[0]), int(size[1]))
         self._seed = int(seed)
-        self._space = get_label_space(labels)
-        self._table = id_map("minicity", self._space)
+        self.label_map, self.label_space = choose_label_map(labels, label_map, dataset="minicity")
+        if missing := [
+            name for index, name in id_names("minicity").items() if index not in (IGNORE_INDEX, *self.label_map)
+        ]:
+            raise ValueError(f"label_map: expected every class of MiniCity, {missing} are missing; 255 ignores one")
         self._depth = depth
         self._transform = transform
 
-    @property
-    def label_space(self) -> LabelSpace:
-        """The label space of the samples."""
-        return self._space
-
-    @property
+    @cached_property
     def names(self) -> list[str]:
         """Names of all samples, in order."""
         return [self._name(index) for index in range(self._length)]
@@ -105,7 +104,7 @@ class MiniCity(Dataset[Sample]):
         rendering = render(self._seed, number, style=self._style, size=self._size)
         name = self._name(number)
         pixels = torch.from_numpy(rendering.image).permute(2, 0, 1).contiguous()
-        label = torch.from_numpy(remap(rendering.label, self._table, name=name))
+        label = torch.from_numpy(remap(rendering.label, self.label_map, name=name))
         sample = Sample(image=tv_tensors.Image(pixels.float().div_(255)), label=LabelMask(label), name=name)
         if self._depth:
             sample["depth"] = DepthMask(torch.from_numpy(rendering.depth)[None])
