@@ -17,6 +17,11 @@ _UNKNOWN_GREY = 128
 # Near to far, from a warm yellow over red and violet to a deep blue: evenly falling lightness, one anchor a quarter.
 _DEPTH_COLOURS = ((252, 236, 158), (248, 149, 85), (204, 71, 98), (116, 41, 122), (22, 16, 62))
 
+# So many steps that none is missed: a colour changes by half a level from one to the next at most.
+_RAMP = np.round(
+    [np.interp(np.linspace(0, 4, 1025), range(5), channel) for channel in zip(*_DEPTH_COLOURS, strict=True)]
+).T.astype(np.uint8)
+
 
 def as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
     """An array of an array or a tensor of any device."""
@@ -34,10 +39,10 @@ def colorize_label(label: NDArray[np.integer] | Tensor, space: str | LabelSpace)
     space = get_label_space(space)
     if values.ndim != 2:
         raise ValueError(f"label must have shape (H, W), got {values.shape}")
-    unknown = np.setdiff1d(values, [*range(len(space)), IGNORE_INDEX])
-    if unknown.size:
+    foreign = values[(values < 0) | ((values >= len(space)) & (values != IGNORE_INDEX))]
+    if foreign.size:
         raise ValueError(
-            f"label holds {unknown[:5].tolist()}, which are neither classes 0..{len(space) - 1} of "
+            f"label holds {np.unique(foreign)[:5].tolist()}, which are neither classes 0..{len(space) - 1} of "
             f"{space.name!r} nor {IGNORE_INDEX}"
         )
     return space.colorize(values)
@@ -58,17 +63,15 @@ def colorize_depth(
     Raises:
         ValueError: The shape is another, or the limits are not ascending and above 0.
     """
-    values = np.asarray(as_array(metres), np.float64)
+    values = np.asarray(as_array(metres), np.float32)
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 2:
         raise ValueError(f"metres must have shape (H, W) or (1, H, W), got {values.shape}")
     if not 0 < nearest < farthest:
         raise ValueError(f"nearest and farthest must be ascending and above 0, got {nearest} and {farthest}")
-    known = ~np.isnan(values)
-    logarithm = np.log(np.clip(np.where(known, values, nearest), nearest, farthest))
-    position = (logarithm - np.log(nearest)) / (np.log(farthest) - np.log(nearest))
-    return _painted(position, known)
+    position = np.log(np.clip(values, nearest, farthest) / np.float32(nearest)) / np.float32(np.log(farthest / nearest))
+    return _painted(position)
 
 
 def colorize_fraction(values: NDArray[np.floating] | Tensor) -> NDArray[np.uint8]:
@@ -79,40 +82,47 @@ def colorize_fraction(values: NDArray[np.floating] | Tensor) -> NDArray[np.uint8
     Raises:
         ValueError: The shape is another.
     """
-    fractions = np.asarray(as_array(values), np.float64)
+    fractions = np.asarray(as_array(values), np.float32)
     if fractions.ndim != 2:
         raise ValueError(f"values must have shape (H, W), got {fractions.shape}")
-    known = ~np.isnan(fractions)
-    return _painted(1 - np.clip(np.where(known, fractions, 0), 0, 1), known)
+    return _painted(1 - np.clip(fractions, 0, 1))
 
 
 def overlay(
-    image: NDArray[np.uint8], label: NDArray[np.integer], space: str | LabelSpace, *, opacity: float = 0.5
+    image: NDArray[np.uint8] | Tensor,
+    label: NDArray[np.integer] | Tensor,
+    space: str | LabelSpace,
+    *,
+    opacity: float = 0.5,
 ) -> NDArray[np.uint8]:
     """Lay the colours of a label map (H, W) over its image (H, W, 3); ignored pixels show the image alone.
 
     Args:
-        image: RGB in 0..255.
+        image: RGB in 0..255, 8-bit.
         label: Class indices, 255 where ignored.
         space: The label space.
         opacity: Share of the colours in 0..1.
 
     Raises:
-        ValueError: The sizes differ or opacity is out of range.
+        ValueError: The sizes differ, the image is not of 8 bits, the label holds an index that is neither a class nor
+            255, or opacity is out of range.
     """
-    if image.shape != (*label.shape, 3):
-        raise ValueError(f"image must have shape {(*label.shape, 3)} to fit the label, got {image.shape}")
+    pixels, indices = as_array(image), as_array(label)
+    if pixels.shape != (*indices.shape, 3):
+        raise ValueError(f"image must have shape {(*indices.shape, 3)} to fit the label, got {pixels.shape}")
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"image must be of 8 bits, 0..255, got {pixels.dtype}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie in 0..1, got {opacity}")
-    colours = get_label_space(space).colorize(label)
-    mixed = np.round(image * np.float32(1 - opacity) + colours * np.float32(opacity)).astype(np.uint8)
-    return np.where((label == IGNORE_INDEX)[..., None], image, mixed)
+    colours = colorize_label(indices, space)
+    mixed = np.round(pixels * np.float32(1 - opacity) + colours * np.float32(opacity)).astype(np.uint8)
+    return np.where((indices == IGNORE_INDEX)[..., None], pixels, mixed)
 
 
-def _painted(position: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Colours along the ramp, 0 the first and 1 the last; grey where a value is not known."""
-    anchors = np.linspace(0, 1, len(_DEPTH_COLOURS))
-    channels = [np.interp(position, anchors, channel) for channel in zip(*_DEPTH_COLOURS, strict=True)]
-    painted = np.round(np.stack(channels, axis=-1)).astype(np.uint8)
-    painted[~known] = _UNKNOWN_GREY
+def _painted(position: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Colours along the ramp, (H, W) to (H, W, 3): 0 the first and 1 the last; NaN, what is not known, is grey."""
+    unknown = np.isnan(position)
+    steps = np.where(unknown, 0, position * np.float32(len(_RAMP) - 1) + np.float32(0.5)).astype(np.intp)
+    painted: NDArray[np.uint8] = _RAMP.take(steps, axis=0)
+    painted[unknown] = _UNKNOWN_GREY
     return painted

@@ -129,7 +129,14 @@ def test_unicode_and_spaces_in_names(root: Path) -> None:
 
 def test_linked_folders_are_followed(root: Path) -> None:
     (root / "images" / "linked").symlink_to(root / "images" / "town", target_is_directory=True)
-    assert SegmentationFolder(root / "images", label_space=SPACE).names == ["b.jpg", "linked/a.jpg", "town/a.jpg"]
+    names = ["b.jpg", "linked/a.jpg", "town/a.jpg"]
+    assert SegmentationFolder(root / "images", label_space=SPACE).names == names
+    # Links back, also over another folder, would give every image forty times.
+    (root / "images" / "town" / "back").symlink_to(root / "images", target_is_directory=True)
+    (root / "images" / "out").symlink_to(root / "other", target_is_directory=True)
+    (root / "other").mkdir()
+    (root / "other" / "home").symlink_to(root / "images", target_is_directory=True)
+    assert SegmentationFolder(root / "images", label_space=SPACE).names == names
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif", ".tiff"])

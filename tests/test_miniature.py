@@ -65,5 +65,9 @@ def test_wrong_arguments(tmp_path: Path) -> None:
         write_miniature(tmp_path, "kitti")
     with pytest.raises(ValueError, match="count must be 1 or more, got 0"):
         write_miniature(tmp_path, "synthia", 0)
+    with pytest.raises(ValueError, match=r"count must be 1 or more, got 1\.5"):
+        write_miniature(tmp_path, "synthia", 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"seed must be an integer of at least 0 and below 2 \*\* 31, got -1"):
+        write_miniature(tmp_path, "synthia", seed=-1)
     with pytest.raises(ValueError, match=r"size must be \(height, width\)"):
         write_miniature(tmp_path, "synthia", size=(0, 5))

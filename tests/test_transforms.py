@@ -202,6 +202,7 @@ def test_they_compose_with_torchvision() -> None:
     [
         ({"size": (4, -1)}, r"size must be \(height, width\)"),
         ({"zoom": (0, 1)}, "zoom must be an ascending range above 0"),
+        ({"zoom": 1.5}, "zoom must be an ascending range above 0, got 1.5"),
         ({"aspect": (2, 1)}, "aspect must be an ascending range above 0"),
         ({"flip": 1.5}, r"flip must be a probability in 0\.\.1, got 1\.5"),
         ({"grayscale": -0.1}, "grayscale must be a probability"),
@@ -223,3 +224,17 @@ def test_wrong_samples() -> None:
         resize((4, 4))(sample)
     with pytest.raises(TypeError, match=r"floating point in 0\.\.1, got torch\.uint8"):
         PhotometricNoise()(tv_tensors.Image(torch.zeros(3, 2, 2, dtype=torch.uint8)))
+
+
+def test_plain_tensors_are_not_left_as_they_are() -> None:
+    typed = make_sample()
+    plain = Sample(**{key: value.as_subclass(torch.Tensor) for key, value in typed.items() if key != "name"})  # type: ignore[typeddict-item,attr-defined]
+    for transform in (resize((4, 4)), PhotometricNoise(noise=1.0), strong_augmentation((4, 4))):
+        with pytest.raises(TypeError, match=r"plain tensor of shape \(3, 8, 12\).*as_tv_tensors\(sample\)"):
+            transform(plain)
+    with pytest.raises(TypeError, match=r"plain tensor of shape \(8, 12\)"):
+        resize((4, 4))({**typed, "label": plain["label"]})
+    # What is no map of pixels goes through: the matrix of a camera, a number.
+    after = resize((4, 4))({**typed, "camera": torch.eye(3), "weight": torch.tensor(2.0)})
+    assert torch.equal(after["camera"], torch.eye(3))
+    assert PhotometricNoise()({**typed, "label": plain["label"]})["label"] is plain["label"]

@@ -202,6 +202,21 @@ def test_an_overlay_mixes_and_leaves_ignored_pixels() -> None:
         overlay(np.zeros((2, 3, 3), np.uint8), label, SPACE)
     with pytest.raises(ValueError, match=r"opacity must lie in 0\.\.1, got 2"):
         overlay(image, label, SPACE, opacity=2)
+    tensors = overlay(torch.from_numpy(image), torch.from_numpy(label), SPACE, opacity=0.75)
+    assert tensors.tolist() == overlay(image, label, SPACE, opacity=0.75).tolist()
+    with pytest.raises(ValueError, match=r"image must be of 8 bits, 0\.\.255, got float64"):
+        overlay(image / 255, label, SPACE)
+    with pytest.raises(ValueError, match=r"label holds \[2, 300\], which are neither classes 0\.\.1 of 'two' nor 255"):
+        overlay(image, np.array([[0, 300, 2]]), SPACE)
+
+
+def test_painting_is_exact_to_a_level() -> None:
+    metres = np.geomspace(1.5, 130, 5000).reshape(50, 100)
+    position = np.clip(np.log(metres / 2) / np.log(50), 0, 1)
+    anchors = ((252, 236, 158), (248, 149, 85), (204, 71, 98), (116, 41, 122), (22, 16, 62))
+    exact = np.stack([np.interp(position, np.linspace(0, 1, 5), channel) for channel in zip(*anchors, strict=True)], -1)
+    assert np.abs(colorize_depth(metres) - exact).max() < 0.8
+    assert np.abs(colorize_fraction(1 - position) - exact).max() < 0.8
 
 
 def oracle(seed: int, *, depth: bool = True) -> Oracle:

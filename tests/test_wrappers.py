@@ -1,10 +1,11 @@
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 from torchvision import tv_tensors
 
 from depthaware_uda.data import (
@@ -17,6 +18,7 @@ from depthaware_uda.data import (
     cached,
     sample_names,
 )
+from depthaware_uda.data.wrappers import names_are_known
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -32,6 +34,19 @@ def test_sample_names_are_the_attribute_or_are_read(camvid_copy: Path, dataset: 
     assert sample_names(camvid) == camvid.names
     assert sample_names(dataset) == ["a", "b", "c"]
     assert sample_names(Subset(camvid, [2, 0])) == [camvid.names[2], camvid.names[0]]  # type: ignore[arg-type]
+
+
+def test_names_of_parts_are_told_without_reading(camvid_copy: Path, dataset: ListDataset) -> None:
+    train, val = CamVid(camvid_copy), CamVid(camvid_copy, "val")
+    shutil.rmtree(camvid_copy)
+    joined = ConcatDataset([Subset(Unlabelled(train), [2, 0]), val])  # type: ignore[list-item]
+    assert names_are_known(joined)
+    assert sample_names(joined) == [train.names[2], train.names[0], *val.names]  # type: ignore[arg-type]
+    for unknown in (Subset(dataset, [1]), ConcatDataset([val, dataset])):  # type: ignore[arg-type,list-item]
+        assert not names_are_known(unknown)
+    assert sample_names(Subset(dataset, [1])) == ["b"]  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"come more than once.*from a folder above them"):
+        sample_names(ConcatDataset([val, val]))  # type: ignore[arg-type,list-item]
 
 
 def test_sample_names_must_be_there_once(dataset: ListDataset) -> None:

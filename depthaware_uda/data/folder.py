@@ -24,7 +24,7 @@ class SegmentationFolder(FileDataset):
     below `images`.
 
     Args:
-        images: Folder of photographs (``.jpg``, ``.jpeg``, ``.png``).
+        images: Folder of photographs (``.jpg``, ``.jpeg``, ``.png``, ``.bmp``, ``.tif``, ``.tiff``, ``.webp``).
         labels: Folder of label images (``.png``): one channel of ids. Samples have no label without it.
         depth: Folder of depth files (``.png``, ``.tif``, ``.tiff``, ``.npy``). Samples have no depth without it.
         label_space: Name of a label space, or a `LabelSpace` of your own; may be left out where the file `label_map`

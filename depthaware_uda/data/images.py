@@ -67,12 +67,14 @@ def read_size(path: str | Path) -> tuple[int, int]:
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read a photograph as RGB, turned upright by its EXIF orientation.
 
+    Of a colour PNG with 16 bits a channel the upper 8 are read; transparency is left out.
+
     Returns:
         Array of shape (H, W, 3), 0..255.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is cut short, is not an image, or has more than 8 bits a channel.
+        ValueError: The file is cut short, is not an image, or has one channel of more than 8 bits.
     """
     with _opened(Path(path)) as image:
         if image.mode.startswith(("I", "F")):

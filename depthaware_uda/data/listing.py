@@ -28,16 +28,22 @@ DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden.
 
-    Links to folders are followed: data sets are often linked together from several disks.
+    Links to folders are followed: data sets are often linked together from several disks. A link back to a folder that
+    it lies in is passed over.
     """
     found = []
     for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
         prefix = Path(parent).relative_to(folder)
         found += [
             (prefix / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether a folder is a link to one that it was reached through."""
+    return folder.is_symlink() and folder.resolve() in {above.resolve() for above in folder.absolute().parents}
 
 
 def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: str = "") -> dict[str, str]:

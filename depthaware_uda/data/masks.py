@@ -23,7 +23,7 @@ from torchvision.transforms.v2 import functional
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.types import Sample
 
-__all__ = ["DepthMask", "LabelMask", "as_tv_tensors"]
+__all__ = ["DepthMask", "LabelMask", "as_tv_tensors", "check_typed"]
 
 MaskT = TypeVar("MaskT", "LabelMask", "DepthMask")
 
@@ -84,3 +84,21 @@ def as_tv_tensors(sample: Sample) -> Sample:
     if "depth" in sample:
         typed["depth"] = DepthMask(sample["depth"].as_subclass(Tensor))
     return typed
+
+
+def check_typed(inputs: list[Any], types: tuple[type[Tensor], ...], *, along: bool) -> None:
+    """TypeError where a transform would leave a plain tensor of pixels as it is, because torchvision does not know it.
+
+    Args:
+        inputs: What the transform was called with.
+        types: What it moves.
+        along: Whether plain tensors of the size of what is moved have to be moved along.
+    """
+    sizes = {tuple(value.shape[-2:]) for value in inputs if isinstance(value, types)}
+    for value in inputs:
+        plain = isinstance(value, Tensor) and not isinstance(value, tv_tensors.TVTensor) and value.ndim >= 2
+        if plain and (not sizes or (along and tuple(value.shape[-2:]) in sizes)):
+            raise TypeError(
+                f"got a plain tensor of shape {tuple(value.shape)}, which transforms of torchvision leave as it is; "
+                "call as_tv_tensors(sample) first, or apply the transform by Augmented(dataset, transform)"
+            )

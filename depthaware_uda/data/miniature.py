@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from depthaware_uda.data.geometry import check_size
+from depthaware_uda.data.geometry import check_size, is_integer
 from depthaware_uda.data.listing import check_choice
 from depthaware_uda.data.minicity import Rendering, render
 from depthaware_uda.depth import metres_to_centimetres
@@ -61,8 +61,10 @@ def write_miniature(
         ValueError: An argument is not one of its choices.
     """
     check_choice("layout", layout, get_args(Layout))
-    if count < 1:
+    if not is_integer(count) or count < 1:
         raise ValueError(f"count must be 1 or more, got {count}")
+    if not (is_integer(seed) and 0 <= seed < 1 << 31):
+        raise ValueError(f"seed must be an integer of at least 0 and below 2 ** 31, got {seed!r}")
     if (checked := check_size(size)) is None:
         raise ValueError("size must be (height, width) in pixels, got None")
     root = Path(root)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from depthaware_uda.data.masks import check_typed
 from depthaware_uda.data.randomness import check_probability, uniform
 
 __all__ = ["PhotometricNoise"]
@@ -29,7 +30,7 @@ class PhotometricNoise(v2.Transform):
 
     Raises:
         ValueError: An argument is out of its range.
-        TypeError: An image is not of floating point (raised when called).
+        TypeError: An image is not of floating point, or a plain tensor; see `as_tv_tensors` (raised when called).
     """
 
     _transformed_types = (tv_tensors.Image,)
@@ -56,6 +57,10 @@ class PhotometricNoise(v2.Transform):
         check_probability("grayscale", grayscale)
         self.brightness, self.contrast, self.saturation, self.hue = brightness, contrast, saturation, hue
         self.tint, self.gamma, self.grayscale, self.blur, self.noise = tint, gamma, grayscale, blur, noise
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse plain tensors in place of an image: they would stay as they are."""
+        check_typed(flat_inputs, (tv_tensors.Image, tv_tensors.Mask), along=False)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw one look for all images of a sample."""

@@ -12,6 +12,7 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from depthaware_uda.data.geometry import check_size
+from depthaware_uda.data.masks import check_typed
 from depthaware_uda.data.randomness import check_probability, uniform
 from depthaware_uda.labels import IGNORE_INDEX
 
@@ -31,7 +32,8 @@ class RandomView(v2.Transform):
         stretch: Show the whole sample instead of a window; goes with ``zoom=None``.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range, or image, label and depth of a sample differ in size.
+        TypeError: A sample's tensors are plain ones, which torchvision leaves as they are; see `as_tv_tensors`.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
@@ -47,12 +49,16 @@ class RandomView(v2.Transform):
     ) -> None:
         super().__init__()
         for name, limits in (("zoom", zoom or (1.0, 1.0)), ("aspect", aspect)):
-            if not 0 < limits[0] <= limits[1]:
+            if not (isinstance(limits, (tuple, list)) and len(limits) == 2 and 0 < limits[0] <= limits[1]):
                 raise ValueError(f"{name} must be an ascending range above 0, got {limits}")
         check_probability("flip", flip)
         if (checked := check_size(size)) is None:
             raise ValueError("size must be (height, width) in pixels, got None")
         self.size, self.zoom, self.aspect, self.flip, self.stretch = checked, zoom, aspect, flip, stretch
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Refuse plain tensors that look like pixels: they would not be moved along."""
+        check_typed(flat_inputs, self._transformed_types, along=True)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw one window, in whole pixels, for all tensors of a sample."""

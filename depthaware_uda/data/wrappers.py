@@ -6,10 +6,10 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from depthaware_uda.data.file_dataset import FileDataset
@@ -33,10 +33,14 @@ __all__ = [
 def sample_names(dataset: SampleDataset) -> list[str]:
     """Names of the samples of a data set, in order: its attribute ``names``, or else every sample is read for it.
 
+    Torch's ``Subset`` and ``ConcatDataset`` take those of the data sets that they are made of.
+
     Raises:
         ValueError: A sample has no name, or a name comes twice.
     """
     names: Sequence[str] | None = getattr(dataset, "names", None)
+    if names is None and names_are_known(dataset):
+        names = _names_of_parts(dataset)
     if names is None:
         samples = (dataset[index] for index in range(len(dataset)))
         names = [_name_of(sample, index) for index, sample in enumerate(samples)]
@@ -45,15 +49,30 @@ def sample_names(dataset: SampleDataset) -> list[str]:
     if len(set(names)) != len(names):
         seen: set[str] = set()
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
-        raise ValueError(f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}")
+        raise ValueError(
+            f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}; read folders that are joined "
+            "from a folder above them, so that names tell them apart"
+        )
     return list(names)
 
 
-def names_are_known(dataset: SampleDataset) -> bool:
+def names_are_known(dataset: object) -> bool:
     """Whether `sample_names` gives the names of a data set without reading samples."""
     if isinstance(dataset, _Wrapper) and "names" not in vars(dataset):
         return names_are_known(dataset.dataset)
+    if isinstance(dataset, Subset):
+        return names_are_known(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return all(map(names_are_known, dataset.datasets))
     return hasattr(dataset, "names")
+
+
+def _names_of_parts(dataset: object) -> list[str]:
+    if isinstance(dataset, Subset):
+        names = sample_names(cast("SampleDataset", dataset.dataset))
+        return [names[int(index)] for index in dataset.indices]
+    assert isinstance(dataset, ConcatDataset)  # the only others whose names are known without an attribute
+    return [name for part in dataset.datasets for name in sample_names(cast("SampleDataset", part))]
 
 
 def source_files(dataset: SampleDataset) -> list[list[Path]]:

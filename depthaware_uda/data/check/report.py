@@ -152,9 +152,8 @@ class DatasetReport:
             raise ValueError(f"count must be above 0, got {count}")
         if not self.whole:
             raise ValueError("no sample of the data set is readable: there is nothing to draw")
-        chosen = [self.whole[i * len(self.whole) // count] for i in range(min(count, len(self.whole)))]
-        if count > len(self.whole):
-            chosen = list(self.whole)
+        shown = min(count, len(self.whole))
+        chosen = [self.whole[i * len(self.whole) // shown] for i in range(shown)]
         draw_page(
             [self.source[index] for index in chosen],
             path,
