@@ -19,6 +19,11 @@ DEFAULT_MODEL = "daf-ida-minicity"
 """The weights inside the package."""
 _FILES = ["labels", "overlays", "depth", "depth_pictures"]
 _OWN_FOLDERS = "folders"
+_DATA_SETS = {
+    **{"camvid": "CamVid", "cityscapes": "Cityscapes", "synthia": "Synthia"},
+    **{"mapillary": "MapillaryVistas", "mapillaryvistas": "MapillaryVistas"},
+}
+"""Names of data sets on the command line, and their classes in `depthaware_uda.data`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on with what is missing", file=sys.stderr)
+        goes_on = "; the same command goes on with what is missing" if args.run is _predict else ""
+        print(f"interrupted{goes_on}", file=sys.stderr)
         return 130
 
 
@@ -38,6 +44,12 @@ def _predict(args: argparse.Namespace) -> int:
     from depthaware_uda.hub import load_pretrained
     from depthaware_uda.prediction import UnreadableImage, predict, write_predictions
 
+    if len(args.images) > 1:
+        raise ValueError(
+            f"one file, folder or pattern is expected, got {len(args.images)}; a pattern has to be quoted, such as "
+            "'photos/*.jpg', or the shell takes it apart"
+        )
+    (images,) = args.images
     model = load_pretrained(args.model, device=args.device)
     size = _pixels("--size", args.size)
     options: dict[str, Any] = {
@@ -47,8 +59,8 @@ def _predict(args: argparse.Namespace) -> int:
         "flip": args.flip,
         "precision": args.precision,
     }
-    if Path(args.images).is_file():
-        found = predict(model, args.images, batch_size=args.batch_size, **options)
+    if Path(images).is_file():
+        found = predict(model, images, batch_size=args.batch_size, **options)
         print(", ".join(f"{name} {100 * share:.0f} %" for name, share in found.shares().items()))
         for path in found.save(args.output, args.files):
             print(path)
@@ -57,7 +69,7 @@ def _predict(args: argparse.Namespace) -> int:
         warnings.simplefilter("always", UnreadableImage)
         names = write_predictions(
             model,
-            args.images,
+            images,
             args.output,
             files=args.files,
             batch_size=args.batch_size,
@@ -139,18 +151,32 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
 
     options: dict[str, Any] = {} if args.size is None else {"size": tuple(args.size)}
     if args.dataset == _OWN_FOLDERS:
-        if args.classes is None:
-            raise ValueError("--classes is missing: the label space of the label images, such as common7")
-        own = data.SegmentationFolder(args.root, args.labels, args.depth, label_space=args.classes, **options)
+        if args.split is not None:
+            raise ValueError("--split chooses a part of a data set that --dataset names; folders of your own have none")
+        space = args.classes
+        if space is None and args.label_map is None:
+            if args.labels is not None:
+                raise ValueError("--classes is missing: the label space of the label images, such as common7")
+            space = "common7"  # which says nothing where there are no labels
+        own: SampleDataset = data.SegmentationFolder(
+            args.root, args.labels, args.depth, label_space=space, label_map=args.label_map, **options
+        )
         return own
-    known = {name.lower(): name for name in data.__all__ if hasattr(getattr(data, name), "__getitem__")}
-    if args.dataset.lower() not in known:
-        raise ValueError(f"--dataset must be {_OWN_FOLDERS} or one of {sorted(known.values())}, got {args.dataset!r}")
+    name = _DATA_SETS.get(args.dataset.lower())
+    if name is None:
+        raise ValueError(f"--dataset must be {_OWN_FOLDERS} or one of {sorted(_DATA_SETS)}, got {args.dataset!r}")
+    if args.label_map is not None:
+        options["label_map"] = args.label_map
+    if args.labels is not None or args.depth is not None:
+        raise ValueError(
+            f"--labels and --depth are folders that go with images of your own; {name} finds its files below "
+            f"{args.root}, and its classes are chosen with --classes"
+        )
     if args.classes is not None:
         options["labels"] = args.classes
     if args.split is not None:
         options["split"] = args.split
-    named: SampleDataset = getattr(data, known[args.dataset.lower()])(args.root, **options)
+    named: SampleDataset = getattr(data, name)(args.root, **options)
     return named
 
 
@@ -161,7 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="command")
 
     command = _command(commands, "predict", _predict, "segment photographs and estimate their depth")
-    command.add_argument("images", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
+    command.add_argument("images", nargs="+", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
     command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
     _add_model(command)
     command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=_FILES)
@@ -210,11 +236,14 @@ def _add_model(command: argparse.ArgumentParser) -> None:
 
 def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument("root", help="folder of the data set, or of the images")
-    command.add_argument("--dataset", default=_OWN_FOLDERS, help="camvid, cityscapes, ...; default: your own folders")
+    command.add_argument(
+        "--dataset", default=_OWN_FOLDERS, help="camvid, cityscapes, mapillary or synthia; default: your own folders"
+    )
     command.add_argument("--labels", help="folder of label images, for folders of your own")
     command.add_argument("--depth", help="folder of depth images, for folders of your own")
-    command.add_argument("--classes", help="label space, such as common7")
-    command.add_argument("--split", help="such as val")
+    command.add_argument("--classes", help="label space, such as common7; default: that of the model or data set")
+    command.add_argument("--label-map", metavar="FILE", help="what the ids in label images mean, .json or .toml")
+    command.add_argument("--split", help="of a data set by name, such as val")
     command.add_argument(
         "--size",
         type=int,

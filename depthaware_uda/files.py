@@ -29,13 +29,12 @@ __all__ = [
 ]
 
 _MAX_TEXT_BYTES = 64 << 20
-
-
 _PARTIAL = re.compile(r"\..*-([0-9a-f]{8}|removed)\.partial(\..*)?")
 
 
 def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.stem}-{secrets.token_hex(4)}.partial{path.suffix}")
+    stem = path.stem[:50]  # a name near the system's longest (255 bytes) has no room for more
+    return path.with_name(f".{stem}-{secrets.token_hex(4)}.partial{path.suffix}")
 
 
 def is_partial(path: Path) -> bool:
@@ -162,7 +161,7 @@ def sha256(path: str | Path) -> str:
 def safe_join(root: str | Path, name: str) -> Path:
     """Path of a sample name below `root`; ValueError if it would leave it (absolute, drive, ``..``, NUL, a link)."""
     parts = name.split("/")
-    drive = ":" in parts[0] or any(part[1:2] == ":" for part in parts)
+    drive = any(part[1:2] == ":" for part in parts)
     if not name or "\0" in name or "\\" in name or drive or any(part in ("", ".", "..") for part in parts):
         raise ValueError(f"sample name {name!r} is not a relative path with forward slashes below its root")
     path = Path(root).joinpath(*parts)

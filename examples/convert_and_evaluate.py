@@ -26,8 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args(arguments)
 
-    model = convert_checkpoint(args.checkpoint)
     output = args.output or args.checkpoint.with_suffix("")
+    if output.is_file():
+        parser.error(f"{output} is a file; say with --output which folder the network is to be written to")
+    model = convert_checkpoint(args.checkpoint)
     if is_writer():
         model.save_pretrained(output)
         print(f"{output}: written, load_pretrained reads it")

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
     renders, photos, checked = args.renders, args.photos, args.checked
     options: dict[str, Any] = {"label_space": space, "size": size}
     source = SegmentationFolder(renders / "images", renders / "labels", renders / "depth", **options)
-    target = SegmentationFolder(photos, **options)
+    target = SegmentationFolder(photos, pad=True, **options)
     val = None if checked is None else SegmentationFolder(checked / "images", checked / "labels", **options)
     if is_writer() and not args.output.exists():
         print(check_dataset(source).table())  # says what is wrong with labels and depth, and how to mend it

@@ -38,10 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
         parser.error("PHOTOS is needed, a folder; or --smoke")
 
     model = load_pretrained(args.model, device=args.device)
+    if model.label_space is None or model.depth_head is None:
+        raise SystemExit(f"{args.model}: this example wants a network that knows the names of its classes, and depth")
     kinds = ("labels", "overlays", "depth", "depth_pictures", "entropy")
     names = write_predictions(model, args.photos, args.output, files=kinds, flip=args.flip, progress=True)
 
-    assert model.label_space is not None  # weights with a name have names for their classes
     classes = model.label_space.classes
     rows = [(name, *measured(args.output, name, len(classes))) for name in names]
     rows.sort(key=lambda row: -row[1])

@@ -23,6 +23,7 @@ from depthaware_uda import (
     run_protocol,
 )
 from depthaware_uda.distributed import is_writer, world_size
+from depthaware_uda.hub import load_backbone
 
 STAGES = {"daf": "DAF", "isl": "DAF + ISL", "ida": "DAF + ISL + IDA"}
 Results = dict[str, EvaluationResult]
@@ -39,7 +40,7 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
         protocol, roots = miniature(protocol, args.output / "data")
         settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
         args.workers = 0
-    args.output.mkdir(parents=True, exist_ok=True)
+    how = {name: getattr(args, name) for name in ("keep", "cache", "workers", "device")}
     results = run_protocol(
         network(args, protocol),
         protocol,
@@ -48,10 +49,7 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
         daf=DAFConfig.reference(**settings),
         isl=ISLConfig.reference(**settings),
         ida=IDAConfig.reference(**settings),
-        keep=args.keep,
-        cache=args.cache,
-        workers=args.workers,
-        device=args.device,
+        **how,
     )
     if is_writer():
         for name, result in results.items():
@@ -66,7 +64,7 @@ def parse(text: str, target: str, protocols: Sequence[str], arguments: Sequence[
     parser.add_argument(f"--{target}", type=Path, help=f"folder of {target}")
     parser.add_argument("--protocol", choices=protocols, default=protocols[0])
     parser.add_argument("--output", type=Path, help="default: runs/PROTOCOL-SEED; run again, it goes on there")
-    parser.add_argument("--weights", type=Path, help="folder of save_pretrained to start from")
+    parser.add_argument("--weights", type=Path, help="start: .pth file of a backbone, or folder of save_pretrained")
     parser.add_argument("--model", default="deeplabv2_resnet101", help="or timm/NAME, which starts from timm's weights")
     parser.add_argument("--cache", type=Path, help="folder for decoded images, many times quicker to read")
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
@@ -86,14 +84,16 @@ def parse(text: str, target: str, protocols: Sequence[str], arguments: Sequence[
 
 def network(args: argparse.Namespace, protocol: AdaptationProtocol) -> nn.Module:
     """The network of the command line, at its first weights; for `--smoke` a tiny one."""
-    if args.weights is not None:
+    if args.weights is not None and args.weights.suffix not in (".pth", ".pt"):
         return load_pretrained(args.weights)
-    space = protocol.classes
-    common: dict[str, Any] = {"label_space": space, "seed": args.seed}
+    common: dict[str, Any] = {"num_classes": len(protocol.classes), "label_space": protocol.classes, "seed": args.seed}
     if args.smoke:
-        return create_model("timm/resnet10t", len(space), **TINY, **common)
-    if args.model == "deeplabv2_resnet101":
-        if is_writer():
-            print("starting from random weights: the published results start from ImageNet's, given by --weights")
-        return create_model(args.model, len(space), depth_size=(228, 304), **common)
-    return create_model(args.model, len(space), pretrained_backbone=True, **common)
+        return create_model("timm/resnet10t", **TINY, **common)
+    published = args.model == "deeplabv2_resnet101"  # the authors' code resizes depth by way of 228 x 304
+    own = {"depth_size": (228, 304)} if published else {"pretrained_backbone": args.weights is None}
+    model = create_model(args.model, **own, **common)
+    if args.weights is not None:
+        load_backbone(model, args.weights)
+    elif published and is_writer():
+        print("starting from random weights: the published results start from ImageNet's, given by --weights")
+    return model

@@ -1,9 +1,11 @@
 """SYNTHIA to Cityscapes (EP1, EP2) from start to end: DAF, ISL, ranking, IDA and the table beside the published one.
 
-    python examples/train_synthia_to_cityscapes.py --synthia FOLDER --cityscapes FOLDER --weights FOLDER
+    python examples/train_synthia_to_cityscapes.py --synthia FOLDER --cityscapes FOLDER --weights WEIGHTS
 
-The settings are those of the authors' code. Run again, it goes on where it was cut off. ``--smoke`` goes through all
-of it in a minute, on miniature data in the formats of the real ones. With torchrun, several processes share the work.
+The settings are those of the authors' code. WEIGHTS is what they start from: the `.pth` file of a ResNet-101 trained on
+ImageNet (AdvEnt hands on DeepLab_resnet_pretrained_imagenet.pth), or a folder of `save_pretrained`. Run again, it goes
+on where it was cut off. ``--smoke`` goes through all of it in a minute, on miniature data in the formats of the real
+ones. With torchrun, several processes share the work.
 """
 
 from __future__ import annotations

@@ -108,6 +108,16 @@ def test_a_network_of_one_size_says_how_to_make_it_for_yours() -> None:
     assert model(torch.rand(1, 3, 64, 96)).logits.shape == (1, 7, 2, 3)
 
 
+def test_weights_that_timm_does_not_have_are_named() -> None:
+    with pytest.raises(ValueError, match=r"no trained weights of 'resnetv2_50d'.*pretrained_backbone=False"):
+        create_model("timm/resnetv2_50d", 7, pretrained_backbone=True)
+
+
+def test_images_of_another_type_are_not_taken_for_a_wrong_size() -> None:
+    with pytest.raises(RuntimeError, match="scalar type"):
+        TimmBackbone("resnet10t")(torch.rand(1, 3, 32, 32, dtype=torch.float64))
+
+
 def test_running_out_of_memory_is_not_taken_for_a_wrong_size(monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = TimmBackbone("resnet10t")
 

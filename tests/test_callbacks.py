@@ -74,6 +74,17 @@ def test_a_panel_of_the_same_images_and_the_page_at_each_validation(tmp_path: Pa
     assert "step-00000002.png" in page
 
 
+def test_a_panel_of_another_stage_shows_the_images_of_that_stage(tmp_path: Path) -> None:
+    panels = PanelCallback(count=1)
+    shown = []
+    for stage in ("daf", "isl"):
+        others = Scenes(2, (48, 64), seed=len(stage) + len(shown))
+        panels.on_start(trainer(output_dir=tmp_path / stage, val=others))
+        assert panels._shown is not None
+        shown.append(panels._shown.dataset is others)
+    assert shown == [True, True]
+
+
 @pytest.mark.parametrize("callback", [PanelCallback(), ReportCallback()])
 def test_what_is_missing_is_said_before_the_first_step(callback: Callback, tmp_path: Path) -> None:
     run = trainer(callback)

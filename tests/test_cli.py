@@ -100,8 +100,37 @@ def test_evaluation_of_a_data_set_by_name(weights: str, camvid_copy: Path, capsy
     command = ["evaluate", str(camvid_copy), "--dataset", "camvid", "--split", "val", "--size", "16", "24"]
     assert main([*command, "--model", weights]) == 0
     assert "pixel accuracy" in capsys.readouterr().out
-    assert main(["evaluate", str(camvid_copy), "--dataset", "gta", "--model", weights]) == 2
-    assert "--dataset must be folders or one of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "gta"], "--dataset must be folders or one of ['camvid', 'cityscapes', "),
+        (["--dataset", "inmemory"], "--dataset must be folders or one of ['camvid', 'cityscapes', "),
+        (["--dataset", "camvid", "--labels", "common7"], "its classes are chosen with --classes"),
+        (
+            ["--dataset", "camvid", "--depth", "depth"],
+            "folders that go with images of your own; CamVid finds its files",
+        ),
+        (["--labels", "labels", "--split", "val"], "--split chooses a part of a data set that --dataset names"),
+        (["--labels", "labels"], "--classes is missing: the label space of the label images"),
+    ],
+)
+def test_options_of_another_kind_of_data_are_not_passed_over(
+    capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert main(["check", "somewhere", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_photographs_alone_are_checked_without_classes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", str(photos)]) == 0
+    assert "nothing to mend was found" in capsys.readouterr().out
+
+
+def test_a_pattern_that_the_shell_took_apart_is_noticed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(photos / "0.png"), str(photos / "1.png")]) == 2
+    assert "a pattern has to be quoted, such as 'photos/*.jpg'" in capsys.readouterr().err
 
 
 def test_check(
@@ -131,8 +160,6 @@ def test_check(
     monkeypatch.setattr(Report, "ok", False)
     assert main([*command, "--classes", "common7"]) == 1
     assert seen == [(["0.png", "1.png"], 2), "a.json", "b.png", (["0.png", "1.png"], 2)]
-    assert main(command) == 2
-    assert "--classes is missing" in capsys.readouterr().err
 
 
 def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,7 +217,10 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
 
     monkeypatch.setattr(hub, "list_pretrained", interrupt)
     assert main(["list"]) == 130
-    assert capsys.readouterr().err.startswith("interrupted")
+    assert capsys.readouterr().err == "interrupted\n"
+    monkeypatch.setattr(hub, "load_pretrained", lambda *_, **__: interrupt(""))
+    assert main(["predict", "photos"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command goes on with what is missing\n"
 
 
 def test_the_module_runs() -> None:

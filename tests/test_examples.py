@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from depthaware_uda import TargetSplit, evaluate, load_pretrained
+from depthaware_uda import TargetSplit, evaluate, get_protocol, load_pretrained
 from depthaware_uda.data import CamVid, SegmentationFolder
 from depthaware_uda.data.minicity import dataset as minicity
 from depthaware_uda.labels import get_label_space
@@ -177,6 +177,36 @@ def test_an_example_is_short_says_what_it_shows_and_is_in_the_index(path: Path) 
     assert len(text.splitlines()) < 100
     assert len(ast.get_docstring(ast.parse(text)) or "") > 60
     assert f"`{path.name}`" in (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
+
+
+def test_the_published_protocols_start_from_the_file_of_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = load("synthia_protocols")
+    filled: list[tuple[dict[str, object], Path]] = []
+    monkeypatch.setattr(example, "create_model", lambda name, **options: {"name": name, **options})
+    monkeypatch.setattr(example, "load_backbone", lambda model, path: filled.append((model, path)))
+    args = example.parse("", "cityscapes", ("ep1",), ["--synthia", "s", "--cityscapes", "c", "--weights", "a.pth"])
+    example.network(args, get_protocol("ep1"))
+    ((model, path),) = filled
+    assert path == Path("a.pth")
+    assert (model["name"], model["num_classes"], model["depth_size"]) == ("deeplabv2_resnet101", 16, (228, 304))
+    args.model = "timm/resnet50"
+    example.network(args, get_protocol("ep1"))
+    assert filled[1][0]["pretrained_backbone"] is False
+
+
+def test_a_network_without_depth_is_no_network_for_the_table(tmp_path: Path) -> None:
+    tiny_model(depth_head=None).save_pretrained(tmp_path / "flat")
+    with pytest.raises(SystemExit, match="wants a network that knows the names of its classes, and depth"):
+        load("predict_folder").main([str(tmp_path), "--model", str(tmp_path / "flat")])
+
+
+def test_a_converted_checkpoint_does_not_take_the_place_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoint").touch()
+    with pytest.raises(SystemExit):
+        load("convert_and_evaluate").main([str(tmp_path / "checkpoint"), "--cityscapes", str(tmp_path)])
+    assert "is a file; say with --output which folder" in capsys.readouterr().err
 
 
 def test_the_sheet_of_minicity_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

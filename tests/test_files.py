@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthaware_uda.files import atomic_folder, atomic_path, read_json, safe_join, write_json
+from depthaware_uda.files import atomic_folder, atomic_path, is_partial, read_json, safe_join, write_json
 
 
 def everything(root: Path) -> list[str]:
@@ -23,6 +23,14 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
             assert partial.parent == target.parent
     assert target.read_text() == "new"
     assert everything(tmp_path) == ["deep", "deep/label.png"]
+
+
+def test_the_longest_name_that_the_system_takes_is_written(tmp_path: Path) -> None:
+    target = tmp_path / ("ü" * 125 + ".png")
+    with atomic_path(target) as partial:
+        partial.touch()
+        assert is_partial(partial)
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
@@ -95,6 +103,7 @@ def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> Non
 def test_names_join_below_their_root(tmp_path: Path) -> None:
     assert safe_join(tmp_path, "aachen/a b_ü.png") == tmp_path / "aachen" / "a b_ü.png"
     assert safe_join(tmp_path, ".hidden/..name..") == tmp_path / ".hidden" / "..name.."
+    assert safe_join(tmp_path, "12:30:05.jpg") == tmp_path / "12:30:05.jpg"  # a time of day, no drive
 
 
 @pytest.mark.parametrize(

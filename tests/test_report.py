@@ -84,12 +84,36 @@ def test_the_page_is_escaped_and_takes_nothing_from_elsewhere(run_folder: Path) 
     assert "default-src 'none'" in page
 
 
+def test_what_was_scored_without_labels_is_shown_too(tmp_path: Path) -> None:
+    scores = [{"step": step, "label_free/score": score, "segmentation": 1.0} for step, score in ((5, 0.75), (9, 0.5))]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(record) + "\n" for record in scores))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    for text in ("label-free score, last", "50.0 %", "label-free score, best (step 5)", "75.0 %"):
+        assert text in page, text
+    assert next(iter(run_curves(tmp_path))) == "label_free/score"
+
+
+def test_a_damaged_folder_is_named_and_what_is_no_picture_is_passed_over(run_folder: Path, tmp_path: Path) -> None:
+    (run_folder / "folder.png").mkdir()
+    write_report(run_folder)
+    with pytest.raises(ValueError, match=r"notes\.txt: a page shows \.png, \.jpg, \.jpeg, \.svg files"):
+        write_report(run_folder, pictures={"notes": tmp_path / "notes.txt"})
+    (run_folder / "run.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"run\.json: not the description of a run, or damaged"):
+        write_report(run_folder)
+    (run_folder / "log.jsonl").write_text('{"step": 1, "val/iou": {"sky": "high"}}\n')
+    with pytest.raises(ValueError, match=r"log\.jsonl: not the log of a run, or damaged"):
+        run_series(run_folder)
+
+
 def test_further_pictures_and_another_place(run_folder: Path, tmp_path: Path) -> None:
     save(tmp_path / "photo.jpg", np.zeros((4, 4, 3), np.uint8))
-    further = {"my <curve>": curves({"a": [(0, 1.0)]}, ylabel="a"), "photo": tmp_path / "photo.jpg"}
+    drawn = curves({"a": [(0, 1.0)]}, tmp_path / "drawn.svg", ylabel="a")
+    further = {"my <curve>": drawn, "photo": tmp_path / "photo.jpg", "drawn": str(tmp_path / "drawn.svg")}
     page = write_report(run_folder, tmp_path / "there" / "page.html", pictures=further).read_text(encoding="utf-8")
     assert "my &lt;curve&gt;" in page
     assert "data:image/jpeg;base64," in page
+    assert page.count("data:image/svg+xml;base64,") == 6  # four curves of the run, and two further ones
 
 
 def test_the_report_of_a_real_run(tmp_path: Path) -> None:

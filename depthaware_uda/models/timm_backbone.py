@@ -23,6 +23,8 @@ OutputStride = int | Literal["auto"] | None
 # Ways to tell a network that it will see images of any size; each is an error to most networks.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # the former from torch 2.7 on
+# Of a GPU that is full, or that failed; the latter has had a class since torch 2.8.
+_OF_THE_DEVICE = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
 # Networks that add maps of neighbouring strides and so need sides that every stride divides.
 _DIVISIBLE = ("hrnet", "hieradet", "sam2_hiera")
 
@@ -47,8 +49,8 @@ class TimmBackbone(nn.Module):
 
     Raises:
         ConnectionError: timm's weights could not be fetched.
-        ValueError: timm does not know the name (near names are suggested), or cannot give features at that stride; in
-            `forward`, the network cannot take images of that size.
+        ValueError: timm does not know the name (near names are suggested), has no weights of it, or cannot give
+            features at that stride; in `forward`, the network cannot take images of that size.
     """
 
     def __init__(
@@ -123,9 +125,12 @@ class TimmBackbone(nn.Module):
     def _features(self, image: Tensor) -> Any:
         try:
             return self.network(image)
-        except torch.OutOfMemoryError:
+        except _OF_THE_DEVICE:
             raise
         except (AssertionError, RuntimeError) as error:
+            weight = next(self.network.parameters(), image)
+            if (weight.dtype, weight.device) != (image.dtype, image.device):
+                raise  # of another kind than the weights: the size has no part in it
             height, width = image.shape[-2:]
             raise ValueError(
                 f"timm model {self.name!r} cannot take images of {height} x {width}: {error}; give it images of the "
@@ -147,6 +152,11 @@ def _create(name: str, output_stride: OutputStride, options: dict[str, Any]) -> 
                 "the network without them: pretrained_backbone=False"
             ) from error
         except (TypeError, AssertionError, NotImplementedError, RuntimeError) as error:
+            if options["pretrained"] and "No pretrained weights" in str(error):
+                raise ValueError(
+                    f"timm has no trained weights of {name!r}; timm.list_pretrained() names the networks that have "
+                    "some. Build this one without them: pretrained_backbone=False"
+                ) from error
             # The last attempt of the first stride has nothing but what was asked for: its error is to the point.
             first = error if stride == strides[0] else first
     remedy = "" if output_stride is None else "; try output_stride=None, which keeps the network's own stride"

@@ -21,7 +21,7 @@ __all__ = ["PanelCallback", "ReportCallback"]
 
 
 class PanelCallback(Callback):
-    """At each validation, draw what the network sees in the same few images, into `panels/` of the run folder.
+    """At each validation on `val`, draw what the network sees in the same few images, into `panels/` of the run folder.
 
     The page of the run (`write_report`) shows the panels, and so does TensorBoard where it is installed.
 
@@ -49,6 +49,7 @@ class PanelCallback(Callback):
         self.names = names
         self.count = count
         self.maps = maps
+        self._shown: Selected | None = None
 
     def on_start(self, trainer: Trainer[Any]) -> None:
         """Choose the images, and find out what is missing before training takes its time."""
@@ -57,26 +58,26 @@ class PanelCallback(Callback):
         dataset = trainer.val if self.dataset is None else self.dataset
         if dataset is None:
             raise ValueError("PanelCallback has no images to show: give it a dataset, or the trainer a val")
-        if self.names is None:
+        names = self.names
+        if names is None:
             known = sample_names(dataset)
             spread = np.linspace(0, len(known) - 1, min(self.count, len(known))).round().astype(int)
-            self.names = [known[index] for index in spread]
-        Selected(dataset, self.names)
-        self.dataset = dataset
+            names = [known[index] for index in spread]
+        self._shown = Selected(dataset, names)  # chosen anew in each stage, whose validation data may differ
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
         """Draw the panel of this step."""
-        assert self.dataset is not None  # on_start chose it
+        assert self._shown is not None  # on_start chose it
         maps = self.maps or (("labels", "entropy", "depth") if trainer.has_depth else ("labels", "entropy"))
         folder = _folder_of(trainer, type(self).__name__)
-        path = save_panel(folder, step, trainer.predictor(), self.dataset, names=self.names, maps=maps)
+        path = save_panel(folder, step, trainer.predictor(), self._shown, names=self._shown.names, maps=maps)
         if trainer.log is not None:
             with Image.open(path) as picture:
                 trainer.log.picture(step, "panel", np.asarray(picture.convert("RGB")))
 
 
 class ReportCallback(Callback):
-    """Keep `index.html` of the run folder up to date: written anew after each validation and at the end.
+    """Keep `index.html` of the run folder up to date: written anew after each validation on `val`, and at the end.
 
     Put it behind a `PanelCallback`, so that the page has the panel of its step.
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "PICTURES",
     "bars",
     "details",
     "embedded_figure",
@@ -25,6 +26,9 @@ __all__ = [
     "text",
     "tiles",
 ]
+
+PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg+xml"}
+"""Suffixes of the picture files that a page can hold, and their kinds. A browser runs no script of a picture."""
 
 # The policy forbids scripts and everything from elsewhere, should an escape ever be missing.
 _HEAD = """<!doctype html>
@@ -136,8 +140,10 @@ def text(content: str) -> str:
 
 
 def embedded_file(path: Path) -> str:
-    """A picture file as a data address."""
-    kind = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}[path.suffix.lower()]
+    """A picture file as a data address; ValueError if it is of no kind in `PICTURES`."""
+    kind = PICTURES.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(f"{path}: a page shows {', '.join(PICTURES)} files; save the picture as one of them")
     return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from depthaware_uda.files import atomic_path, read_json
+from depthaware_uda.files import atomic_path, expecting, read_json
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.report import page
-from depthaware_uda.trainers.log import read_log
+from depthaware_uda.trainers.log import LOG_FILE, read_log
+from depthaware_uda.trainers.run_folder import RUN_FILE
 from depthaware_uda.types import SampleDataset
 from depthaware_uda.viz import PanelMap, curves, model_panel
 
@@ -24,24 +25,29 @@ __all__ = ["run_curves", "run_series", "save_panel", "write_report"]
 
 PANELS = "panels"
 _MOST_PANELS = 12
-_PICTURES = (".png", ".jpg", ".jpeg")
+# Losses, in the order of importance; of validations, the measure with labels and the one without.
+_LOSSES = ("segmentation", "depth", "adversarial")
+_SCORES = {"val/miou": "mIoU", "label_free/score": "label-free score"}
 
 
 def run_series(run_folder: str | Path) -> dict[str, list[tuple[int, float]]]:
     """Everything a run logged as (step, value) points by name: losses, learning rate, ``"val/miou"``.
 
-    IoU by class is under ``"val/iou/CLASS"``. To compare runs: ``curves({"DAF": run_series("runs/daf")["val/miou"]})``.
+    Fractions are in 0..1, losses are unweighted means since the record before. IoU by class is under
+    ``"val/iou/CLASS"``. To compare runs: ``curves({"DAF": run_series("runs/daf")["val/miou"]})``.
 
     Raises:
         FileNotFoundError: The folder holds no log.
+        ValueError: The log is damaged.
     """
     records = read_log(run_folder)
     if not records:
         raise FileNotFoundError(f"{run_folder}: expected the folder of a run with a log.jsonl, found no record")
     series: dict[str, list[tuple[int, float]]] = {}
-    for record in records:
-        for name, value in _numbers(record):
-            series.setdefault(name, []).append((record["step"], value))
+    with expecting("the log of a run", Path(run_folder) / LOG_FILE):
+        for record in records:
+            for name, value in _numbers(record):
+                series.setdefault(name, []).append((record["step"], value))
     return series
 
 
@@ -53,7 +59,7 @@ def run_curves(run_folder: str | Path) -> dict[str, Figure]:
         ImportError: matplotlib is not installed.
     """
     series = {name: points for name, points in run_series(run_folder).items() if not name.startswith("val/iou/")}
-    order = sorted(series, key=lambda name: (not name.startswith("val/"), name == "learning_rate"))
+    order = sorted(series, key=lambda name: (not name.startswith(("val/", "label_free/")), name == "learning_rate"))
     # A dollar sign would begin a formula.
     return {name: curves({name: series[name]}, ylabel=name.replace("$", r"\$"), size=(4.4, 2.7)) for name in order}
 
@@ -77,7 +83,10 @@ def save_panel(
         dataset: Validation images.
         names: Names of the images; by default `count` images evenly spread.
         count: How many images, where no names are given.
-        maps: What is shown, see `model_panel`; leave out what a model without depth has not.
+        maps: What is shown, see `model_panel`; a model without depth has no ``"depth"``.
+
+    Returns:
+        The path of the picture.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -97,8 +106,8 @@ def write_report(
 ) -> Path:
     """Write a page that shows a run: results, curves, panels, split, configuration. One file, no scripts.
 
-    It shows what the folder has: `run.json`, `log.jsonl`, the pictures in `panels/` (the latest first) and in the
-    folder itself, and a split in `split/`.
+    It shows what the folder has: `run.json`, `log.jsonl`, the last 12 pictures in `panels/` (the latest first), those
+    in the folder itself (PNG, JPEG, SVG), and a split in `split/`.
 
     Args:
         run_folder: The folder of a run, finished or not.
@@ -112,12 +121,11 @@ def write_report(
     Raises:
         FileNotFoundError: The folder holds no log.
         ImportError: matplotlib is not installed.
+        ValueError: A file of the run is damaged, or a picture is of another kind.
     """
     folder = Path(run_folder)
     series = run_series(folder)
-    run: dict[str, Any] = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    config = run.get("config", {})
-    about = {key: value for key, value in run.items() if key != "config"}
+    about, config = _description(folder / RUN_FILE)
     parts = [
         page.tiles(_headline(series)),
         page.section("Classes at the last validation", page.bars(_last_classes(series))),
@@ -127,11 +135,20 @@ def write_report(
         page.section("Configuration", page.facts(config)),
         page.section("Run", page.details("run.json", page.text(json.dumps(about, indent=2))) if about else ""),
     ]
-    document = page.page(title or folder.resolve().name, str(run.get("trainer", "run")), parts)
+    document = page.page(title or folder.resolve().name, str(about.get("trainer", "run")), parts)
     target = folder / "index.html" if path is None else Path(path)
     with atomic_path(target) as partial:
         partial.write_text(document, encoding="utf-8")
     return target
+
+
+def _description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a run is, and its settings; nothing where the file is missing."""
+    if not file.is_file():
+        return {}, {}
+    with expecting("the description of a run", file):
+        about = dict(read_json(file))
+        return about, dict(about.pop("config", {}))
 
 
 def _numbers(record: Mapping[str, Any]) -> list[tuple[str, float]]:
@@ -149,12 +166,13 @@ def _numbers(record: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 def _headline(series: Mapping[str, list[tuple[int, float]]]) -> dict[str, str]:
     values = {"steps": f"{max(points[-1][0] for points in series.values()):,}"}
-    known = [(value, step) for step, value in series.get("val/miou", ()) if value == value]
-    if known:
-        best, step = max(known)
-        values["mIoU, last"] = f"{100 * known[-1][0]:.1f} %"
-        values[f"mIoU, best (step {step:,})"] = f"{100 * best:.1f} %"
-    for name in ("segmentation", "depth", "adversarial"):
+    for name, title in _SCORES.items():
+        known = [(value, step) for step, value in series.get(name, ()) if value == value]
+        if known:
+            best, step = max(known)
+            values[f"{title}, last"] = f"{100 * known[-1][0]:.1f} %"
+            values[f"{title}, best (step {step:,})"] = f"{100 * best:.1f} %"
+    for name in _LOSSES:
         if name in series:
             values[f"{name} loss, last"] = f"{series[name][-1][1]:.4g}"
     return values
@@ -172,7 +190,7 @@ def _pictures(folder: Path, further: Mapping[str, Figure | str | Path]) -> dict[
     }
     panels = sorted((folder / PANELS).glob("*.*"), reverse=True)[:_MOST_PANELS]
     for file in [*panels, *sorted(folder.glob("*.*"))]:
-        if file.suffix.lower() in _PICTURES and not file.name.startswith("."):
+        if file.suffix.lower() in page.PICTURES and file.is_file() and not file.name.startswith("."):
             shown[file.relative_to(folder).as_posix()] = page.embedded_file(file)
     return shown
 
