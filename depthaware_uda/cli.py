@@ -27,7 +27,15 @@ _DATA_SETS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it worked, 1 if something was found or left out, 2 if the input is wrong."""
+    """Run one command.
+
+    Args:
+        arguments: Those of the command line, by default of the process.
+
+    Returns:
+        0 if it worked, 1 if `check` found an error or photographs were left out, 2 if the input is wrong (the error is
+        printed), 130 if it was interrupted.
+    """
     args = _parser().parse_args(arguments)
     try:
         return int(args.run(args))
