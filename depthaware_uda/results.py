@@ -146,7 +146,7 @@ class EvaluationResult:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> EvaluationResult:
-        """The result of which `to_dict` gave the values."""
+        """The result of which `to_dict` gave the values, also after JSON; KeyError where one is missing."""
 
         def number(value: float | None) -> float:
             return float("nan") if value is None else float(value)
@@ -176,7 +176,20 @@ class EvaluationResult:
         depth: DepthErrors | None = None,
         images: int = 0,
     ) -> EvaluationResult:
-        """Derive every measure from a confusion matrix of shape (C, C)."""
+        """Derive every measure from a confusion matrix.
+
+        Args:
+            confusion: Pixel counts of shape (C, C); row: label, column: prediction.
+            classes: Names of the C classes, in order.
+            subsets: Names of classes over which a further mean is taken, by name of the subset.
+            depth: Depth errors of the same images.
+            images: How many images were counted.
+
+        Raises:
+            ValueError: The matrix is not (C, C).
+        """
+        if confusion.shape != (len(classes), len(classes)):
+            raise ValueError(f"confusion must be (C, C) of {len(classes)} classes, got {tuple(confusion.shape)}")
         values = iou_per_class(confusion)
         iou = dict(zip(classes, values.tolist(), strict=True))
         return cls(

@@ -1,6 +1,7 @@
 """The command line, as a user types it."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from depthaware_uda import EvaluationResult, data, evaluate, hub, load_pretrained, predict
 from depthaware_uda.cli import DEFAULT_MODEL, main
 from depthaware_uda.data import SegmentationFolder
+from depthaware_uda.labels import save_label_map
 
 from .conftest import save
 from .tiny import tiny_model
@@ -126,6 +128,13 @@ def test_options_of_another_kind_of_data_are_not_passed_over(
 def test_photographs_alone_are_checked_without_classes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(photos)]) == 0
     assert "nothing to mend was found" in capsys.readouterr().out
+
+
+def test_ids_in_label_images_are_told_by_a_label_map(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_label_map(photos.parent / "map.json", dict.fromkeys(range(7), 3), "common7")
+    labels = str(photos.parent / "labels")
+    assert main(["check", str(photos), "--labels", labels, "--label-map", str(photos.parent / "map.json")]) == 0
+    assert re.search(r"nature +100\.0", capsys.readouterr().out)
 
 
 def test_a_pattern_that_the_shell_took_apart_is_noticed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

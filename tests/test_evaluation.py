@@ -308,3 +308,8 @@ def test_the_network_may_see_another_size_than_the_labels_have() -> None:
     assert evaluate(tiny_model(), scenes, size="auto").image_size == (32, 40)
     with pytest.raises(ValueError, match="size must be pixels of the shorter side"):
         evaluate(model, scenes, size=0)
+
+
+def test_a_confusion_matrix_of_other_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"confusion must be \(C, C\) of 3 classes, got \(2, 2\)"):
+        EvaluationResult.from_confusion(torch.eye(2, dtype=torch.int64), ("a", "b", "c"))

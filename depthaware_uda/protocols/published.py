@@ -18,6 +18,7 @@ class PublishedResult:
     """One row of a published table; what the paper does not say is absent."""
 
     method: str
+    """Name of the method, as the paper gives it."""
     miou: float
     """Mean IoU over all classes of the protocol, 0..1."""
     subsets: Mapping[str, float] = field(default_factory=dict, hash=False)

@@ -30,10 +30,15 @@ class AdaptationProtocol:
     """
 
     name: str
+    """What `get_protocol` takes, such as ``"ep1"``."""
     title: str
+    """Heading of its tables."""
     source: SourceName
+    """The labelled data set, with depth."""
     target: TargetName
+    """The data set that is adapted to, and measured on."""
     label_space: str
+    """Name of the label space of both."""
     source_size: Size
     """(height, width) that source images are trained at."""
     target_size: Size

@@ -1,4 +1,4 @@
-"""The command line: predict, evaluate, check and list, each a thin layer over the function of that name."""
+"""The commands, each a thin layer over a function of the library, which is imported when its command is run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from depthaware_uda.models.input_size import InputSize
     from depthaware_uda.types import SampleDataset
 
-__all__ = ["main"]
+__all__ = ["OWN_FOLDERS", "check_data", "evaluate_model", "list_weights", "predict_images"]
 
-DEFAULT_MODEL = "daf-ida-minicity"
-"""The weights inside the package."""
-_FILES = ["labels", "overlays", "depth", "depth_pictures"]
-_OWN_FOLDERS = "folders"
+OWN_FOLDERS = "folders"
+"""What `--dataset` is for data in folders of one's own."""
 _DATA_SETS = {
     **{"camvid": "CamVid", "cityscapes": "Cityscapes", "synthia": "Synthia"},
     **{"mapillary": "MapillaryVistas", "mapillaryvistas": "MapillaryVistas"},
@@ -26,29 +24,8 @@ _DATA_SETS = {
 """Names of data sets on the command line, and their classes in `depthaware_uda.data`."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
-
-    Args:
-        arguments: Those of the command line, by default of the process.
-
-    Returns:
-        0 if it worked, 1 if `check` found an error or photographs were left out, 2 if the input is wrong (the error is
-        printed), 130 if it was interrupted.
-    """
-    args = _parser().parse_args(arguments)
-    try:
-        return int(args.run(args))
-    except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        goes_on = "; the same command goes on with what is missing" if args.run is _predict else ""
-        print(f"interrupted{goes_on}", file=sys.stderr)
-        return 130
-
-
-def _predict(args: argparse.Namespace) -> int:
+def predict_images(args: argparse.Namespace) -> int:
+    """Segment a photograph, or those of a folder or pattern, into files."""
     from depthaware_uda.hub import load_pretrained
     from depthaware_uda.prediction import UnreadableImage, predict, write_predictions
 
@@ -103,7 +80,8 @@ def _pixels(option: str, words: Sequence[str]) -> str | tuple[int, ...] | None:
     return tuple(int(word) for word in words)
 
 
-def _evaluate(args: argparse.Namespace) -> int:
+def evaluate_model(args: argparse.Namespace) -> int:
+    """Measure a model on labelled images, and print the table."""
     from depthaware_uda.evaluation import evaluate
     from depthaware_uda.hub import load_pretrained
 
@@ -128,7 +106,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check(args: argparse.Namespace) -> int:
+def check_data(args: argparse.Namespace) -> int:
+    """Print what is wrong with a data set; 1 if there is an error."""
     from depthaware_uda.data import check_dataset
 
     report = check_dataset(_dataset(args), workers=args.workers)
@@ -140,7 +119,8 @@ def _check(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _list(args: argparse.Namespace) -> int:
+def list_weights(args: argparse.Namespace) -> int:
+    """Print the weights that have a name."""
     from depthaware_uda.hub import list_pretrained
 
     records = list_pretrained(args.pattern)
@@ -158,7 +138,7 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
     import depthaware_uda.data as data
 
     options: dict[str, Any] = {} if args.size is None else {"size": tuple(args.size)}
-    if args.dataset == _OWN_FOLDERS:
+    if args.dataset == OWN_FOLDERS:
         if args.split is not None:
             raise ValueError("--split chooses a part of a data set that --dataset names; folders of your own have none")
         space = args.classes
@@ -172,7 +152,7 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
         return own
     name = _DATA_SETS.get(args.dataset.lower())
     if name is None:
-        raise ValueError(f"--dataset must be {_OWN_FOLDERS} or one of {sorted(_DATA_SETS)}, got {args.dataset!r}")
+        raise ValueError(f"--dataset must be {OWN_FOLDERS} or one of {sorted(_DATA_SETS)}, got {args.dataset!r}")
     if args.label_map is not None:
         options["label_map"] = args.label_map
     if args.labels is not None or args.depth is not None:
@@ -186,77 +166,3 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
         options["split"] = args.split
     named: SampleDataset = getattr(data, name)(args.root, **options)
     return named
-
-
-def _parser() -> argparse.ArgumentParser:
-    from depthaware_uda.prediction import FileKind
-
-    parser = argparse.ArgumentParser(prog="python -m depthaware_uda", description="Depth-aware segmentation.")
-    commands = parser.add_subparsers(required=True, metavar="command")
-
-    command = _command(commands, "predict", _predict, "segment photographs and estimate their depth")
-    command.add_argument("images", nargs="+", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
-    command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
-    _add_model(command)
-    command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=_FILES)
-    command.add_argument(
-        "--size",
-        nargs="+",
-        default=["auto"],
-        metavar="PIXELS",
-        help="resize to this shorter side, or height and width; auto: the size that the model was trained at; none",
-    )
-    command.add_argument("--tile", nargs="+", default=["auto"], help="auto, none, or height and width")
-    command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")
-    command.add_argument("--flip", action="store_true", help="average with the mirrored image")
-    command.add_argument("--overwrite", action="store_true", help="predict again what is there")
-    command.add_argument("--skip-unreadable", action="store_true", help="name images that cannot be read, and go on")
-
-    command = _command(commands, "evaluate", _evaluate, "measure a model on labelled images")
-    _add_dataset(command)
-    _add_model(command)
-    command.add_argument("-o", "--output", help="JSON file for the result")
-
-    command = _command(commands, "check", _check, "look for what is wrong with a data set")
-    _add_dataset(command)
-    command.add_argument("-o", "--output", help="JSON file for the report")
-    command.add_argument("--picture", help="PNG file for a page of samples")
-
-    command = _command(commands, "list", _list, "list the weights that have a name")
-    command.add_argument("pattern", nargs="?", default="*", help="such as 'daf-*'")
-    return parser
-
-
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
-    command.set_defaults(run=run)
-    return command
-
-
-def _add_model(command: argparse.ArgumentParser) -> None:
-    from depthaware_uda.precision import Precision
-
-    command.add_argument("--model", default=DEFAULT_MODEL, help=f"name or folder of weights; default: {DEFAULT_MODEL}")
-    command.add_argument("--device", default="cpu", help="such as cuda; default: cpu")
-    command.add_argument("--batch-size", type=int, default=1)
-    command.add_argument("--precision", choices=get_args(Precision), default="float32", help="auto: half on a GPU")
-
-
-def _add_dataset(command: argparse.ArgumentParser) -> None:
-    command.add_argument("root", help="folder of the data set, or of the images")
-    command.add_argument(
-        "--dataset", default=_OWN_FOLDERS, help="camvid, cityscapes, mapillary or synthia; default: your own folders"
-    )
-    command.add_argument("--labels", help="folder of label images, for folders of your own")
-    command.add_argument("--depth", help="folder of depth images, for folders of your own")
-    command.add_argument("--classes", help="label space, such as common7; default: that of the model or data set")
-    command.add_argument("--label-map", metavar="FILE", help="what the ids in label images mean, .json or .toml")
-    command.add_argument("--split", help="of a data set by name, such as val")
-    command.add_argument(
-        "--size",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="resize while reading",
-    )
-    command.add_argument("--workers", type=int, default=0, help="processes that read")
