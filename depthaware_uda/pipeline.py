@@ -13,6 +13,7 @@ from depthaware_uda.data import Unlabelled, cached
 from depthaware_uda.digests import check_sums
 from depthaware_uda.distributed import from_writer, is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
+from depthaware_uda.files import expecting, read_json, write_json
 from depthaware_uda.models import DepthAwareFusion
 from depthaware_uda.models.pretrained import MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
@@ -33,6 +34,7 @@ from depthaware_uda.types import SampleDataset
 
 __all__ = ["run_protocol"]
 
+PROTOCOL_FILE = "protocol.json"
 KeptWeights = Literal["last", "best"]
 
 
@@ -58,7 +60,8 @@ def run_protocol(
     """Adapt a model as a protocol has it, with the published settings, and evaluate it after every stage.
 
     Each stage has a folder below `output_dir` and goes on where it was cut off; a stage that is done is not done again.
-    ``daf.json``, ``isl.json`` and ``ida.json`` there are the results, ``ranking.json`` is the ranking of the target.
+    ``daf.json``, ``isl.json`` and ``ida.json`` there are the results, ``ranking.json`` is the ranking of the target,
+    ``protocol.json`` says what the stages have in common.
 
     Args:
         model: The network, trained in place.
@@ -84,7 +87,8 @@ def run_protocol(
         Results by stage: ``"daf"``, ``"isl"``, ``"ida"``.
 
     Raises:
-        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run.
+        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run (nothing is
+            overwritten).
     """
     if keep not in get_args(KeptWeights):
         raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
@@ -109,6 +113,7 @@ def run_protocol(
     first = DAFTrainer(model, source, target, daf or DAFConfig.reference(), out / "daf", **shared)
     fusion = rank_by or DepthAwareFusion("depth_aware" if first.has_depth else "entropy")
     ranker = EntropyRanker(model, fusion, fraction, progress=progress)
+    _claim(out, {"protocol": chosen.name, "keep": keep, "rank_by": str(fusion), "fraction": fraction})
     finish("daf", first)
     learned = finish("isl", ISLTrainer(model, target, isl or ISLConfig.reference(), out / "isl", **shared))
     ranking = _ranked(ranker, learned.readable(target), out / "ranking.json")
@@ -117,6 +122,25 @@ def run_protocol(
         split.save(out / "split")
     finish("ida", IDATrainer(model, target, split, ida or IDAConfig.reference(), out / "ida", **shared))
     return results
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Write what decides about the stages of a folder beside their own settings, or compare it with what is there."""
+    file = folder / PROTOCOL_FILE
+    if not from_writer(file.is_file()):
+        if is_writer():
+            write_json(file, settings)
+        return
+    with expecting("the settings of run_protocol", file):
+        found = dict(read_json(file))
+    differing = [
+        f"{key} (was {found.get(key)}, is {value})" for key, value in settings.items() if value != found.get(key)
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differing)}. "
+            "Choose another output_dir, or remove it to start anew"
+        )
 
 
 def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtocol, path: Path) -> EvaluationResult:

@@ -107,6 +107,11 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
     assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
     by_entropy = EntropyRanker(load_pretrained(tmp_path / "isl" / "model"), DepthAwareFusion("entropy"))
     assert Ranking.load(tmp_path / "ranking.json").names == by_entropy.rank(Scenes(3, seed=1)).names
+    # What is there was ranked and handed on in another way: it is not given out as what is asked for now.
+    with pytest.raises(ValueError, match=r"holds another run.* fraction \(was 0\.66, is 0\.5\)"):
+        run_protocol(model, SMALL, tmp_path, fraction=0.5, **given)
+    with pytest.raises(ValueError, match=r"holds another run.* keep \(was last, is best\)"):
+        run_protocol(model, SMALL, tmp_path, keep="best", **given)
 
 
 class Own(nn.Module):
