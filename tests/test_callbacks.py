@@ -64,7 +64,8 @@ def test_a_panel_of_the_same_images_and_the_page_at_each_validation(tmp_path: Pa
     panels = PanelCallback(count=2, maps=("labels",))
     run = trainer(panels, ReportCallback(), output_dir=tmp_path / "run")
     run.fit()
-    assert panels.names == ["street/0.png", "street/3.png"]
+    assert panels.shown is not None
+    assert panels.shown.names == ["street/0.png", "street/3.png"]
     files = sorted((tmp_path / "run" / "panels").iterdir())
     assert [file.name for file in files] == ["step-00000002.png", "step-00000004.png"]
     with Image.open(files[0]) as picture:
@@ -80,8 +81,8 @@ def test_a_panel_of_another_stage_shows_the_images_of_that_stage(tmp_path: Path)
     for stage in ("daf", "isl"):
         others = Scenes(2, (48, 64), seed=len(stage) + len(shown))
         panels.on_start(trainer(output_dir=tmp_path / stage, val=others))
-        assert panels._shown is not None
-        shown.append(panels._shown.dataset is others)
+        assert panels.shown is not None
+        shown.append(panels.shown.dataset is others)
     assert shown == [True, True]
 
 

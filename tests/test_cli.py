@@ -181,7 +181,7 @@ def test_list(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
     assert main(["list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "a     common7        mIoU 46.7  in the package",
-        "long  common7        mIoU 46.7  not published yet",
+        "long  common7        mIoU 46.7  not published yet; mIoU of the paper",
     ]
     assert main(["list", "x*"]) == 0
     assert capsys.readouterr() == ("", "no name matches 'x*'\n")

@@ -128,7 +128,13 @@ def list_weights(args: argparse.Namespace) -> int:
         print(f"no name matches {args.pattern!r}", file=sys.stderr)
     width = max((len(record.name) for record in records), default=0)
     for record in records:
-        where = "in the package" if record.packaged else "on the hub" if record.published else "not published yet"
+        where = (
+            "in the package"
+            if record.packaged
+            else "on the hub"
+            if record.published
+            else "not published yet; mIoU of the paper"
+        )
         print(f"{record.name:<{width}}  {record.label_space:<13}  mIoU {100 * record.miou:.1f}  {where}")
     return 0
 

@@ -49,7 +49,8 @@ class PanelCallback(Callback):
         self.names = names
         self.count = count
         self.maps = maps
-        self._shown: Selected | None = None
+        self.shown: Selected | None = None
+        """The images of the stage that is trained, from its start on."""
 
     def on_start(self, trainer: Trainer[Any]) -> None:
         """Choose the images, and find out what is missing before training takes its time."""
@@ -63,14 +64,14 @@ class PanelCallback(Callback):
             known = sample_names(dataset)
             spread = np.linspace(0, len(known) - 1, min(self.count, len(known))).round().astype(int)
             names = [known[index] for index in spread]
-        self._shown = Selected(dataset, names)  # chosen anew in each stage, whose validation data may differ
+        self.shown = Selected(dataset, names)  # chosen anew in each stage, whose validation data may differ
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
         """Draw the panel of this step."""
-        assert self._shown is not None  # on_start chose it
+        assert self.shown is not None  # on_start chose it
         maps = self.maps or (("labels", "entropy", "depth") if trainer.has_depth else ("labels", "entropy"))
         folder = _folder_of(trainer, type(self).__name__)
-        path = save_panel(folder, step, trainer.predictor(), self._shown, names=self._shown.names, maps=maps)
+        path = save_panel(folder, step, trainer.predictor(), self.shown, names=self.shown.names, maps=maps)
         if trainer.log is not None:
             with Image.open(path) as picture:
                 trainer.log.picture(step, "panel", np.asarray(picture.convert("RGB")))
