@@ -13,7 +13,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, EvaluationResult
@@ -22,6 +21,7 @@ from depthaware_uda.distributed import initialize, is_writer
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models import ASPPv2, DepthAttentionHead, DepthGate, DepthSegmenter, TimmBackbone
 from depthaware_uda.models.pixels import PixelStatistics
+from depthaware_uda.tensors import WEIGHTS_FILE
 
 
 class Pyramid(nn.Module):
@@ -85,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
     )
     result = DAFTrainer(model, source, target, config, args.output, val=val, augment=flip_and_crop(size)).fit()
     if is_writer():
-        # A network composed by hand has no name that rebuilds it: its weights are saved by you.
-        save_model(model, str(args.output / "weights.safetensors"))
+        # No name rebuilds a network that was composed by hand: what the run keeps of it is its state_dict().
+        print(f"{args.output / 'model' / WEIGHTS_FILE}: read_tensors reads it, load_state_dict takes it")
         print("" if result.final is None else result.final.table())
     return result.final
 

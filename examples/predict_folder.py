@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 from streets import write_streets
 
 from depthaware_uda import load_pretrained, write_predictions
@@ -69,7 +69,7 @@ def pictures(args: argparse.Namespace, name: str) -> dict[str, np.ndarray]:
     kinds = {"classes": ("overlays", ".jpg"), "depth": ("depth_pictures", ".png"), "entropy": ("entropy", ".png")}
     seen = {heading: read(args.output / kind / name, suffix) for heading, (kind, suffix) in kinds.items()}
     with Image.open(args.photos / name) as photograph:
-        return {"photograph": np.array(photograph.convert("RGB")), **seen}
+        return {"photograph": np.array(ImageOps.exif_transpose(photograph).convert("RGB")), **seen}
 
 
 def read(path: Path, suffix: str) -> np.ndarray:

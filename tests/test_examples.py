@@ -120,7 +120,7 @@ def test_an_own_backbone_is_trained_and_saved(tmp_path: Path) -> None:
     example = load("own_backbone")
     result = example.main(["--smoke", "--output", str(tmp_path)])
     assert result.images == 3
-    saved = load_file(tmp_path / "weights.safetensors")
+    saved = load_file(tmp_path / "model" / "model.safetensors")
     model = example.compose(example.Pyramid(), get_label_space("common7"))
     model.load_state_dict(saved)
     assert model(torch.rand(1, 3, 64, 64)).logits.shape == (1, 7, 4, 4)
