@@ -54,8 +54,8 @@ class EvaluationResult:
     def table(self) -> str:
         """The result as text: one line a class, then the means, in percent; of a protocol, beside the published rows.
 
-        A class that no label shows is left out, and named at the end, as are images of another size than the
-        protocol's.
+        A class that no label shows is left out, and named at the end. So is what was not done as the protocol has it:
+        images of another size, or labels compared at another one.
         """
         protocol = get_protocol(self.protocol) if self.protocol in list_protocols() else None
         lines = self._plain_rows() if protocol is None or not protocol.published else self._beside_published(protocol)
@@ -83,6 +83,10 @@ class EvaluationResult:
         if self.image_size not in (None, protocol.target_size):
             wanted = _size(protocol.target_size)
             lines.append(f"not as the protocol has it, which shows the network images of {wanted}")
+        at_image_size = self.label_size == self.image_size
+        if self.image_size is not None and at_image_size == protocol.full_size_labels:
+            where = "at the labels' own size" if protocol.full_size_labels else "at the size of the images"
+            lines.append(f"not as the protocol has it, which compares {where}")
         return lines
 
     def compare(self, other: EvaluationResult, *, name: str = "this", other_name: str = "other") -> str:

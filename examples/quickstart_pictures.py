@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import torch
@@ -71,17 +70,7 @@ def report(
         print(f"{STAGES[name]:<17}{100 * result.miou:>6.1f}  {values}")
     gain = 100 * (results["ida"].miou - results["control"].miou)
     print(f"\n{gain:+.1f} points over the control of the same number of steps; {seconds:.0f} s; see {out}")
-    record = {
-        "target": args.target,
-        **{
-            "seed": args.seed,
-            "size": args.size,
-            "augmentation": args.augmentation,
-            "batch_size": args.batch_size,
-            "steps": steps,
-            "seconds": seconds,
-        },
-        **{"torch": torch.__version__, "device": args.device or ("cuda" if torch.cuda.is_available() else "cpu")},
-        "results": {name: result.to_dict() for name, result in results.items()},
-    }
-    write_json(out / "results.json", json.loads(json.dumps(record)))
+    asked = {name: getattr(args, name) for name in ("target", "seed", "size", "augmentation", "batch_size")}
+    used = {"torch": torch.__version__, "device": args.device or ("cuda" if torch.cuda.is_available() else "cpu")}
+    measured = {name: result.to_dict() for name, result in results.items()}
+    write_json(out / "results.json", {**asked, "steps": steps, "seconds": seconds, **used, "results": measured})

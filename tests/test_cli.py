@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+import depthaware_uda
 from depthaware_uda import EvaluationResult, data, evaluate, hub, load_pretrained, predict
 from depthaware_uda.cli import DEFAULT_MODEL, main
 from depthaware_uda.data import SegmentationFolder
@@ -230,6 +232,12 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr(hub, "load_pretrained", lambda *_, **__: interrupt(""))
     assert main(["predict", "photos"]) == 130
     assert capsys.readouterr().err == "interrupted; the same command goes on with what is missing\n"
+
+
+def test_the_versions_that_a_report_of_a_problem_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"depthaware_uda {depthaware_uda.__version__}, torch {torch.__version__}\n"
 
 
 def test_the_module_runs() -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
+import torch
+
 from depthaware_uda.cli import commands
 from depthaware_uda.cli.commands import OWN_FOLDERS
+from depthaware_uda.version import __version__
 
 __all__ = ["DEFAULT_MODEL", "parser"]
 
@@ -20,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     from depthaware_uda.prediction import FileKind
 
     main = argparse.ArgumentParser(prog="python -m depthaware_uda", description="Depth-aware segmentation.")
+    main.add_argument("--version", action="version", version=f"depthaware_uda {__version__}, torch {torch.__version__}")
     subparsers = main.add_subparsers(required=True, metavar="command")
 
     command = _command(subparsers, "predict", commands.predict_images, "segment photographs and estimate their depth")
