@@ -108,6 +108,13 @@ def test_weights_are_kept_and_read_in_floating_point_alone(tmp_path: Path, dtype
         load_pretrained(tmp_path / "model", dtype=dtype)
 
 
+def test_what_is_on_this_machine_has_no_revision(tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "model")
+    for name in (tmp_path / "model", str(tmp_path / "model"), "daf-ida-minicity"):
+        with pytest.raises(ValueError, match=r"revision='v1' is a version of a repository on the hub, but '.*' is /"):
+            load_pretrained(name, revision="v1")
+
+
 def test_the_folder_of_a_run_is_told_from_that_of_its_weights(tmp_path: Path) -> None:
     for name in ("model", "best"):
         tiny_model().save_pretrained(tmp_path / "daf" / name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -13,20 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthaware_uda.digests import SUMS_FILE, check_sums
-from depthaware_uda.files import parse_json, read_json, sha256
+from depthaware_uda.digests import check_sums
+from depthaware_uda.files import sha256
+from depthaware_uda.hub.configuration import read_config
 from depthaware_uda.hub.registry import NAMESPACE_VARIABLE, PretrainedRecord, list_pretrained
 from depthaware_uda.hub.transport import WAYS_ON, download
 from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.pretrained import CONFIG_FILE, MODEL_FILES, WEIGHTS_FILE
 from depthaware_uda.models.segmenter import DepthSegmenter
-from depthaware_uda.tensors import check_floating, read_metadata, read_tensors
+from depthaware_uda.tensors import check_floating, read_tensors
 
 __all__ = ["build_model", "load_pretrained"]
 
 _REPOSITORY_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-_FETCHING = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_backbone"}
-_MAX_CONFIG_BYTES = 1 << 20
 
 
 def load_pretrained(
@@ -44,7 +42,7 @@ def load_pretrained(
     Args:
         name_or_path: A folder that `save_pretrained` wrote; a single `.safetensors` file of it; a registered name
             (`list_pretrained`); or the id of a repository on the hub, ``"owner/name"``. What is on disk comes first.
-        revision: Branch, tag or commit of a repository.
+        revision: Branch, tag or commit of a repository on the hub; what is on this machine has none.
         cache_dir: Where downloads are kept; by default the cache of huggingface_hub.
         local_files_only: Take nothing from the network.
         token: Access token of the hub; by default the one that you are logged in with, False for none.
@@ -57,13 +55,13 @@ def load_pretrained(
         PermissionError: The repository is private or gated, and the token does not open it.
         ConnectionError: The hub could not be reached.
         ValueError: The files have another SHA-256 than the record of a registered name, or `SHA256SUMS` beside them,
-            says (nothing is deleted), or they do not describe a model of this library; or there is no such device, or
-            `dtype` is not of floating point.
+            says (nothing is deleted), or they do not describe a model of this library; or there is no such device,
+            `dtype` is not of floating point, or a `revision` is asked for of what is not on the hub.
     """
     _check_device(device)
     check_floating(dtype)
     path = _locate(name_or_path, revision, cache_dir, local_files_only, token)
-    config, weights = _config(path), path if path.is_file() else path / WEIGHTS_FILE
+    config, weights = read_config(path), path if path.is_file() else path / WEIGHTS_FILE
     if path.is_dir():
         check_sums(path, MODEL_FILES)
     try:
@@ -89,30 +87,39 @@ def _locate(
     token: str | bool | None,
 ) -> Path:
     """The folder or file that is meant, downloaded if need be."""
-    path = Path(name_or_path)
-    if isinstance(name_or_path, Path) or path.is_file() or (path / CONFIG_FILE).is_file():
+    path, record = _local(name_or_path)
+    if path is not None:
+        if revision is not None:
+            raise ValueError(
+                f"revision={revision!r} is a version of a repository on the hub, but {str(name_or_path)!r} is {path}"
+            )
+        if record is not None:
+            _verify(record, path)
         return path
-    record = next((record for record in list_pretrained() if record.name == name_or_path), None)
-    if record is None and (path.exists() or not _REPOSITORY_ID.fullmatch(name_or_path)):
-        return path
-    if record is None:
-        repository = name_or_path
-    elif record.packaged:
-        _verify(record, record.folder)
-        return record.folder
-    elif not record.published and NAMESPACE_VARIABLE not in os.environ:
+    if record is not None and not record.published and NAMESPACE_VARIABLE not in os.environ:
         raise FileNotFoundError(
             f"{record.name!r} is a registered name ({record.protocol}), but its weights are not published yet: nothing "
             f"was looked up. {WAYS_ON} To load what you published yourself, set {NAMESPACE_VARIABLE}"
         )
-    else:
-        repository = record.repository
+    repository = str(name_or_path) if record is None else record.repository
     folder = download(
         repository, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
     )
     if record is not None:
         _verify(record, folder)
     return folder
+
+
+def _local(name_or_path: str | Path) -> tuple[Path | None, PretrainedRecord | None]:
+    """Where it lies on this machine, which it need not do if it can be a repository; and the record of a name."""
+    path = Path(name_or_path)
+    if isinstance(name_or_path, Path) or path.is_file() or (path / CONFIG_FILE).is_file():
+        return path, None
+    record = next((record for record in list_pretrained() if record.name == name_or_path), None)
+    if record is not None:
+        return (record.folder if record.packaged else None), record
+    may_be_repository = not path.exists() and _REPOSITORY_ID.fullmatch(name_or_path)
+    return (None if may_be_repository else path), None
 
 
 def _verify(record: PretrainedRecord, folder: Path) -> None:
@@ -124,57 +131,6 @@ def _verify(record: PretrainedRecord, folder: Path) -> None:
             "If the download was damaged, delete this file and load again; another version of the weights, if you want "
             f"it, loads by its repository: load_pretrained({record.repository!r}, revision=...)"
         )
-
-
-def _config(path: Path) -> Mapping[str, Any]:
-    """The arguments of `create_model` that belong to a folder or to a single file."""
-    if path.is_file():
-        if path.suffix != ".safetensors":
-            raise ValueError(
-                f"{path}: expected a folder or a .safetensors file; convert_checkpoint reads other checkpoints"
-            )
-        if (own := _own_config(path)) is not None:
-            return own
-        path = path.parent
-        wanted = f"{CONFIG_FILE} beside a weights file that does not hold its own configuration"
-    else:
-        wanted = f"a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, as save_pretrained writes it{_hint(path)}"
-        if (path / CONFIG_FILE).is_file() and not (path / WEIGHTS_FILE).is_file():
-            raise FileNotFoundError(f"{path / WEIGHTS_FILE} is missing: expected {wanted}")
-    file = path / CONFIG_FILE
-    if not file.is_file():
-        # Saving was cut off: the digests come last. Otherwise somebody took the file away.
-        cut_off = (path / WEIGHTS_FILE).is_file() and not (path / SUMS_FILE).is_file()
-        if cut_off and (own := _own_config(path / WEIGHTS_FILE)) is not None:
-            return own
-        raise FileNotFoundError(f"{file} is missing: expected {wanted}")
-    if file.stat().st_size > _MAX_CONFIG_BYTES:
-        raise ValueError(f"{file}: larger than {_MAX_CONFIG_BYTES} bytes, not the configuration of a model")
-    return _checked(read_json(file), file)
-
-
-def _own_config(weights: Path) -> Mapping[str, Any] | None:
-    """The arguments of `create_model` that a weights file holds, if it does."""
-    text = read_metadata(weights).get("config")
-    return None if text is None else _checked(parse_json(text, weights), weights)
-
-
-def _hint(path: Path) -> str:
-    """What may have been meant: the weights in the folder of a run, or a registered name with a slip."""
-    if inside := [str(path / name) for name in ("model", "best") if (path / name / CONFIG_FILE).is_file()]:
-        return f"; this one is the folder of a run, whose weights are in {' and '.join(inside)}"
-    near = difflib.get_close_matches(path.name, [record.name for record in list_pretrained()], n=3)
-    return f" (registered names like it: {near})" if near and path.name == str(path) else ""
-
-
-def _checked(config: Any, file: Path) -> Mapping[str, Any]:
-    """Refuse a configuration that would make timm fetch or unpickle weights of its own."""
-    arguments = config.get("backbone_arguments") if isinstance(config, dict) else None
-    if not isinstance(config, dict) or not isinstance(arguments or {}, dict):
-        raise ValueError(f"{file}: configuration and weights do not fit this library: not a table of arguments")
-    if asked := sorted({*config, *(arguments or {})} & _FETCHING):
-        raise ValueError(f"{file}: refused, its configuration asks for weights from elsewhere: {asked}")
-    return config
 
 
 def build_model(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> DepthSegmenter:

@@ -45,7 +45,8 @@ class TimmBackbone(nn.Module):
             named in ``{"out_indices": (2, 5, 8, 11)}``.
 
     Shape:
-        normalised image (N, 3, H, W) -> one map a stage.
+        normalised image (N, 3, H, W) -> one map a stage, (N, channels[i], H / strides[i], W / strides[i]), rounded as
+        the network does it.
 
     Raises:
         ConnectionError: timm's weights could not be fetched.
