@@ -1,20 +1,13 @@
-"""Networks for other runtimes: ONNX files and `torch.export` programs, with the normalisation inside.
-
-Both take RGB in 0..1 of any number and size of images, and return logits and inverse depth, as the model does. ONNX
-needs ``pip install depthaware-uda[export]``.
-"""
+"""Networks as programs of `torch.export`, which run without their Python code."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
-import json
 import math
 import operator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._export.serde.serialize import SerializeError
@@ -25,9 +18,7 @@ from depthaware_uda.models.input_size import stride_of
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import SegDepthOutput
 
-__all__ = ["export_onnx", "export_program"]
-
-_MODULES = ("onnx", "onnxscript", "onnxruntime")
+__all__ = ["export_program"]
 
 
 class _Exported(nn.Module):
@@ -148,86 +139,3 @@ def _saveable(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(quotient)
     program.graph_module.recompile()
     return program
-
-
-def export_onnx(
-    model: nn.Module,
-    path: str | Path,
-    size: tuple[int, int],
-    *,
-    full_size: bool = False,
-    dynamic_size: bool = True,
-    tolerance: float = 1e-4,
-) -> Path:
-    """Write a model as an ONNX file, and compare it with the model in onnxruntime before it is left there.
-
-    Input ``image``, outputs ``logits`` and ``inverse_depth`` (if the model has depth). The file's metadata names the
-    classes and says what goes in and comes out.
-
-    Args:
-        model: Any module that maps images to `SegDepthOutput`.
-        path: File to write, usually ``.onnx``.
-        size: Height and width that it is traced with.
-        full_size: As in `export_program`.
-        dynamic_size: As in `export_program`.
-        tolerance: Largest difference to the model's own output, as a share of its largest value where that is above 1.
-
-    Returns:
-        The path.
-
-    Raises:
-        ImportError: onnx, onnxscript or onnxruntime is not installed.
-        ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is left.
-    """
-    if lacking := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install depthaware-uda[export]")
-    program = export_program(model, size, full_size=full_size, dynamic_size=dynamic_size)
-    names = ["logits", "inverse_depth"][: len(program.graph_signature.user_outputs)]
-    remedy = "; try dynamic_size=False, which fixes height and width" if dynamic_size else ""
-    try:
-        exported: Any = torch.onnx.export(
-            program, input_names=["image"], output_names=names, dynamo=True, verbose=False
-        )
-    except torch.onnx.OnnxExporterError as error:
-        raise ValueError(f"torch could not turn this network into ONNX: {error}{remedy}") from error
-    exported.model.metadata_props.update(_metadata(model))
-    sizes = {(1, *size), (2, *size)}
-    if dynamic_size:
-        sizes |= {(1, size[0] + 32, 2 * size[1]), (1, size[0] + 33, size[1] + 17)}
-    with atomic_path(path) as partial:
-        exported.save(partial, external_data=False)
-        worst = max(_difference(program, partial, (count, 3, *rest)) for count, *rest in sorted(sizes))
-        if not worst <= tolerance:
-            raise ValueError(
-                f"onnxruntime and the model differ by {worst:.2g}, more than the tolerance of {tolerance:g}; "
-                f"no file was written{remedy}"
-            )
-    return Path(path)
-
-
-def _metadata(model: nn.Module) -> dict[str, str]:
-    space = getattr(model, "label_space", None)
-    about = {
-        "input": "RGB in 0..1, float32, (N, 3, H, W); normalised inside",
-        "logits": "class scores before softmax, (N, C, h, w)",
-        "inverse_depth": "655.36 / (metres + 0.01), (N, 1, h, w)",
-    }
-    return about if space is None else {**about, "label_space": json.dumps(space.to_dict())}
-
-
-def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) -> float:
-    """Largest difference of any output of a program and an ONNX file, on random images; infinite if shapes differ."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    image = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = program.module()(image)
-    found = session.run(None, {"image": image.numpy()})
-    if any(ours.shape != tuple(theirs.shape) for ours, theirs in zip(found, expected, strict=True)):
-        return float("inf")
-    differences = [
-        float(np.abs(ours - theirs.numpy()).max() / max(1.0, float(theirs.abs().max())))
-        for ours, theirs in zip(found, expected, strict=True)
-    ]
-    return max(differences)
