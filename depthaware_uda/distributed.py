@@ -62,8 +62,7 @@ def is_writer() -> bool:
 
 def barrier() -> None:
     """Wait until every process is here."""
-    if is_distributed():
-        dist.barrier()
+    gather(None)  # between CPUs, where there is a way; `dist.barrier` with NCCL takes a GPU that it guesses
 
 
 class _Group(AbstractContextManager[None]):
@@ -77,7 +76,7 @@ class _Group(AbstractContextManager[None]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None and is_distributed():
-            dist.barrier()
+            barrier()
             dist.destroy_process_group()
 
 
