@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+import warnings
 from typing import Literal, get_args
 
 import torch
 
-__all__ = ["Precision", "autocast", "check_precision"]
+__all__ = ["Precision", "autocast", "check_precision", "fast_half"]
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 """``"float32"`` leaves a network its own types, the others convert its convolutions and products (`torch.autocast`);
-``"auto"`` is bfloat16 on GPUs that multiply in it and float32 elsewhere."""
+``"auto"`` is bfloat16 on GPUs that multiply in it and float32 elsewhere. An x86 processor without AVX-512 takes
+many times as long in half precision as in float32, of which a warning tells."""
 
 
 def check_precision(precision: str) -> None:
@@ -27,4 +30,15 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     else:
         multiplies = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = torch.bfloat16 if multiplies else None
+    if dtype is not None and device.type == "cpu" and not fast_half():
+        warnings.warn(
+            f"precision={precision!r} on a CPU without AVX-512: its convolutions take many times as long as in float32",
+            stacklevel=2,
+        )
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def fast_half() -> bool:
+    """Whether torch has kernels of half precision for this processor; without them, convolutions crawl."""
+    x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return not x86 or torch.backends.cpu.get_cpu_capability() == "AVX512"

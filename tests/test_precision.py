@@ -1,5 +1,6 @@
 """Precision of what looks at data without training: the network computes in it, everything after it in float32."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from depthaware_uda import (
 )
 from depthaware_uda.data import InMemory, Unlabelled
 from depthaware_uda.inference import evaluating, output_of
+from depthaware_uda.precision import autocast
 from depthaware_uda.prediction import write_predictions
 from tests.tiny import Scenes, tiny_model
 
@@ -117,3 +119,21 @@ def test_stages_label_in_the_precision_that_they_train_in(stage: str, precision:
     model.types.clear()  # the first samples were looked at
     trainer.datasets()
     assert model.types == {getattr(torch, precision)}
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "slow"),
+    [("x86_64", "AVX2", True), ("x86_64", "AVX512", False), ("aarch64", "DEFAULT", False)],
+)
+def test_half_precision_is_warned_of_where_it_crawls(
+    machine: str, capability: str, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: capability)
+    cpu = torch.device("cpu")
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        autocast(cpu, "float32"), autocast(cpu, "auto")
+        assert not seen
+        autocast(cpu, "bfloat16")
+    assert ["without AVX-512" in str(warning.message) for warning in seen] == [True] * slow

@@ -1,4 +1,4 @@
-"""What every run of the study shares: data, network, augmentation and settings, at two sizes."""
+"""What every run of the study shares: data, network, augmentation and settings, at three sizes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import torch
 from depthaware_uda import create_model
 from depthaware_uda.data import CamVid, InMemory, MiniCity, Unlabelled, cached, class_weights, strong_augmentation
 from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.precision import fast_half
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
 LABELS, CLASSES = "common7", 7
+ZOOM = (0.8, 1.7)
+HALF = "bfloat16" if fast_half() else "float32"
+"""Of the sizes that are for CPUs: half as long where the processor multiplies in it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Scale:
     batch: int
     precision: str
     num_workers: int = 0
+    crop: float = 1.0
+    """Share of each side that a training sample shows, at the scale of the picture: less is less work for a step."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Further settings of every trainer."""
 
@@ -54,7 +60,23 @@ SCALES = {
         validate_every=120,
         first_batch=8,
         batch=4,
-        precision="bfloat16",  # of the convolutions; half as long as float32 where the CPU knows it
+        precision=HALF,  # of the convolutions
+    ),
+    "medium": Scale(
+        size=(240, 320),
+        renders=3000,
+        network={
+            "name": "timm/resnet18",
+            "backbone_arguments": {"channels": (32, 64, 128, 160), "stem_width": 16},
+            "dilations": (1, 2, 4, 8),
+        },
+        first_steps=1800,
+        stage_steps=300,
+        validate_every=150,
+        first_batch=8,
+        batch=4,
+        precision=HALF,
+        crop=0.8,
     ),
     "full": Scale(
         size=(360, 480),
@@ -104,7 +126,15 @@ class Study:
     @cached_property
     def augment(self) -> Augmentation:
         """The same for every method and domain."""
-        return strong_augmentation(self.scale.size)
+        smallest, largest = ZOOM
+        crop = self.scale.crop
+        return strong_augmentation(self.view, zoom=(smallest / crop, largest / crop))
+
+    @property
+    def view(self) -> tuple[int, int]:
+        """Height and width of a training sample."""
+        height, width = self.scale.size
+        return round(self.scale.crop * height), round(self.scale.crop * width)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
