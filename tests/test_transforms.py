@@ -146,6 +146,15 @@ def test_tone_curve_contrast_and_gains_by_hand() -> None:
     torch.testing.assert_close(doubled[:, 0, 1], torch.tensor([0.8, 0.4, 1.0]))  # clipped
 
 
+def test_what_bicubic_resizing_leaves_below_black_stays_a_number() -> None:
+    edge = tv_tensors.Image(torch.zeros(3, 8, 8))
+    edge[:, :, 4:] = 1
+    resized = v2.Resize((13, 17), interpolation=v2.InterpolationMode.BICUBIC)(edge)
+    assert resized.min() < 0
+    toned = _with(resized, PhotometricNoise(), gamma=0.7)
+    assert (toned.min(), toned.max()) == (0, 1)  # and not NaN everywhere, by way of the mean
+
+
 def test_grayscale_keeps_luma_and_hue_turns_keep_greys() -> None:
     image = tv_tensors.Image(torch.rand(3, 4, 4))
     grey = PhotometricNoise(grayscale=1.0)(image)
@@ -203,7 +212,10 @@ def test_they_compose_with_torchvision() -> None:
         ({"size": (4, -1)}, r"size must be \(height, width\)"),
         ({"zoom": (0, 1)}, "zoom must be an ascending range above 0"),
         ({"zoom": 1.5}, "zoom must be an ascending range above 0, got 1.5"),
+        ({"zoom": ()}, "zoom must be an ascending range above 0"),
+        ({"zoom": (1, float("inf"))}, "zoom must be an ascending range above 0"),
         ({"aspect": (2, 1)}, "aspect must be an ascending range above 0"),
+        ({"aspect": (1, float("nan"))}, "aspect must be an ascending range above 0"),
         ({"flip": 1.5}, r"flip must be a probability in 0\.\.1, got 1\.5"),
         ({"grayscale": -0.1}, "grayscale must be a probability"),
         ({"noise": -1}, "noise must be 0 or more, got -1"),
@@ -218,6 +230,11 @@ def test_wrong_arguments(arguments: dict, message: str) -> None:
 def test_wrong_samples() -> None:
     with pytest.raises(ValueError, match=r"size must be .* got None"):
         RandomView(None, zoom=None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"stretch shows the whole sample: zoom must be None, got \(1, 2\)"):
+        RandomView((4, 4), zoom=(1, 2), stretch=True)
+    for shape in ((3, 3, 2, 2), (1, 2, 2)):
+        with pytest.raises(ValueError, match=r"expected one RGB image \(3, H, W\), got"):
+            PhotometricNoise()(tv_tensors.Image(torch.zeros(shape)))
     sample = make_sample()
     sample["label"] = tv_tensors.Mask(torch.zeros(3, 3, dtype=torch.long))
     with pytest.raises(ValueError, match=r"must have one size, got \[\(3, 3\), \(8, 12\)\]"):

@@ -29,7 +29,7 @@ class PhotometricNoise(v2.Transform):
     arguments are those of `strong_augmentation`; by default nothing changes.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range, or an image is not (3, H, W) (raised when called).
         TypeError: An image is not of floating point, or a plain tensor; see `as_tv_tensors` (raised when called).
     """
 
@@ -85,10 +85,13 @@ class PhotometricNoise(v2.Transform):
         """Give the drawn look to one image (3, H, W) in 0..1."""
         if not inpt.is_floating_point():
             raise TypeError(f"expected an image of floating point in 0..1, got {inpt.dtype}")
+        if inpt.ndim != 3 or len(inpt) != 3:
+            raise ValueError(f"expected one RGB image (3, H, W), got {tuple(inpt.shape)}")
         image = inpt.as_subclass(Tensor)
         pixels = image.flatten(1)
         if params["gamma"] != 1:
-            pixels = pixels.pow(params["gamma"])
+            # Bicubic resizing overshoots: a power of what is below black is NaN, which the mean would spread.
+            pixels = pixels.clamp(min=0).pow_(params["gamma"])
         # Contrast spreads the colours around their mean: c (M x - m) + m, where m is the mean of M x.
         matrix = params["matrix"].to(image)
         mean = matrix @ pixels.mean(1, keepdim=True)

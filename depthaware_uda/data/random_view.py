@@ -32,7 +32,8 @@ class RandomView(v2.Transform):
         stretch: Show the whole sample instead of a window; goes with ``zoom=None``.
 
     Raises:
-        ValueError: An argument is out of its range, or image, label and depth of a sample differ in size.
+        ValueError: An argument is out of its range, `stretch` comes with a `zoom`, or image, label and depth of a sample
+            differ in size.
         TypeError: A sample's tensors are plain ones, which torchvision leaves as they are; see `as_tv_tensors`.
     """
 
@@ -48,9 +49,12 @@ class RandomView(v2.Transform):
         stretch: bool = False,
     ) -> None:
         super().__init__()
-        for name, limits in (("zoom", zoom or (1.0, 1.0)), ("aspect", aspect)):
-            if not (isinstance(limits, (tuple, list)) and len(limits) == 2 and 0 < limits[0] <= limits[1]):
+        for name, limits in (("zoom", (1.0, 1.0) if zoom is None else zoom), ("aspect", aspect)):
+            pair = isinstance(limits, (tuple, list)) and len(limits) == 2
+            if not (pair and 0 < limits[0] <= limits[1] < math.inf):
                 raise ValueError(f"{name} must be an ascending range above 0, got {limits}")
+        if stretch and zoom is not None:
+            raise ValueError(f"stretch shows the whole sample: zoom must be None, got {zoom}")
         check_probability("flip", flip)
         if (checked := check_size(size)) is None:
             raise ValueError("size must be (height, width) in pixels, got None")
