@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ __all__ = [
     "to_metres",
 ]
 
+_Kind = Literal["distance", "disparity", "relative"]
+_Numbers = Literal["integer", "float", "any"]
 _NUMERATOR = 655.36
 _OFFSET = 0.01
 MAX_METRES = 655.35
@@ -75,18 +77,23 @@ class DepthEncoding:
             written with another encoding in mind.
 
     Raises:
-        ValueError: A number is not above 0 where it must be.
+        ValueError: A number is not above 0 where it must be, or `kind` or `numbers` is not one of its choices.
     """
 
-    kind: Literal["distance", "disparity", "relative"]
+    kind: _Kind
     unit: float = 1.0
     offset: float = 0.0
     baseline: float = 1.0
     focal_length: float = 1.0
     median_metres: float = 10.0
-    numbers: Literal["integer", "float", "any"] = "any"
+    numbers: _Numbers = "any"
 
     def __post_init__(self) -> None:
+        for name, choices in (("kind", get_args(_Kind)), ("numbers", get_args(_Numbers))):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} of a depth encoding must be one of {choices}, got {getattr(self, name)!r}")
+        if not math.isfinite(self.offset):
+            raise ValueError(f"offset of a depth encoding must be a number, got {self.offset}")
         for name in ("unit", "baseline", "focal_length", "median_metres"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):

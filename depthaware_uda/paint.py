@@ -61,15 +61,15 @@ def colorize_depth(
         farthest: Depth in metres of the last colour; what is farther has it too.
 
     Raises:
-        ValueError: The shape is another, or the limits are not ascending and above 0.
+        ValueError: The shape is another, or the limits are not finite, ascending and above 0.
     """
     values = np.asarray(as_array(metres), np.float32)
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 2:
         raise ValueError(f"metres must have shape (H, W) or (1, H, W), got {values.shape}")
-    if not 0 < nearest < farthest:
-        raise ValueError(f"nearest and farthest must be ascending and above 0, got {nearest} and {farthest}")
+    if not 0 < nearest < farthest < np.inf:
+        raise ValueError(f"nearest and farthest must be finite, ascending and above 0, got {nearest} and {farthest}")
     position = np.log(np.clip(values, nearest, farthest) / np.float32(nearest)) / np.float32(np.log(farthest / nearest))
     return _painted(position)
 

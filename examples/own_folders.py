@@ -3,14 +3,14 @@
     python examples/own_folders.py --renders RENDERS --photos PHOTOS [--checked CHECKED] --classes common7
 
 RENDERS holds ``images``, ``labels`` and ``depth``, CHECKED, to measure on, ``images`` and ``labels``; a picture has the
-same path in each. Run again, it goes on where it was cut off. ``--smoke`` does all of it in seconds, in folders that it
-fills itself. With torchrun, several processes share the work.
+same path in each. Errors in the files are listed, and nothing is trained. Run again, it goes on where it was cut off.
+``--smoke`` does all of it in seconds, in folders that it fills itself. With torchrun, several processes share the work.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
     target = SegmentationFolder(photos, pad=True, **options)
     val = None if checked is None else SegmentationFolder(checked / "images", checked / "labels", **options)
     if is_writer() and not args.output.exists():
-        print(check_dataset(source).table())  # says what is wrong with labels and depth, and how to mend it
+        stop_at_errors({"renders": source, "photos": target, "checked": val})
 
     model = create_model(args.model, len(space), label_space=space, image_size=min(size), **args.network)
     shared = {"optimizer": "adamw", "learning_rate": 5e-4, "weight_decay": 0.01, "head_lr_multiplier": 1.0}
@@ -53,6 +53,20 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
         print(f"{args.output / 'model'}: load_pretrained reads it; {args.output / 'isl' / 'index.html'} shows the run")
         print("" if result.final is None else result.final.table())
     return result.final
+
+
+def stop_at_errors(folders: Mapping[str, SegmentationFolder | None]) -> None:
+    """Look every file through, print what was found and how to mend it, and end here if training would stumble."""
+    errors = []
+    for name, dataset in folders.items():
+        if dataset is not None:
+            report = check_dataset(dataset)
+            print(f"{name}: {report.table()}")
+            errors += [
+                f"{name}: {found.kind}: {found.message}" for found in report.findings if found.severity == "error"
+            ]
+    if errors:
+        raise SystemExit("\n  ".join(["nothing was trained; mend these errors as told above, and run again:", *errors]))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 from torchvision import tv_tensors
 
 from depthaware_uda.data import (
@@ -228,6 +228,19 @@ def test_a_source_file_that_changed_is_decoded_anew(
     message = capsys.readouterr().out
     assert f"the source changed since {first.folder} was written" in message
     assert "remove that folder to free" in message
+
+
+def test_a_changed_file_is_noticed_in_parts_of_data_sets(camvid_copy: Path, tmp_path: Path) -> None:
+    for number in range(3, 5):
+        for folder in ("images", "labels"):
+            shutil.copy(camvid_copy / f"train/{folder}/000.png", camvid_copy / f"train/{folder}/{number:03d}.png")
+    camvid = CamVid(camvid_copy)
+    joined = ConcatDataset([Subset(camvid, [0, 1]), Subset(camvid, [2, 3, 4])])  # type: ignore[arg-type,list-item]
+    first = cached(joined, tmp_path / "cache", progress=False)  # type: ignore[arg-type]
+    save(camvid_copy / "train" / "images" / "001.png", np.full((4, 6, 3), 99, np.uint8))  # none of the three probes
+    second = cached(joined, tmp_path / "cache", progress=False)  # type: ignore[arg-type]
+    assert second.folder != first.folder
+    assert (second[1]["image"] * 255).round().unique().tolist() == [99]
 
 
 def test_relative_depth_stays_relative(camvid_copy: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from depthaware_uda.data import (
+    Augmented,
     CamVid,
     Cityscapes,
     DatasetReport,
@@ -247,9 +248,10 @@ def test_samples_that_break_the_contract() -> None:
         "label holds 9..9, expected 0..6 or 255": {"label": torch.full((4, 4), 9)},
         "depth holds -1 m, expected 0 or more": {"depth": -torch.ones(1, 4, 4)},
         "depth is torch.float32 (4, 4), expected float32 (1, H, W)": {"depth": torch.ones(4, 4)},
+        "name is a PurePosixPath, expected a str": {"name": PurePosixPath("bad")},
     }
     for message, wrong in cases.items():
-        dataset = ListDataset([good, Sample(**{**good, **wrong, "name": "bad"})])  # type: ignore[typeddict-item]
+        dataset = ListDataset([good, Sample(**{**good, "name": "bad", **wrong})])  # type: ignore[typeddict-item]
         dataset.label_space = get_label_space("common7")  # type: ignore[attr-defined]
         breach = finding(check(dataset), "broken contract")
         assert message in breach.message
@@ -276,6 +278,63 @@ def test_samples_of_which_nothing_can_be_told_do_not_stop_the_others(wrong: obje
     report = check(ListDataset([wrong, Sample(image=torch.rand(3, 4, 4), label=torch.zeros(4, 4).long())]))  # type: ignore[list-item]
     assert message in finding(report, "broken contract").message
     assert 1 in report.whole
+
+
+def test_names_that_do_not_fit_are_told() -> None:
+    def scene(name: str) -> Sample:
+        return Sample(image=torch.rand(3, 4, 4), name=name)
+
+    listed = ListDataset([scene("a"), scene("b")])
+    listed.names = ["a", "c"]  # type: ignore[attr-defined]
+    breach = finding(check(listed), "broken contract")
+    assert breach.message == "the sample is called 'b', but 'c' in the data set's names"
+    listed.names = ["a"]  # type: ignore[attr-defined]
+    assert finding(check(listed), "names that do not fit").message == "the data set has 2 samples but 1 names"
+    twice = Augmented(ListDataset([scene("a"), scene("a")]), dict)  # type: ignore[arg-type]
+    assert finding(check(twice), "duplicated names").names == ("a",)
+
+
+def test_one_bad_sample_does_not_stop_the_others_in_a_wrapper_whose_names_have_to_be_read() -> None:
+    class Damaged(ListDataset):
+        def __getitem__(self, index: int) -> Sample:
+            if index == 1:
+                raise ValueError("cut short")
+            return super().__getitem__(index)
+
+    report = check(Augmented(Damaged([Sample(image=torch.rand(3, 4, 4))] * 3), dict))  # type: ignore[arg-type]
+    assert finding(report, "unreadable").names == ("sample 1",)
+
+
+@pytest.mark.parametrize("files", [["a", "b"], [Path("a"), Path("b")], [("a",), ("b",)]])
+def test_files_of_another_kind_are_no_obstacle(files: list) -> None:
+    dataset = ListDataset([Sample(image=torch.rand(3, 4, 4), name=name) for name in "ab"])
+    dataset.files = files  # type: ignore[attr-defined]
+    assert check(dataset).findings == ()
+
+
+def test_samples_that_break_the_contract_are_drawn_too(tmp_path: Path) -> None:
+    grey, red = torch.full((1, 4, 4), 0.5), torch.zeros(3, 4, 4, dtype=torch.uint8)
+    red[0] = 200
+    samples = [
+        {"image": grey, "label": torch.ones(1, 4, 4).long(), "depth": torch.full((1, 1, 4, 4), 5.0)},
+        {"image": red, "label": torch.ones(4, 4).int(), "depth": torch.full((4, 4), 5.0)},
+    ]
+    dataset = ListDataset(samples)  # type: ignore[arg-type]
+    dataset.label_space = space = get_label_space("common7")  # type: ignore[attr-defined]
+    check(dataset).draw(tmp_path / "page.png")
+    with Image.open(tmp_path / "page.png") as page:
+        pixels = np.asarray(page)
+    for top, image in ((46, [128] * 3), (46 + 386, [200, 0, 0])):  # rows of 360 pixels, a line and a gap
+        shown = [pixels[top + 180, left + 180].tolist() for left in (6, 372, 738)]
+        assert shown == [image, list(space.palette[1]), colorize_depth(torch.full((1, 1), 5.0))[0, 0].tolist()]
+
+
+def test_infinite_depth_is_json_all_the_same(tmp_path: Path) -> None:
+    sky = Sample(image=torch.rand(3, 4, 4), depth=torch.full((1, 4, 4), torch.inf))
+    sky["depth"][0, 0] = 3
+    check(ListDataset([sky])).save(tmp_path / "report.json")
+    depth = json.loads((tmp_path / "report.json").read_text(), parse_constant=pytest.fail)["depth"]
+    assert depth == {"known": 1.0, "nearest": 3.0, "median": None, "farthest": None}
 
 
 def test_labels_of_another_size_are_told(streets: Path) -> None:

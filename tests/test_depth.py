@@ -129,3 +129,9 @@ def test_wrong_encodings() -> None:
         DepthEncoding.disparity(-0.2, 100)
     with pytest.raises(ValueError, match=r"median_metres .* got nan"):
         DepthEncoding.relative_inverse(median_metres=float("nan"))
+    with pytest.raises(ValueError, match="offset of a depth encoding must be a number, got nan"):
+        DepthEncoding.disparity(0.2, 100, offset=float("nan"))
+    with pytest.raises(ValueError, match=r"kind of a depth encoding must be one of \('distance',.*got 'disparities'"):
+        DepthEncoding("disparities", baseline=0.2)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"numbers of a depth encoding must be one of \('integer',.*got 'uint16'"):
+        DepthEncoding("distance", numbers="uint16")  # type: ignore[arg-type]

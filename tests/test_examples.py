@@ -116,6 +116,27 @@ def test_own_folders_become_an_adapted_network(tmp_path: Path, capsys: pytest.Ca
     assert evaluate(model, SegmentationFolder(images, labels, label_space="common7")).images == 3
 
 
+def test_own_folders_with_errors_are_listed_and_not_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    example, streets = load("own_folders"), load("streets")
+    renders, real = (streets.write_streets(tmp_path / style, style) for style in ("synthetic", "real"))
+    (renders / "depth" / "1.png").write_bytes(b"no depth")
+    Image.fromarray(np.full((48, 64), 99, np.uint8)).save(real / "labels" / "2.png")
+    folders = ["--renders", str(renders), "--photos", str(real / "images"), "--checked", str(real)]
+    with pytest.raises(SystemExit) as stopped:
+        example.main([*folders, "--size", "48", "64", "--output", str(tmp_path / "run")])
+    first, *errors = str(stopped.value).splitlines()
+    assert first.startswith("nothing was trained; mend these errors")
+    assert [error.strip().split(": ")[:2] for error in errors] == [
+        ["renders", "unreadable"],
+        ["checked", "unmapped ids"],
+    ]
+    assert "depth/1.png" in errors[0]
+    assert "photos: SegmentationFolder: 3 samples, 3 of them readable" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()  # mended, it begins with the check again
+
+
 def test_an_own_backbone_is_trained_and_saved(tmp_path: Path) -> None:
     example = load("own_backbone")
     result = example.main(["--smoke", "--output", str(tmp_path)])

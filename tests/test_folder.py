@@ -1,3 +1,5 @@
+import errno
+import os
 import pickle
 from pathlib import Path
 
@@ -6,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from depthaware_uda.data import SegmentationFolder
+from depthaware_uda.data import FileDataset, Geometry, SampleFiles, SegmentationFolder
 from depthaware_uda.data.images import read_depth_values
 from depthaware_uda.depth import DepthEncoding
-from depthaware_uda.labels import LabelSpace, save_label_map
+from depthaware_uda.labels import LabelSpace, choose_label_map, save_label_map
 
 from .conftest import save
 
@@ -137,6 +139,28 @@ def test_linked_folders_are_followed(root: Path) -> None:
     (root / "other").mkdir()
     (root / "other" / "home").symlink_to(root / "images", target_is_directory=True)
     assert SegmentationFolder(root / "images", label_space=SPACE).names == names
+
+
+def test_a_folder_that_may_not_be_read_is_no_empty_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refused(path: Path | str) -> object:  # what the system does to users other than root
+        if str(path).endswith("town"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(PermissionError, match=r"Permission denied.*town"):
+        SegmentationFolder(root / "images", label_space=SPACE)
+
+
+def test_a_file_dataset_says_what_it_takes(root: Path) -> None:
+    labels, files = choose_label_map(SPACE, None), [SampleFiles("b", root / "images" / "b.jpg")]
+    assert FileDataset(files, labels=labels, geometry=Geometry((2, 6)))[0]["image"].shape == (3, 2, 6)
+    with pytest.raises(TypeError, match=r"labels must be a LabelMap, got 'common7'; choose_label_map"):
+        FileDataset(files, labels="common7")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"geometry must be a Geometry, got \(2, 6\); Geometry\("):
+        FileDataset(files, labels=labels, geometry=(2, 6))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif", ".tiff"])

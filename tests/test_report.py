@@ -106,6 +106,11 @@ def test_a_damaged_folder_is_named_and_what_is_no_picture_is_passed_over(run_fol
         run_series(run_folder)
 
 
+def test_a_log_without_numbers_has_a_page(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 3}\n')
+    assert "<span>steps</span>" not in write_report(tmp_path).read_text(encoding="utf-8")
+
+
 def test_further_pictures_and_another_place(run_folder: Path, tmp_path: Path) -> None:
     save(tmp_path / "photo.jpg", np.zeros((4, 4, 3), np.uint8))
     drawn = curves({"a": [(0, 1.0)]}, tmp_path / "drawn.svg", ylabel="a")

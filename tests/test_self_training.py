@@ -97,10 +97,12 @@ def test_an_image_that_shows_the_class_is_drawn_whatever_the_index() -> None:
 
 
 def test_rare_classes_need_labels() -> None:
-    with pytest.raises(ValueError, match="has no label; rare classes are those of the labels"):
+    with pytest.raises(ValueError, match=r"'street/0\.png' has no label to count"):
         RareClassSampled(Scenes(2, labels=False), 7)
     with pytest.raises(ValueError, match="min_pixels must be at least 1"):
         RareClassSampled(Scenes(2), 7, min_pixels=0)
+    with pytest.raises(ValueError, match=r"labels of '\[0, 7\]' hold \[7\], expected integers in 0\.\.2"):
+        RareClassSampled(labelled([0, 0], [0, 7]), 3)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -43,3 +43,8 @@ def test_what_cannot_be_weighed() -> None:
         class_pixels(ListDataset([Sample(name="a")]), 3)
     with pytest.raises(ValueError, match="labels no pixel"):
         class_weights(labelled([[255]]), 3)
+    for power in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"power must be 0 or more, got {power}"):
+            class_weights(labelled([[0]]), 3, power=power)
+    with pytest.raises(ValueError, match="num_classes must be above 0, got 0"):
+        class_pixels(labelled([[0]]), 0)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from depthaware_uda import (
     DAFConfig,
@@ -15,7 +16,9 @@ from depthaware_uda import (
     SelfTrainingConfig,
     SelfTrainingTrainer,
 )
+from depthaware_uda.data import Augmented
 from depthaware_uda.trainers import Trainer, read_log
+from depthaware_uda.trainers.streams import stream
 from depthaware_uda.types import Sample
 from tests.test_resume import ALIGNED, SHARED, SPLIT, brighten, cut_off, losses, small_model, state
 from tests.tiny import Scenes, assert_same_weights
@@ -109,6 +112,29 @@ def test_the_first_samples_may_be_the_unreadable_ones(stage: str) -> None:
     assert sorted(trainer.unreadable.names) == ["street/0.png", "street/1.png"]
     with pytest.raises(ValueError, match=r"street/0\.png: cannot be read"):
         build(stage, None, broken=(0, 1), on_error="raise")
+
+
+def test_an_image_drawn_by_rare_classes_is_named_and_counted_once() -> None:
+    trainer = build("self_training", None, broken=(), max_unreadable=1, max_steps=8)
+    source = trainer.fixed_datasets()["source"]
+    source.broken = (2,)  # type: ignore[attr-defined]  # after it was looked through for rare classes
+    with pytest.warns(UserWarning, match=r"street/2\.png: cannot be read and is left out, 1 of at most 1"):
+        trainer.fit()
+    assert trainer.unreadable.names == ["street/2.png"]
+
+
+def test_a_stand_in_is_found_although_names_are_not_known() -> None:
+    class Nameless:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> Sample:
+            if index == 2:
+                raise ValueError("cut short")
+            return Sample(image=torch.zeros(3, 8, 8))
+
+    batches = stream(Augmented(Nameless(), dict), name="s", seed=0, batch_size=1, start_step=0, stop_step=3, skip=True)  # type: ignore[arg-type]
+    assert {trouble for batch in batches for trouble in batch.get("unreadable", [])} == {("sample 2", "cut short")}
 
 
 def test_more_unreadable_samples_at_the_start_than_the_limit_are_an_error() -> None:

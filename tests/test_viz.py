@@ -66,6 +66,8 @@ def test_depth_is_checked() -> None:
         colorize_depth(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="ascending and above 0, got 5 and 5"):
         colorize_depth(np.ones((1, 1)), nearest=5, farthest=5)
+    with pytest.raises(ValueError, match="must be finite, ascending"):
+        colorize_depth(np.ones((1, 1)), farthest=np.inf)
 
 
 def test_a_panel_shows_pictures_under_headings(tmp_path: Path) -> None:
@@ -260,6 +262,7 @@ def test_a_panel_of_networks_shows_their_maps(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"models": {}}, "at least one network"),
+        ({"models": {"one": oracle(0), "truth": oracle(1)}}, r"models: \['truth'\] head other columns"),
         ({"maps": ("colours",)}, r"maps must be one or more of .*, got \('colours',\)"),
         (
             {"models": {"flat": oracle(0, depth=False)}},

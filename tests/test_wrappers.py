@@ -18,7 +18,7 @@ from depthaware_uda.data import (
     cached,
     sample_names,
 )
-from depthaware_uda.data.wrappers import names_are_known
+from depthaware_uda.data.wrappers import known_names, source_files
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -40,13 +40,35 @@ def test_names_of_parts_are_told_without_reading(camvid_copy: Path, dataset: Lis
     train, val = CamVid(camvid_copy), CamVid(camvid_copy, "val")
     shutil.rmtree(camvid_copy)
     joined = ConcatDataset([Subset(Unlabelled(train), [2, 0]), val])  # type: ignore[list-item]
-    assert names_are_known(joined)
+    assert known_names(joined) == sample_names(joined)  # type: ignore[arg-type]
     assert sample_names(joined) == [train.names[2], train.names[0], *val.names]  # type: ignore[arg-type]
     for unknown in (Subset(dataset, [1]), ConcatDataset([val, dataset])):  # type: ignore[arg-type,list-item]
-        assert not names_are_known(unknown)
+        assert known_names(unknown) is None
     assert sample_names(Subset(dataset, [1])) == ["b"]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"come more than once.*from a folder above them"):
         sample_names(ConcatDataset([val, val]))  # type: ignore[arg-type,list-item]
+
+
+def test_files_are_told_for_parts_of_data_sets_and_by_whoever_has_them_in_order(
+    camvid_copy: Path, dataset: ListDataset
+) -> None:
+    camvid = CamVid(camvid_copy)
+    files = [[one.image, one.label] for one in camvid.files]
+    assert source_files(ConcatDataset([Augmented(camvid, dict), camvid])) == [*files, *files]  # type: ignore[arg-type,list-item]
+    chosen = Unlabelled(Selected(InMemory(camvid, progress=False), camvid.names))
+    assert source_files(chosen) == []  # not even of those that are chosen
+    for part in (Subset(camvid, [2, 0]), Selected(camvid, [camvid.names[2], camvid.names[0]])):  # type: ignore[arg-type]
+        assert source_files(part) == [files[2], files[0]]
+    for listed, expected in (
+        ([Path("a"), Path("b"), Path("c")], [[Path("a")], [Path("b")], [Path("c")]]),
+        ([(Path("a"), "x", None), [Path("b")], (Path("c"),)], [[Path("a")], [Path("b")], [Path("c")]]),
+        (["a", "b", "c"], []),
+        ([("a",), ("b",), ("c",)], []),
+        ([Path("a")], []),
+        (dataset.__len__, []),
+    ):
+        dataset.files = listed  # type: ignore[attr-defined]
+        assert source_files(dataset) == expected
 
 
 def test_sample_names_must_be_there_once(dataset: ListDataset) -> None:

@@ -55,6 +55,7 @@ class FileDataset:
         transform: Called with every sample that was read.
 
     Raises:
+        TypeError: `labels` is no `LabelMap`, or `geometry` no `Geometry`.
         ValueError: An argument is not one of its choices.
     """
 
@@ -69,6 +70,10 @@ class FileDataset:
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
         check_choice("unknown", unknown, ("error", "ignore"))
+        if not isinstance(labels, LabelMap):
+            raise TypeError(f"labels must be a LabelMap, got {labels!r}; choose_label_map(label_space, ids) gives one")
+        if not isinstance(geometry, Geometry):
+            raise TypeError(f"geometry must be a Geometry, got {geometry!r}; Geometry((height, width)) gives one")
         self.files = list(files)
         self.names = [sample.name for sample in self.files]
         self.label_map, self.label_space = labels

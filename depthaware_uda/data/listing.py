@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 __all__ = [
     "DEPTH_SUFFIXES",
@@ -29,16 +30,20 @@ def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
     """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden.
 
     Links to folders are followed: data sets are often linked together from several disks. A link back to a folder that
-    it lies in is passed over.
+    it lies in is passed over. A folder that may not be read is an error (OSError), not an empty one.
     """
     found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
         prefix = Path(parent).relative_to(folder)
         found += [
             (prefix / name).as_posix() for name in files if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 def _leads_back(folder: Path) -> bool:

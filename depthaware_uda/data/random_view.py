@@ -32,8 +32,8 @@ class RandomView(v2.Transform):
         stretch: Show the whole sample instead of a window; goes with ``zoom=None``.
 
     Raises:
-        ValueError: An argument is out of its range, `stretch` comes with a `zoom`, or image, label and depth of a sample
-            differ in size.
+        ValueError: An argument is out of its range, there is a `zoom` beside `stretch`, or image, label and depth of a
+            sample differ in size.
         TypeError: A sample's tensors are plain ones, which torchvision leaves as they are; see `as_tv_tensors`.
     """
 

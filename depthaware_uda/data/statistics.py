@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from depthaware_uda.labels import IGNORE_INDEX
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.types import Sample, SampleDataset
 
-__all__ = ["class_pixels", "class_weights"]
+__all__ = ["class_pixels", "class_weights", "sample_pixels"]
 
 
 def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
@@ -16,23 +18,30 @@ def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
 
     Raises:
         ValueError: A sample has no label, or a label outside 0..num_classes-1 that is not 255; the sample is named.
+            Or `num_classes` is not above 0.
     """
+    if num_classes < 1:
+        raise ValueError(f"num_classes must be above 0, got {num_classes}")
     counts = torch.zeros(num_classes, dtype=torch.int64)
     for index in range(len(dataset)):
         sample = dataset[index]
-        name = sample.get("name", f"sample {index}")
-        if "label" not in sample:
-            raise ValueError(f"{name!r} has no label to count")
-        label = sample["label"].as_subclass(Tensor)
-        labelled = label[label != IGNORE_INDEX]
-        foreign = labelled[(labelled < 0) | (labelled >= num_classes)]
-        if foreign.numel() or label.is_floating_point():
-            raise ValueError(
-                f"labels of {name!r} hold {sorted({*foreign.tolist()})[:5] or label.dtype}, expected integers in "
-                f"0..{num_classes - 1}, or {IGNORE_INDEX} to ignore"
-            )
-        counts += torch.bincount(labelled.long(), minlength=num_classes)
+        counts += sample_pixels(sample, sample.get("name", f"sample {index}"), num_classes)
     return counts
+
+
+def sample_pixels(sample: Sample, name: str, num_classes: int) -> Tensor:
+    """Labelled pixels of every class in one sample, (C,) int64; errors as of `class_pixels`, with this name."""
+    if "label" not in sample:
+        raise ValueError(f"{name!r} has no label to count")
+    label = sample["label"].as_subclass(Tensor)
+    labelled = label[label != IGNORE_INDEX]
+    foreign = labelled[(labelled < 0) | (labelled >= num_classes)]
+    if foreign.numel() or label.is_floating_point():
+        raise ValueError(
+            f"labels of {name!r} hold {sorted({*foreign.tolist()})[:5] or label.dtype}, expected integers in "
+            f"0..{num_classes - 1}, or {IGNORE_INDEX} to ignore"
+        )
+    return torch.bincount(labelled.long(), minlength=num_classes)
 
 
 def class_weights(dataset: SampleDataset, num_classes: int, *, power: float = 0.5) -> tuple[float, ...]:
@@ -44,8 +53,10 @@ def class_weights(dataset: SampleDataset, num_classes: int, *, power: float = 0.
         power: 0 weighs all pixels alike, 1 all classes; in between, rare classes gain without drowning the others.
 
     Raises:
-        ValueError: The data set shows no class at all, or `class_pixels` objects.
+        ValueError: The data set shows no class at all, `power` is negative, or `class_pixels` objects.
     """
+    if not (math.isfinite(power) and power >= 0):
+        raise ValueError(f"power must be 0 or more, got {power}")
     pixels = class_pixels(dataset, num_classes).double()
     if not pixels.any():
         raise ValueError("the data set labels no pixel: there is nothing to weigh classes by")

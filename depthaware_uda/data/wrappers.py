@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
@@ -24,10 +24,12 @@ __all__ = [
     "Selected",
     "Unlabelled",
     "has_metric_depth",
-    "names_are_known",
+    "known_names",
     "sample_names",
     "source_files",
 ]
+
+T = TypeVar("T")
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -38,9 +40,7 @@ def sample_names(dataset: SampleDataset) -> list[str]:
     Raises:
         ValueError: A sample has no name, or a name comes twice.
     """
-    names: Sequence[str] | None = getattr(dataset, "names", None)
-    if names is None and names_are_known(dataset):
-        names = _names_of_parts(dataset)
+    names = known_names(dataset)
     if names is None:
         samples = (dataset[index] for index in range(len(dataset)))
         names = [_name_of(sample, index) for index, sample in enumerate(samples)]
@@ -56,32 +56,44 @@ def sample_names(dataset: SampleDataset) -> list[str]:
     return list(names)
 
 
-def names_are_known(dataset: object) -> bool:
-    """Whether `sample_names` gives the names of a data set without reading samples."""
+def known_names(dataset: object) -> Sequence[str] | None:
+    """Names of the samples as far as they are known without reading any, unchecked; None where they are not."""
     if isinstance(dataset, _Wrapper) and "names" not in vars(dataset):
-        return names_are_known(dataset.dataset)
-    if isinstance(dataset, Subset):
-        return names_are_known(dataset.dataset)
-    if isinstance(dataset, ConcatDataset):
-        return all(map(names_are_known, dataset.datasets))
-    return hasattr(dataset, "names")
+        return known_names(dataset.dataset)
+    names: Sequence[str] | None = getattr(dataset, "names", None)
+    return _of_parts(dataset, known_names) if names is None else names
 
 
-def _names_of_parts(dataset: object) -> list[str]:
-    if isinstance(dataset, Subset):
-        names = sample_names(cast("SampleDataset", dataset.dataset))
-        return [names[int(index)] for index in dataset.indices]
-    assert isinstance(dataset, ConcatDataset)  # the only others whose names are known without an attribute
-    return [name for part in dataset.datasets for name in sample_names(cast("SampleDataset", part))]
-
-
-def source_files(dataset: SampleDataset) -> list[list[Path]]:
+def source_files(dataset: object) -> list[list[Path]]:
     """Files that each sample is read from, its image first; empty if the data set does not tell.
 
-    It tells by an attribute ``files`` with an entry a sample: any tuple, of which the paths are the files.
+    It tells by an attribute ``files`` with an entry a sample: a path, or any tuple, of which the paths are the files.
     """
-    files: Iterable[Iterable[object]] = getattr(dataset, "files", ())
-    return [[part for part in parts if isinstance(part, Path)] for parts in files]
+    if isinstance(dataset, Selected):
+        files = source_files(dataset.dataset)
+        return [files[index] for index in dataset.indices] if files else []
+    if isinstance(dataset, _Wrapper):
+        return source_files(dataset.dataset)
+    entries = getattr(dataset, "files", None)
+    if entries is None:
+        return _of_parts(dataset, lambda part: source_files(part) or None) or []
+    if not isinstance(entries, (list, tuple)):
+        return []
+    rows = (entry if isinstance(entry, (list, tuple)) else [entry] for entry in entries)
+    found = [[part for part in row if isinstance(part, Path)] for row in rows]
+    # Something else may be called so too.
+    return found if all(found) and len(found) == len(cast("SampleDataset", dataset)) else []
+
+
+def _of_parts(dataset: object, known: Callable[[object], Sequence[T] | None]) -> list[T] | None:
+    """What is known of the samples of torch's ``Subset`` and ``ConcatDataset``, from the data sets in them."""
+    if isinstance(dataset, Subset):
+        whole = known(dataset.dataset)
+        return None if whole is None else [whole[int(index)] for index in dataset.indices]
+    if isinstance(dataset, ConcatDataset):
+        parts = [known(part) for part in dataset.datasets]
+        return None if any(part is None for part in parts) else [one for part in parts for one in part or ()]
+    return None
 
 
 def has_metric_depth(dataset: SampleDataset) -> bool:
@@ -128,12 +140,6 @@ class _Wrapper:
     def is_metric(self) -> bool:
         """Whether depth is in metres, see `has_metric_depth`."""
         return has_metric_depth(self.dataset)
-
-    @property
-    def files(self) -> Sequence[Iterable[object]]:
-        """Files of the samples, in order, where the wrapped data set tells them."""
-        files: Sequence[Iterable[object]] = self.dataset.files  # type: ignore[attr-defined]
-        return files
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -204,19 +210,14 @@ class Selected(_Wrapper):
                 f"{unknown[:5]}"
             )
         self.names = wanted
-        self._indices = [positions[name] for name in wanted]
-
-    @property
-    def files(self) -> Sequence[Iterable[object]]:
-        """Files of the chosen samples, in their order, where the wrapped data set tells them."""
-        files = super().files
-        return [files[index] for index in self._indices]
+        self.indices = [positions[name] for name in wanted]
+        """Where the samples are in the wrapped data set."""
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def __getitem__(self, index: int) -> Sample:
-        return self.dataset[self._indices[index]]
+        return self.dataset[self.indices[index]]
 
 
 def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:

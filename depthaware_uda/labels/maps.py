@@ -46,7 +46,7 @@ def check_label_map(label_map: Mapping[int, int], space: LabelSpace) -> dict[int
     expected = (
         f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or {IGNORE_INDEX}"
     )
-    if not isinstance(label_map, Mapping):
+    if not isinstance(label_map, Mapping) or not label_map:
         raise ValueError(f"{expected}, got {label_map!r}")
     classes = {*range(len(space)), IGNORE_INDEX}
     wrong = {

@@ -165,7 +165,7 @@ def _numbers(record: Mapping[str, Any]) -> list[tuple[str, float]]:
 
 
 def _headline(series: Mapping[str, list[tuple[int, float]]]) -> dict[str, str]:
-    values = {"steps": f"{max(points[-1][0] for points in series.values()):,}"}
+    values = {"steps": f"{max(points[-1][0] for points in series.values()):,}"} if series else {}
     for name, title in _SCORES.items():
         known = [(value, step) for step, value in series.get(name, ()) if value == value]
         if known:

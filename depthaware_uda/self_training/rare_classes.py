@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from depthaware_uda.data.statistics import sample_pixels
 from depthaware_uda.data.wrappers import sample_names
-from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["RareClassSampled", "class_probabilities"]
@@ -46,7 +46,7 @@ class RareClassSampled:
         min_pixels: Least number of pixels by which an image shows a class; where no image has so many, one is enough.
 
     Raises:
-        ValueError: A sample has no label, or an argument is out of its range.
+        ValueError: A sample has no label or one of no class, which is named, or an argument is out of its range.
     """
 
     def __init__(
@@ -58,7 +58,9 @@ class RareClassSampled:
         self.names = sample_names(dataset)
         if (space := getattr(dataset, "label_space", None)) is not None:
             self.label_space = space
-        counts = torch.stack([_pixels(dataset[index], num_classes) for index in range(len(dataset))])
+        counts = torch.stack(
+            [sample_pixels(dataset[index], name, num_classes) for index, name in enumerate(self.names)]
+        )
         self.probabilities = class_probabilities(counts.sum(0), temperature)
         shown = counts >= min_pixels
         shown = torch.where(shown.any(0), shown, counts > 0)
@@ -69,13 +71,9 @@ class RareClassSampled:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Sample:
-        drawn = int(torch.multinomial(self.probabilities, 1))
-        images = self.shown[drawn]
-        return self.dataset[int(images[torch.randint(len(images), ())])]
+        return self.dataset[self.draw()]
 
-
-def _pixels(sample: Sample, num_classes: int) -> Tensor:
-    if "label" not in sample:
-        raise ValueError(f"{sample.get('name', 'a sample')!r} has no label; rare classes are those of the labels")
-    label = sample["label"].as_subclass(Tensor)
-    return torch.bincount(label[label != IGNORE_INDEX].long(), minlength=num_classes)[:num_classes]
+    def draw(self) -> int:
+        """Draw an image: its index in `dataset`."""
+        images = self.shown[int(torch.multinomial(self.probabilities, 1))]
+        return int(images[torch.randint(len(images), ())])

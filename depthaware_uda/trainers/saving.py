@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthaware_uda.data.wrappers import names_are_known, sample_names
+from depthaware_uda.data.wrappers import known_names, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.files import remove_partial
 from depthaware_uda.trainers.checkpoint import (
@@ -87,7 +87,7 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
 
 def _identity(dataset: SampleDataset) -> str:
     """What tells one data set from another: its names, or its length where they would have to be read one by one."""
-    return digest(sample_names(dataset) if names_are_known(dataset) else len(dataset))
+    return digest(len(dataset) if known_names(dataset) is None else sample_names(dataset))
 
 
 def defaults(config: TrainerConfig) -> dict[str, Any]:

@@ -18,8 +18,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
+from depthaware_uda.data.wrappers import known_names
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
+from depthaware_uda.self_training import RareClassSampled
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
@@ -100,11 +102,13 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
             return self.dataset[index], []
         others = np.random.default_rng([*self.key, position]).integers(len(self.dataset), size=_STAND_INS)
         troubles: list[_Trouble] = []
+        dataset, names = self.dataset, known_names(self.dataset)
         for candidate in (index, *others.tolist()):
+            if isinstance(self.dataset, RareClassSampled):  # drawn here, so that the image that is drawn can be named
+                dataset, candidate = self.dataset.dataset, self.dataset.draw()
             try:
-                return self.dataset[candidate], troubles
+                return dataset[candidate], troubles
             except UNREADABLE as error:
-                names = getattr(self.dataset, "names", None)
                 troubles.append((f"sample {candidate}" if names is None else names[candidate], str(error)))
         raise ValueError(f"{len(troubles)} samples drawn one after the other cannot be read; the last: {troubles[-1]}")
 

@@ -86,10 +86,13 @@ def model_panel(
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: No models, an unknown map or name, no label space, or a depth map of a model without depth.
+        ValueError: No models or one called "image" or "truth", an unknown map or name, no label space, or a depth map
+            of a model without depth.
     """
     if not models:
         raise ValueError("models: expected at least one network, got none")
+    if taken := {"image", "truth"} & set(models):
+        raise ValueError(f"models: {sorted(taken)} head other columns; call the networks otherwise")
     if not maps or set(maps) - set(get_args(PanelMap)):
         raise ValueError(f"maps must be one or more of {get_args(PanelMap)}, got {tuple(maps)}")
     known = [label_space, *(getattr(owner, "label_space", None) for owner in (dataset, *models.values()))]

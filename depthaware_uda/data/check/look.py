@@ -22,7 +22,7 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
-from depthaware_uda.data.wrappers import has_metric_depth
+from depthaware_uda.data.wrappers import has_metric_depth, known_names
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -82,14 +82,14 @@ class _Looking(Dataset[Facts]):
     """Looking as a data set, so that workers of a `DataLoader` do it."""
 
     def __init__(self, dataset: SampleDataset, classes: int) -> None:
-        self.dataset, self.classes = dataset, classes
+        self.dataset, self.classes, self.names = dataset, classes, known_names(dataset) or ()
 
     def __len__(self) -> int:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> Facts:
-        names = getattr(self.dataset, "names", None)
-        name = f"sample {index}" if names is None else str(names[index])
+        listed = self.names[index] if index < len(self.names) else None
+        name = f"sample {index}" if listed is None else str(listed)
         try:
             sample = self.dataset[index]
         except FileNotFoundError as error:
@@ -98,9 +98,12 @@ class _Looking(Dataset[Facts]):
             kind = "unmapped ids" if isinstance(error, UnmappedIdsError) else "unreadable"
             return Facts(name, (kind, str(error) or repr(error)))
         if isinstance(sample, Mapping):
-            name = sample.get("name", name)
+            name = str(sample.get("name", name))
         problem = _unusable(sample)
-        return Facts(name, ("broken contract", problem)) if problem else _look(sample, name, self.classes)
+        if problem:
+            return Facts(name, ("broken contract", problem))
+        facts = _look(sample, name, self.classes)
+        return facts._replace(breaches=(*facts.breaches, *_misnamed(sample, listed)))
 
 
 def _unchanged(facts: Any) -> Any:
@@ -120,6 +123,18 @@ def _unusable(sample: Any) -> str:
         if isinstance(value, Tensor) and (value.ndim < 2 or not value.numel()):
             return f"{key} has the shape {tuple(value.shape)}, expected one with height and width"
     return ""
+
+
+def _misnamed(sample: Sample, listed: str | None) -> list[str]:
+    """What is wrong with the name of a sample that its data set lists under a name."""
+    if "name" not in sample:
+        return []
+    name: object = sample["name"]
+    if not isinstance(name, str):
+        return [f"name is a {type(name).__name__}, expected a str"]
+    return (
+        [f"the sample is called {name!r}, but {listed!r} in the data set's names"] if listed not in (None, name) else []
+    )
 
 
 def _look(sample: Sample, name: str, classes: int) -> Facts:

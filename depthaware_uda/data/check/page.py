@@ -53,15 +53,19 @@ def draw_page(samples: list[Sample], path: str | Path, *, title: str, space: Lab
 
 
 def _picture(sample: Sample, key: str, space: LabelSpace | None) -> Image.Image:
-    """One cell of the page."""
+    """One cell of the page; also of a sample that breaks the contract, but for its height and width."""
     tensor: Tensor = sample[key].as_subclass(Tensor)  # type: ignore[literal-required]
+    planes = tensor.reshape(-1, *tensor.shape[-2:])
     if key == "image":
-        pixels = (tensor.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        colours = planes[:3] if len(planes) >= 3 else planes[:1].expand(3, -1, -1)
+        if colours.is_floating_point():
+            colours = (colours.clamp(0, 1) * 255).round()
+        pixels = colours.byte().permute(1, 2, 0).numpy()
     elif key == "label":
-        values = tensor.clamp(0, 255).numpy()
+        values = planes[0].clamp(0, 255).numpy()
         pixels = space.colorize(values) if space is not None else np.repeat(values[..., None] * 37 % 256, 3, -1)
     else:
-        pixels = colorize_depth(tensor)
+        pixels = colorize_depth(planes[0])
     height = max(1, round(_CELL * pixels.shape[0] / pixels.shape[1]))
     how = Image.Resampling.BILINEAR if key == "image" else Image.Resampling.NEAREST
     return Image.fromarray(pixels.astype(np.uint8)).resize((_CELL, height), how)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +103,7 @@ class DatasetReport:
             width = max(len(found.name) for found in (*self.classes, ClassPixels("ignored", 0, 0, 0)))
             lines.append(f"{'class':<{width}}  pixels, %   images")
             lines += [f"{one.name:<{width}}  {100 * one.share:9.3f}  {one.images:7,}" for one in self.classes]
-            lines.append(f"{'ignored':<{width}}  {100 * (self.ignored or 0):9.3f}")
+            lines.append(f"{'ignored':<{width}}  {100 * (self.ignored or 0):9.3f}  of all pixels")
         else:
             lines.append("no labels")
         if self.depth is None:
@@ -121,7 +122,8 @@ class DatasetReport:
         return self.table()
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values."""
+        """The report as JSON-ready values; depth that is infinite is None."""
+        depth = None if self.depth is None else asdict(self.depth)
         return {
             "dataset": self.dataset,
             "samples": self.samples,
@@ -129,7 +131,7 @@ class DatasetReport:
             "sizes": [{"height": size[0], "width": size[1], "samples": count} for size, count in self.sizes.items()],
             "classes": [asdict(one) for one in self.classes],
             "ignored": self.ignored,
-            "depth": None if self.depth is None else asdict(self.depth),
+            "depth": depth and {name: None if value == math.inf else value for name, value in depth.items()},
             "findings": [asdict(finding) for finding in self.findings],
             "ok": self.ok,
         }

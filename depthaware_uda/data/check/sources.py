@@ -11,14 +11,20 @@ from depthaware_uda.data.images import read_size
 from depthaware_uda.data.listing import IMAGE_SUFFIXES
 from depthaware_uda.data.synthia import Synthia
 from depthaware_uda.data.synthia_packages import IMAGE_SIZE, REMEDY, SPLITS, package_of_images
-from depthaware_uda.data.wrappers import source_files
+from depthaware_uda.data.wrappers import known_names, source_files
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["source_findings"]
 
 
 def source_findings(dataset: SampleDataset, names: Sequence[str]) -> Iterator[Finding]:
-    """Findings about the files of a data set, if it tells them."""
+    """Findings about the names of a data set, as they were found, and about its files, if it tells them."""
+    listed = known_names(dataset)
+    if listed is not None and len(listed) != len(dataset):
+        message = f"the data set has {len(dataset)} samples but {len(listed)} names"
+        yield Finding(
+            "error", "names that do not fit", message, "`names` has to name every sample once, in their order"
+        )
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
         yield sample_finding(
