@@ -130,6 +130,14 @@ def test_exif_orientation_is_respected(tmp_path: Path) -> None:
     exif[0x0112] = 6  # the camera was turned: rotate by 90 degrees to show it upright
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
     assert read_image(tmp_path / "a.jpg").shape == (6, 4, 3)
+    image = tmp_path / "train" / "images" / "a.jpg"
+    image.parent.mkdir(parents=True)
+    (tmp_path / "a.jpg").rename(image)
+    save(tmp_path / "train" / "labels" / "a.png", np.zeros((4, 6), np.uint8))  # drawn on the picture as it lies there
+    with pytest.raises(
+        ValueError, match=r"a\.png: expected 6 x 4 .*a\.jpg \(does its EXIF orientation turn.*got 4 x 6"
+    ):
+        CamVid(tmp_path)[0]
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
@@ -199,6 +207,12 @@ def test_depth_of_8_bits_is_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", np.zeros((1, 1), np.uint8))
     with pytest.raises(ValueError, match="expected integers of 16 bits for this depth encoding, got uint8"):
         DepthEncoding.centimetres().decode(read_depth_values(tmp_path / "a.png"))
+
+
+def test_depth_of_32_bits_goes_beyond_16(tmp_path: Path) -> None:
+    save(tmp_path / "a.tif", np.array([[70_000, 0, -1]], np.int32))
+    metres = DepthEncoding.millimetres().decode(read_depth_values(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(metres, np.array([[70, np.nan, np.nan]], np.float32))
 
 
 def test_the_real_camvid_in_eleven_and_seven_classes(camvid_root: Path) -> None:

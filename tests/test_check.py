@@ -272,6 +272,10 @@ def test_samples_that_break_the_contract() -> None:
         ({"image": torch.rand(3, 0, 4)}, "image has the shape (3, 0, 4), expected one with height and width"),
         ({"image": torch.rand(4)}, "image has the shape (4,)"),
         ({"image": torch.rand(3, 4, 4), "label": torch.zeros(4, 4)}, "label is torch.float32 (4, 4), expected int64"),
+        (
+            {"image": torch.rand(3, 4, 4).bfloat16()},
+            "its tensors cannot be looked at: Got unsupported ScalarType BFloat16",
+        ),
     ],
 )
 def test_samples_of_which_nothing_can_be_told_do_not_stop_the_others(wrong: object, message: str) -> None:

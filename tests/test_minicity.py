@@ -347,6 +347,8 @@ def test_out_of_range() -> None:
         with pytest.raises(IndexError, match=f"index {index} is out of range for MiniCity of length 2"):
             dataset[index]
     assert len(list(dataset)) == 2
+    with pytest.raises(TypeError, match="float"):
+        MiniCity(2, size=(16, 16))[1.7]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,13 @@ def test_one_curve_needs_no_legend() -> None:
     assert not curves({"loss": [(i, float(i)) for i in range(30)]}, ylabel="loss").legends
 
 
+def test_steps_are_whole_numbers() -> None:
+    (axes,) = curves({"a": [(3, 1.0), (4, 2.0)]}, ylabel="loss").axes
+    assert [tick for tick in axes.get_xticks() if tick % 1] == []
+    (axes,) = curves({"a": [(0.25, 1.0), (0.75, 2.0)]}, ylabel="loss").axes  # type: ignore[list-item]
+    assert [tick for tick in axes.get_xticks() if tick % 1] != []
+
+
 def test_curves_are_checked() -> None:
     with pytest.raises(ValueError, match="at least one curve, got none"):
         curves({}, ylabel="loss")

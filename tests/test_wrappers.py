@@ -138,6 +138,22 @@ def test_in_memory_keeps_depth_apart_from_what_users_do_to_it(dataset: ListDatas
     assert not hasattr(kept, "label_space")
 
 
+def test_in_memory_keeps_what_a_data_set_reads_into_one_buffer_after_the_other() -> None:
+    class Buffered(ListDataset):
+        def __getitem__(self, index: int) -> Sample:
+            self.samples[0]["depth"].fill_(index)
+            self.samples[0]["label"].fill_(index)
+            return self.samples[0]
+
+        def __len__(self) -> int:
+            return 3
+
+    buffer = make_sample("a")
+    buffer["label"] = buffer["label"].to(torch.uint8)
+    kept = InMemory(Buffered([buffer]), progress=False)
+    assert [int(kept[index][key][..., 0, 0]) for key in ("depth", "label") for index in range(3)] == [0, 1, 2, 0, 1, 2]  # type: ignore[literal-required]
+
+
 def test_in_memory_works_without_names() -> None:
     kept = InMemory(ListDataset([Sample(image=torch.full((3, 1, 1), 0.5))]), progress=False)
     assert kept[0]["image"].flatten().tolist() == pytest.approx([128 / 255] * 3)

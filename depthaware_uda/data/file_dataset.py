@@ -147,4 +147,7 @@ class FileDataset:
 def _check_shape(values: NDArray[Any], path: Path, pixels: NDArray[Any], image: Path) -> None:
     (height, width), found = pixels.shape[:2], values.shape
     if found != (height, width):
-        raise ValueError(f"{path}: expected {height} x {width} pixels as in {image}, got {found[0]} x {found[1]}")
+        turned = " (does its EXIF orientation turn the photograph?)" if found == (width, height) else ""
+        raise ValueError(
+            f"{path}: expected {height} x {width} pixels as in {image}{turned}, got {found[0]} x {found[1]}"
+        )

@@ -152,7 +152,7 @@ def read_depth_values(path: str | Path) -> NDArray[Any]:
             if (values != values[..., :1]).any():
                 raise _Rejected("expected a depth image with one channel, or three equal ones, got a colour image")
             values = np.ascontiguousarray(values[..., 0])
-        return _as_uint16(values) if image.mode.startswith("I") else values
+        return values
 
 
 def _read_array(path: Path) -> NDArray[Any]:

@@ -38,7 +38,7 @@ def unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def pack(sample: Sample) -> PackedSample:
-    """Pack a sample; an image that did not come from 8 bits is rounded to them.
+    """Pack a sample, copying it; an image that did not come from 8 bits is rounded to them.
 
     Raises:
         ValueError: The image is not floating point in 0..1, or a label not in 0..255: 8 bits would hold other values.
@@ -47,8 +47,8 @@ def pack(sample: Sample) -> PackedSample:
     _check_range(sample.get("name", "a sample without a name"), image, label)
     return PackedSample(
         image=(image * 255).round().clamp(0, 255).to(torch.uint8).numpy(),
-        label=None if label is None else label.to(torch.uint8).numpy(),
-        depth=None if depth is None else depth.float().numpy(),
+        label=None if label is None else label.to(torch.uint8, copy=True).numpy(),
+        depth=None if depth is None else depth.to(torch.float32, copy=True).numpy(),
         name=sample.get("name"),
     )
 

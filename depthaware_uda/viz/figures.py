@@ -130,6 +130,8 @@ def curves(
         style = ("-", "--", ":")[number // len(LINE_COLOURS) % 3]
         marker = "o" if len(points) <= 20 else None
         axes.plot(steps, values, style, color=colour, label=name, linewidth=1.6, marker=marker, markersize=3.5)
+    if all(float(step).is_integer() for points in series.values() for step, _ in points):
+        axes.locator_params(axis="x", integer=True)  # half a step is none
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
     if logarithmic:

@@ -102,7 +102,10 @@ class _Looking(Dataset[Facts]):
         problem = _unusable(sample)
         if problem:
             return Facts(name, ("broken contract", problem))
-        facts = _look(sample, name, self.classes)
+        try:
+            facts = _look(sample, name, self.classes)
+        except Exception as error:  # a type that NumPy does not have, a tensor on a GPU
+            return Facts(name, ("broken contract", f"its tensors cannot be looked at: {error}"))
         return facts._replace(breaches=(*facts.breaches, *_misnamed(sample, listed)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -98,7 +99,7 @@ class MiniCity(Dataset[Sample]):
 
     def __getitem__(self, index: int) -> Sample:
         """Renders a sample; a negative index counts from the end."""
-        number = int(index) + (self._length if index < 0 else 0)
+        number = operator.index(index) + (self._length if index < 0 else 0)
         if not 0 <= number < self._length:
             raise IndexError(f"index {index} is out of range for MiniCity of length {self._length}")
         rendering = render(self._seed, number, style=self._style, size=self._size)
