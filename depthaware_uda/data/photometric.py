@@ -93,7 +93,7 @@ class PhotometricNoise(v2.Transform):
             # Bicubic resizing overshoots: a power of what is below black is NaN, which the mean would spread.
             pixels = pixels.clamp(min=0).pow_(params["gamma"])
         # Contrast spreads the colours around their mean: c (M x - m) + m, where m is the mean of M x.
-        matrix = params["matrix"].to(image)
+        matrix = params["matrix"].to(image, non_blocking=True)  # a GPU need not be waited for
         mean = matrix @ pixels.mean(1, keepdim=True)
         contrast = params["contrast"]
         pixels = torch.addmm((1 - contrast) * mean, contrast * matrix, pixels)

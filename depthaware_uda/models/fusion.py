@@ -91,7 +91,8 @@ def depth_bin_logits(inverse_depth: Tensor, bins: int = DEPTH_BINS) -> Tensor:
     position = (2 * torch.arange(bins, dtype=torch.float64) + 1) / (2 * bins)
     metres = _NEAREST * (_FARTHEST / _NEAREST) ** position
     inverse_depth = at_least_float32(inverse_depth)
-    return -((inverse_depth - to_inverse_depth(metres).to(inverse_depth).view(1, -1, 1, 1)) ** 2)
+    middles = to_inverse_depth(metres).to(inverse_depth, non_blocking=True)
+    return -((inverse_depth - middles.view(1, -1, 1, 1)) ** 2)
 
 
 class JointSpace(nn.Module):

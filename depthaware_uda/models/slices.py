@@ -41,7 +41,7 @@ class _Resized:
         self.exact = height == size[0]
         self.above, weight = positions(height, size[0], self.wide.dtype)
         self.below = (self.above + 1).clamp(max=height - 1)
-        self.weight = weight.to(self.wide.device)[:, None]
+        self.weight = weight.to(self.wide.device, non_blocking=True)[:, None]
 
     def rows(self, rows: slice) -> Tensor:
         if self.exact:
@@ -52,8 +52,8 @@ class _Resized:
             above_maps, below_maps = self.wide[:, :, first : first + 1], self.wide[:, :, below : below + 1]
         else:
             device = self.wide.device
-            above_maps = self.wide[:, :, self.above[rows].to(device)]
-            below_maps = self.wide[:, :, self.below[rows].to(device)]
+            above_maps = self.wide[:, :, self.above[rows].to(device, non_blocking=True)]
+            below_maps = self.wide[:, :, self.below[rows].to(device, non_blocking=True)]
         return torch.lerp(above_maps, below_maps, self.weight[rows])
 
     def slices(self, size: tuple[int, int]) -> Iterator[slice]:
