@@ -22,6 +22,7 @@ __all__ = [
     "alone",
     "barrier",
     "broadcast_module",
+    "check_connected",
     "from_writer",
     "gather",
     "gather_by_index",
@@ -63,6 +64,16 @@ def is_writer() -> bool:
 def barrier() -> None:
     """Wait until every process is here."""
     gather(None)  # between CPUs, where there is a way; `dist.barrier` with NCCL takes a GPU that it guesses
+
+
+def check_connected() -> None:
+    """RuntimeError if torchrun started several processes that `initialize` has not connected, each to train alone."""
+    processes = os.environ.get("WORLD_SIZE", "1")
+    if dist.is_available() and dist.is_torchelastic_launched() and processes != "1" and not is_distributed():
+        raise RuntimeError(
+            f"torchrun started {processes} processes, which know nothing of each other: put the script's lines into "
+            "`with depthaware_uda.distributed.initialize():`"
+        )
 
 
 class _Group(AbstractContextManager[None]):

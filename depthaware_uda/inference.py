@@ -12,6 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.collate import collate
+from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.resize import resize_output
@@ -20,6 +21,8 @@ from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = [
     "batch_names",
+    "check_model",
+    "check_pixels",
     "evaluating",
     "ignore_interrupts",
     "image_batches",
@@ -29,9 +32,28 @@ __all__ = [
 ]
 
 
+def check_model(model: object) -> None:
+    """TypeError if something is no module, such as the name of one."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"model must be a torch.nn.Module, got {type(model).__name__}; create_model or load_pretrained makes one "
+            "from a name"
+        )
+
+
+def check_pixels(image: Tensor, what: str) -> None:
+    """ValueError if the values of an image are not RGB in 0..1, but 0..255 or normalised; `what` names it."""
+    lowest, highest = (float(value) for value in image.as_subclass(Tensor).aminmax())
+    if not (lowest > -0.5 and highest < 1.5):  # resampling may overshoot a little
+        raise ValueError(
+            f"{what} has values in {lowest:.3g}..{highest:.3g}, expected 0..1; the model normalises by itself"
+        )
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode without gradients; every module's own mode is back afterwards."""
+    check_model(model)
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -75,7 +97,9 @@ class _Indexed(Dataset[tuple[int, Sample]]):
         self.dataset = dataset
 
     def __getitem__(self, index: int) -> tuple[int, Sample]:
-        return index, self.dataset[index]
+        sample = self.dataset[index]
+        check_sample_type(sample, f"sample {index} of the data set")
+        return index, sample
 
 
 def _by_size(items: Sequence[tuple[int, Sample]]) -> list[Batch]:
@@ -117,8 +141,10 @@ def image_batches(
     With `shared`, processes take the batches in turn (`distributed.gather_by_index` puts results into order again).
 
     Raises:
-        ValueError: The data set is empty.
+        TypeError: The data set gives no samples by index.
+        ValueError: The data set is empty, or its first images are not RGB in 0..1 in floating point.
     """
+    check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to predict")
     # A network without weights takes what it is given on the CPU.
@@ -141,6 +167,8 @@ def image_batches(
                     f"images of the data set are {batch['image'].dtype}, expected RGB in 0..1 in floating point; "
                     "divide 8 bits by 255"
                 )
+            if 0 in batch["index"]:
+                check_pixels(batch["image"][:1], "the first image of the data set")
             yield batch, batch["image"].to(first.device, first.dtype, non_blocking=True)
 
 

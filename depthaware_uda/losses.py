@@ -55,20 +55,29 @@ def cross_entropy(
         logits (N, C, H, W), label (N, H, W), class_weight (C,), pixel_weight (N, H, W) -> scalar.
 
     Raises:
-        ValueError: logits and label differ in size.
+        ValueError: logits and label differ in size, label has another shape or floating point, or, on a CPU, holds
+            indices that are no class.
     """
+    if label.ndim != 3 or label.is_floating_point():
+        raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
     if logits.shape[-2:] != label.shape[-2:]:
         raise ValueError(
             f"logits {tuple(logits.shape)} and label {tuple(label.shape)} differ in height or width; "
             "resize the logits to the label with depthaware_uda.models.resize"
         )
-    logits = at_least_float32(logits)
+    logits, label = at_least_float32(logits), label.long()
     weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
-    if pixel_weight is None:
-        total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="sum")
-    else:
-        each = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction="none")
-        total = (each * pixel_weight.to(each)).sum()
+    reduction = "sum" if pixel_weight is None else "none"
+    try:
+        total = F.cross_entropy(logits, label, weight=weight, ignore_index=ignore_index, reduction=reduction)
+    except IndexError as error:
+        classes = logits.shape[1]
+        raise ValueError(
+            f"label holds an index that is none of the {classes} classes (0..{classes - 1}, and {ignore_index} to "
+            f"ignore): {error} Map the ids, or give the model more classes"
+        ) from error
+    if pixel_weight is not None:
+        total = (total * pixel_weight.to(total)).sum()
     valid = label != ignore_index
     count = (weight[label.where(valid, label.new_zeros(()))] * valid).sum()
     return total / count.where(count > 0, 1)

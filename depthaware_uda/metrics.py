@@ -27,10 +27,13 @@ def confusion_matrix(
         prediction and label alike -> (C, C) int64, row: label, column: prediction.
 
     Raises:
-        ValueError: The shapes differ, or an index is not a class.
+        ValueError: The shapes differ, they are no integers, or an index is not a class.
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
+    for name, index in (("prediction", prediction), ("label", label)):
+        if index.is_floating_point():
+            raise ValueError(f"{name} is {index.dtype}, expected class indices in integers")
     # Labels of any byte have a row of the table: what is ignored needs no mask, its row is left out.
     rows = max(256, num_classes)
     if _outside(label, rows) or _outside(prediction, num_classes):

@@ -50,6 +50,7 @@ class TargetSplit:
 
     def __post_init__(self) -> None:
         for side, names in (("easy", self.easy), ("hard", self.hard)):
+            object.__setattr__(self, side, tuple(names))  # lists do as well
             if not names:
                 raise ValueError(f"the {side} side of the split is empty; rank more images or choose another fraction")
         if both := sorted(set(self.easy) & set(self.hard)):
@@ -71,6 +72,8 @@ class TargetSplit:
             FileNotFoundError: A list is missing.
             ValueError: A list is damaged, which `SHA256SUMS` beside it tells, or empty.
         """
+        if not Path(folder).is_dir():
+            raise FileNotFoundError(f"{folder}: expected a folder with {' and '.join(_SIDES)}, one name a line")
         check_sums(Path(folder), _SIDES)
         easy, hard = (_read_names(Path(folder) / file) for file in _SIDES)
         return cls(easy, hard)
@@ -177,6 +180,8 @@ class EntropyRanker:
     ) -> None:
         _check_fraction(fraction)
         check_precision(precision)
+        if fusion is not None and not callable(fusion):
+            raise TypeError(f"fusion must be a module such as DepthAwareFusion(mode='entropy'), got {fusion!r}")
         self.model = model
         self.fusion = DepthAwareFusion() if fusion is None else fusion
         self.fraction = fraction

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import quickstart_setup as setup
-from quickstart_pictures import STAGES, draw_curves, draw_panel, report
+from quickstart_pictures import draw_curves, draw_panel, report
 from torch import nn
 
 from depthaware_uda import (
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, EvaluationResult]:
     def keep(name: str, network: nn.Module, result: EvaluationResult) -> None:
         models[name], results[name] = copy.deepcopy(network), result
         if is_writer():
-            print(f"{STAGES[name]}: mIoU {100 * result.miou:.1f}", flush=True)
+            print(f"{setup.STAGES[name]}: mIoU {100 * result.miou:.1f}", flush=True)
 
     def stage(name: str, fitted: Trainer[Any]) -> None:
         final = fitted.fit().final

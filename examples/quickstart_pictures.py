@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import torch
-from quickstart_setup import LABELS
+from quickstart_setup import LABELS, STAGES
 from torch import nn
 
 from depthaware_uda import EvaluationResult
@@ -16,15 +16,6 @@ from depthaware_uda.files import write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.trainers import read_log
 from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
-
-STAGES = {
-    "source": "source only",
-    "control": "control",  # source only for as many steps as all stages together
-    "adabn": "control + AdaBN",  # the same with batch-norm statistics of the target
-    "daf": "DAF",
-    "isl": "DAF + ISL",
-    "ida": "DAF + ISL + IDA",
-}
 
 
 def draw_panel(out: Path, val: InMemory, models: dict[str, nn.Module]) -> None:

@@ -24,6 +24,14 @@ NETWORK: dict[str, Any] = {
     "backbone_arguments": {"channels": (32, 64, 96, 128), "stem_width": 16},
     "dilations": (1, 2, 4, 8),
 }
+STAGES = {
+    "source": "source only",
+    "control": "control",  # source only for as many steps as all stages together
+    "adabn": "control + AdaBN",  # the same with batch-norm statistics of the target
+    "daf": "DAF",
+    "isl": "DAF + ISL",
+    "ida": "DAF + ISL + IDA",
+}
 STEPS = {"source": 600, "daf": 140, "isl": 140, "ida": 140}
 ADVERSARY = {"adversarial_weight": 0.05, "discriminator_learning_rate": 1e-3, "discriminator_channels": 32}
 PSEUDO_LABELS: dict[str, dict[str, float]] = {

@@ -10,17 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quickstart_setup import STAGES
 
 from depthaware_uda.files import read_json
 
-STAGES = {
-    "source": "source only",
-    "control": "control, as many steps as all stages",
-    "adabn": "control + AdaBN",
-    "daf": "DAF",
-    "isl": "DAF + ISL",
-    "ida": "DAF + ISL + IDA",
-}
+ROWS = {**STAGES, "control": "control, as many steps as all stages"}
 
 
 def table(records: list[dict[str, Any]]) -> str:
@@ -31,7 +25,7 @@ def table(records: list[dict[str, Any]]) -> str:
         f"| | mIoU | seeds {', '.join(map(str, seeds))} | {' | '.join(classes)} |",
         "|---" * (3 + len(classes)) + "|",
     ]
-    for stage, name in STAGES.items():
+    for stage, name in ROWS.items():
         results = [record["results"][stage] for record in records]
         miou = 100 * np.array([result["miou"] for result in results])
         spread = miou.std(ddof=1) if len(miou) > 1 else 0.0

@@ -1,5 +1,6 @@
 """Callbacks: when they are called, that they change no weight, and what the drawing ones write."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -58,6 +59,25 @@ def test_callbacks_are_told_what_is_logged_and_change_no_weight() -> None:
     ]
     assert [moment[1:] for moment in told.moments if moment[0] == "log"] == losses
     assert [moment[1:] for moment in told.moments if moment[0] == "validation"] == mious
+
+
+def test_validations_without_labels_have_a_moment_of_their_own(tmp_path: Path) -> None:
+    class Scores(Told):
+        def on_label_free(self, trainer: Any, step: int, score: Any) -> None:
+            self.moments.append(("label-free", step, score.score))
+
+    told = Scores()
+    callbacks = [told, PanelCallback(Scenes(1, (48, 64), labels=False), maps=("labels",)), ReportCallback()]
+    config = replace(CONFIG, validation="label_free")
+    scenes = Scenes(4, (48, 64))
+    options: dict[str, Any] = {"device": "cpu", "progress": False, "callbacks": callbacks}
+    run = DAFTrainer(tiny_model(), scenes, Scenes(4, (48, 64), seed=1), config, tmp_path, **options)
+    history = run.fit().history
+    expected = [("label-free", r["step"], r["label_free/score"]) for r in history if "label_free/score" in r]
+    assert [moment for moment in told.moments if moment[0] in ("validation", "label-free")] == expected
+    assert [moment[1] for moment in expected] == [2, 4]
+    assert len(list((tmp_path / "panels").iterdir())) == 2
+    assert (tmp_path / "index.html").is_file()
 
 
 def test_a_panel_of_the_same_images_and_the_page_at_each_validation(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoin
 from depthaware_uda.trainers.saving import resume
 from tests.processes import build, found, free_port, worker
 from tests.test_resume import cut_off
-from tests.tiny import assert_same_weights, weights
+from tests.tiny import assert_same_weights, tiny_model, weights
+from tests.trainers import daf
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ("daf", "isl", "ida")
@@ -137,6 +138,15 @@ def test_an_environment_that_is_not_torchruns_is_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("RANK", "0")
     with pytest.raises(ValueError, match=r"RANK is set but not WORLD_SIZE, .*start with torchrun"):
         distributed.initialize()
+
+
+def test_processes_that_nobody_connected_do_not_train_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "run")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    distributed.check_connected()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match=r"torchrun started 2 processes.*distributed.initialize\(\)"):
+        daf(tiny_model()).fit()
 
 
 DYING = """

@@ -73,6 +73,10 @@ def test_the_quickstart_runs_all_stages_and_goes_on_where_it_was(
             assert min(image.size) > 100
     record = json.loads((tmp_path / "run" / "results.json").read_text())
     assert record["results"]["ida"]["miou"] == results["ida"].miou
+    table = load("quickstart_table").table([record]).splitlines()
+    names = ("source only", "control, as many steps as all stages", "control + AdaBN", "DAF", "DAF + ISL")
+    assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in (*names, "DAF + ISL + IDA")]
+    assert f"| {100 * results['ida'].miou:.1f} ± 0.0 |" in table[-1]
     split = TargetSplit.load(tmp_path / "run" / "split")
     assert len(split.easy) == int(0.66 * 6)
     assert len(split.easy) + len(split.hard) == 6

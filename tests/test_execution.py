@@ -102,6 +102,24 @@ def test_checkpointing_changes_no_bit_of_a_timm_network() -> None:
     assert_same_weights(weights(trained(tiny_model(), checkpointing="all").model), expected)
 
 
+def test_checkpointing_ends_with_each_step() -> None:
+    model = shallow_caffe()
+    trainer = DAFTrainer(
+        model,
+        Scenes(2),
+        Scenes(2),
+        DAFConfig(**SETTINGS, fusion="entropy", depth_weight=0, checkpointing="all"),
+        device="cpu",
+        progress=False,
+    )
+    during: list[str] = []
+    model.backbone.register_forward_pre_hook(lambda backbone, _: during.append(backbone._checkpointing))  # type: ignore[union-attr,operator]
+    batch = collate(Scenes(2).samples)
+    trainer.step(source=batch, target=batch)
+    assert during == ["all", "all"]
+    assert model.backbone._checkpointing == "none"  # type: ignore[union-attr]
+
+
 def test_checkpointing_that_a_network_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="'none' and 'all', not 'norms'"):
         trained(tiny_model(), checkpointing="norms")

@@ -180,6 +180,11 @@ def test_what_cannot_be_traced_is_refused() -> None:
         export_program(_Branching(), (8, 8), dynamic_size=False)
 
 
+def test_a_network_that_returns_something_else_is_named() -> None:
+    with pytest.raises(TypeError, match="Conv2d returned Tensor, expected SegDepthOutput"):
+        export_program(nn.Conv2d(3, 7, 1), (8, 8))
+
+
 class _Branching(nn.Module):
     """Decides by a pixel: no tracer can follow."""
 

@@ -107,6 +107,10 @@ def test_the_map_gives_both_heads_a_gradient() -> None:
         (lambda: DepthAwareFusion(depth_scale=0), "depth_scale must be positive"),
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3)), "needs inverse_depth.*mode='entropy'"),
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 1, 6, 6)), "differ in height.*resize"),
+        (
+            lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3)),
+            r"must be \(N, 1, H, W\), got \(1, 3",
+        ),
     ],
 )
 def test_fusion_refuses_what_it_cannot_multiply(call: Callable[[], Any], message: str) -> None:

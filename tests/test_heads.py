@@ -94,12 +94,20 @@ def test_the_depth_head_without_attention_has_no_attention_weights() -> None:
         (lambda: DepthAttentionHead([8, 8], output_stage=2), "output_stage 2 is not one of the 2 stages"),
         (lambda: DepthAttentionHead([8, 8], output_stage=-3), "output_stage -3"),
         (lambda: DepthAttentionHead([8, 8])(stages((8, 4, 4))), "features of 2 stages, got 1"),
+        (lambda: DepthAttentionHead([8, 4])(stages((4, 4, 4), (8, 2, 2))), r"with C of \(8, 4\), in this order, got"),
+        (lambda: DepthAttentionHead([8])([torch.zeros(8, 4, 4)]), r"stages \(N, C, H, W\).* got \[\(8, 4, 4\)\]"),
         (lambda: ASPPv2(8, 3, dilations=()), "dilations is empty"),
     ],
 )
 def test_heads_refuse_what_does_not_fit(build: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+def test_stages_come_in_a_list() -> None:
+    for features in (torch.zeros(2, 8, 4, 4), dict(enumerate(stages((8, 4, 4))))):
+        with pytest.raises(TypeError, match="features must be a list of one map a stage, got"):
+            DepthAttentionHead([8])(features)  # type: ignore[arg-type]
 
 
 def test_the_dada_head_averages_its_depth_features() -> None:

@@ -25,8 +25,8 @@ ALLOWED = {
     "viz": BASE | ROOMS | STAGES,
     # The command line is over everything.
     **dict.fromkeys(("__main__", "cli"), BASE | ROOMS | STAGES | {"cli", "hub", "prediction"}),
-    "report": BASE | ROOMS | STAGES | {"trainers", "viz"},
-    "export": BASE | {"models"},
+    "report": BASE | ROOMS | STAGES | {"label_free", "trainers", "viz"},
+    "export": BASE | {"inference", "models"},
     "prediction": BASE | ROOMS | {"viz"},
     **dict.fromkeys(STAGES, BASE | ROOMS),
     "results": BASE | {"metrics", "protocols"},

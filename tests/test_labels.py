@@ -43,6 +43,8 @@ def test_a_space_can_be_copied_and_sent_to_other_processes() -> None:
 
 
 def test_an_unknown_space_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown label space \['cat', 'dog'\]; known: .*or pass a LabelSpace"):
+        get_label_space(["cat", "dog"])  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"unknown label space 'pets'; known: \['camvid11', 'cityscapes16'"):
         get_label_space("pets")
 

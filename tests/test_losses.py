@@ -101,6 +101,25 @@ def test_cross_entropy_refuses_another_size() -> None:
         cross_entropy(torch.zeros(1, 3, 4, 5), torch.zeros(1, 8, 10, dtype=torch.int64))
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (torch.full((1, 4, 5), 3), r"none of the 3 classes \(0..2, and 255 to ignore\).*3.*more classes"),
+        (torch.full((1, 4, 5), -1), "none of the 3 classes"),
+        (torch.zeros(1, 4, 5), r"label is torch.float32 \(1, 4, 5\), expected class indices in integers"),
+        (torch.zeros(1, 1, 4, 5, dtype=torch.int64), r"label is torch.int64 \(1, 1, 4, 5\), expected .* \(N, H, W\)"),
+    ],
+)
+def test_cross_entropy_refuses_what_is_no_label(label: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cross_entropy(torch.zeros(1, 3, 4, 5), label)
+
+
+def test_cross_entropy_of_labels_in_8_bits() -> None:
+    logits, label = torch.randn(1, 3, 4, 5), torch.randint(3, (1, 4, 5))
+    assert cross_entropy(logits, label.to(torch.uint8)) == cross_entropy(logits, label)
+
+
 # berHu ----------------------------------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,7 @@ def test_a_class_with_labels_that_is_never_right_has_iou_zero() -> None:
 
 
 def test_without_labels_nothing_is_measured() -> None:
-    confusion = confusion_matrix(torch.zeros(2, 2), torch.full((2, 2), 255), 3)
+    confusion = confusion_matrix(torch.zeros(2, 2, dtype=torch.int64), torch.full((2, 2), 255), 3)
     assert confusion.sum() == 0
     assert iou_per_class(confusion).isnan().all()
     assert math.isnan(pixel_accuracy(confusion))
@@ -95,6 +95,13 @@ def test_predictions_of_ignored_pixels_may_be_anything() -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match=r"prediction \(2, 2\) and label \(4, 4\)"):
         confusion_matrix(torch.zeros(2, 2), torch.zeros(4, 4), 3)
+
+
+def test_probabilities_are_no_classes() -> None:
+    indices = torch.zeros(2, dtype=torch.int64)
+    for prediction, label, name in ((indices.float(), indices, "prediction"), (indices, indices.float(), "label")):
+        with pytest.raises(ValueError, match=rf"{name} is torch.float32, expected class indices in integers"):
+            confusion_matrix(prediction, label, 3)
 
 
 def test_depth_errors_by_hand() -> None:

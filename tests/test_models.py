@@ -214,6 +214,11 @@ def test_the_factory_names_what_does_not_fit(name: str, options: dict[str, Any],
         create_model(name, **{"num_classes": 7, **options})
 
 
+def test_a_label_space_in_place_of_the_number_of_classes_is_refused() -> None:
+    with pytest.raises(TypeError, match="num_classes must be the number of classes, got 'common7'"):
+        create_model("timm/resnet10t", "common7")  # type: ignore[arg-type]
+
+
 def test_a_gate_without_a_depth_head_is_refused() -> None:
     backbone = TimmBackbone("resnet10t")
     with pytest.raises(ValueError, match="a gate needs a depth_head"):

@@ -1,5 +1,6 @@
 """Prediction: every kind of input, any size, tiles and averages, files and resumption."""
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,6 +179,8 @@ def test_paths_in_a_list(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (torch.zeros(1, 4, 4), ValueError, r"must be RGB, \(3, H, W\) or \(N, 3, H, W\), got \(1, 4, 4\)"),
         (torch.full((3, 4, 4), 2.0), ValueError, r"RGB in 0\.\.1, not normalised, got torch.float32 in 2\.\.2"),
         (5, TypeError, "cannot predict int: expected a path"),
+        (b"\xff\xd8", TypeError, "cannot predict bytes: expected a path"),
+        (io.BytesIO(), TypeError, "cannot predict BytesIO: expected a path"),
     ],
 )
 def test_other_inputs_are_refused(images: object, error: type[Exception], message: str) -> None:
@@ -237,6 +240,15 @@ def test_a_strange_frame_is_named() -> None:
 def test_arguments_are_checked(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         predict(Pixelwise(), picture(), **options)
+
+
+def test_a_name_in_place_of_a_model_and_one_scale_in_place_of_several_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got str"):
+        predict("daf-ida-minicity", picture())  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match=r"model must be a torch.nn.Module, got str"):
+        write_predictions("daf-ida-minicity", [picture()], tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"scales must be a list of factors, such as \(1.0,\), got 1.0"):
+        predict(Pixelwise(), picture(), scales=1.0)  # type: ignore[call-overload]
 
 
 # How the network looks ------------------------------------------------------------------------------------------------

@@ -322,6 +322,13 @@ def test_pseudo_labels_replace_labels_and_depth(tmp_path: Path) -> None:
         assert not torch.equal(sample["label"].as_subclass(Tensor), images[index]["label"])
 
 
+def test_a_folder_of_pseudo_labels_is_opened_again(tmp_path: Path) -> None:
+    scenes = Scenes(2)
+    written = PseudoLabelled(scenes, write_pseudo_labels(tiny_model(), scenes, tmp_path, threshold=0.0))
+    again = PseudoLabelled(scenes, tmp_path)
+    assert all(torch.equal(again[index]["label"], written[index]["label"]) for index in range(2))
+
+
 def test_every_image_needs_a_pseudo_label(tmp_path: Path) -> None:
     labels = write_pseudo_labels(tiny_model(), Scenes(2), tmp_path)
     with pytest.raises(ValueError, match=r"lacks pseudo-labels of 2 samples, for instance \['street/2.png'"):

@@ -67,6 +67,23 @@ def test_an_empty_side_is_refused() -> None:
         TargetSplit(("a",), ())
 
 
+def test_a_split_of_lists_is_that_of_its_names(tmp_path: Path) -> None:
+    split = TargetSplit(["a.png"], ["b.png"])  # type: ignore[arg-type]
+    split.save(tmp_path)
+    assert split == TargetSplit.load(tmp_path) == TargetSplit(("a.png",), ("b.png",))
+
+
+def test_a_file_is_no_split(tmp_path: Path) -> None:
+    EntropyRanker(tiny_model()).rank(Scenes(2)).save(tmp_path / "ranking.json")
+    with pytest.raises(FileNotFoundError, match=r"ranking.json: expected a folder with easy.txt and hard.txt"):
+        TargetSplit.load(tmp_path / "ranking.json")
+
+
+def test_the_name_of_a_map_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"fusion must be a module such as DepthAwareFusion.*got 'entropy'"):
+        EntropyRanker(tiny_model(), "entropy")  # type: ignore[arg-type]
+
+
 def test_an_image_on_both_sides_is_refused() -> None:
     with pytest.raises(ValueError, match=r"1 images are both easy and hard, for instance \['b'\]"):
         TargetSplit(("a", "b"), ("b", "c"))

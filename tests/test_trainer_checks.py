@@ -7,12 +7,22 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from depthaware_uda import DAFConfig, DAFTrainer, EntropyRanker, ISLConfig, TargetSplit, evaluate
-from depthaware_uda.data import Unlabelled
+from depthaware_uda import (
+    DAFConfig,
+    DAFTrainer,
+    EntropyRanker,
+    ISLConfig,
+    TargetSplit,
+    evaluate,
+    write_pseudo_labels,
+)
+from depthaware_uda.data import Unlabelled, collate
+from depthaware_uda.trainers import Callback
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
-from tests.trainers import QUICK, batch, daf, ida, isl
+from tests.trainers import PLAIN, QUICK, batch, daf, ida, isl
 
 
 class Sixteen(Scenes):
@@ -119,6 +129,89 @@ def test_samples_that_are_not_what_they_should_be_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         daf(tiny_model(), source=Changed(key, change))
+
+
+def test_what_is_not_known_is_left_out_and_not_none() -> None:
+    with pytest.raises(ValueError, match="depth of the first sample of source is None; leave out the keys"):
+        daf(tiny_model(), source=Changed("depth", lambda depth: None))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ("renders", "source is a str, expected a data set"),
+        (None, "source is a NoneType, expected a data set"),
+        (DataLoader(Scenes(2), collate_fn=collate), "source is a DataLoader.* give its `dataset`"),  # type: ignore[arg-type]
+        ([(torch.zeros(3, 32, 40), torch.zeros(32, 40))], "the first sample of source is a tuple, expected a dict"),
+        (torch.zeros(2, 3, 32, 40), "the first sample of source is a Tensor, expected a dict"),
+    ],
+)
+def test_what_gives_no_samples_is_named(data: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        daf(tiny_model(), source=data)
+
+
+def test_what_gives_no_samples_is_named_outside_the_trainers(tmp_path: Path) -> None:
+    looks: list[Callable[[Any], Any]] = [
+        lambda data: evaluate(tiny_model(), data),
+        lambda data: EntropyRanker(tiny_model()).rank(data),
+        lambda data: write_pseudo_labels(tiny_model(), data, tmp_path),
+    ]
+    for look in looks:
+        with pytest.raises(TypeError, match="the data set is a str, expected a data set"):
+            look("photos")
+        with pytest.raises(TypeError, match=r"sample 0.* is a Tensor, expected a dict with 'image'"):
+            look([torch.zeros(3, 32, 40)])
+        with pytest.raises(ValueError, match=r"first image of the data set has values in 0\.\d+..25\d, expected 0..1"):
+            look(Changed("image", lambda image: 255 * image))
+
+
+def test_a_name_in_place_of_a_network_is_refused() -> None:
+    for use in (daf, lambda model: evaluate(model, Scenes(1)), lambda model: EntropyRanker(model).rank(Scenes(1))):
+        with pytest.raises(
+            TypeError, match=r"model must be a torch.nn.Module, got str; create_model or load_pretrained"
+        ):
+            use("daf-ida-minicity")  # type: ignore[arg-type]
+
+
+class Silent(Callback):
+    """What is not written does nothing."""
+
+
+@pytest.mark.parametrize("callbacks", [Silent(), [Silent], [print]])
+def test_what_is_no_callback_is_refused_before_the_first_step(callbacks: Any) -> None:
+    with pytest.raises(TypeError, match="callbacks must be"):
+        daf(tiny_model(), callbacks=callbacks)
+
+
+def test_an_augmentation_that_gives_no_sample_is_named() -> None:
+    with pytest.raises(TypeError, match="what `augment` returned is a Image, expected a dict with 'image'"):
+        daf(tiny_model(), augment=lambda sample: sample["image"])
+    with pytest.raises(TypeError, match="what `augment` returned is a NoneType"):
+        isl(tiny_model(), augment=lambda sample: None).fit()
+
+
+def test_an_augmentation_of_the_image_alone_is_named() -> None:
+    trainer = daf(tiny_model(), augment=lambda sample: {**sample, "image": sample["image"][:, :32, :32]})
+    with pytest.raises(
+        ValueError, match=r"label of the source batch has 32 x 40 pixels, its images 32 x 32; .*augment"
+    ):
+        trainer.fit()
+
+
+def test_a_stage_that_has_nothing_to_learn_from_says_so() -> None:
+    def remarks(threshold: float) -> list[str]:
+        config = ISLConfig(**PLAIN, threshold=threshold, log_every=4)
+        return [record["remark"] for record in isl(tiny_model(), config).fit().history if "remark" in record]
+
+    assert remarks(0.0) == []
+    (remark,) = remarks(1.0)
+    assert "no pixel of the target is as sure as threshold=1.0" in remark
+
+
+def test_what_a_batch_of_the_target_knows_beside_its_images_may_be_anything() -> None:
+    whole = batch(Scenes(1), 0)
+    daf(tiny_model()).step(source=whole, target=Batch(image=whole["image"], label=torch.zeros(1, 64, 80).long()))
 
 
 def test_what_a_target_knows_beside_its_images_may_be_anything() -> None:

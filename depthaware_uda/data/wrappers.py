@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,6 +23,8 @@ __all__ = [
     "InMemory",
     "Selected",
     "Unlabelled",
+    "check_dataset_type",
+    "check_sample_type",
     "has_metric_depth",
     "known_names",
     "sample_names",
@@ -30,6 +32,27 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+def check_dataset_type(dataset: object, what: str = "the data set") -> None:
+    """TypeError if something cannot be asked for samples by index; `what` is its name in the message."""
+    if isinstance(dataset, DataLoader):
+        raise TypeError(f"{what} is a DataLoader, expected a data set: give its `dataset`; batches are made here")
+    if not isinstance(dataset, SampleDataset) or isinstance(dataset, (str, dict)):
+        raise TypeError(
+            f"{what} is a {type(dataset).__name__}, expected a data set: len() and samples by index; "
+            "SegmentationFolder reads folders"
+        )
+
+
+def check_sample_type(sample: object, what: str) -> None:
+    """TypeError if something is no dictionary, ValueError if it has no image; `what` is its name in the message."""
+    if not isinstance(sample, Mapping):
+        raise TypeError(
+            f"{what} is a {type(sample).__name__}, expected a dict with 'image', and 'label', 'depth', 'name' if known"
+        )
+    if "image" not in sample:
+        raise ValueError(f"{what} has no 'image'; a sample is a dict with one, and 'label', 'depth', 'name' if known")
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -124,6 +147,7 @@ class _Wrapper:
     """A data set over another one, with its names and label space."""
 
     def __init__(self, dataset: SampleDataset) -> None:
+        check_dataset_type(dataset)
         self.dataset = dataset
 
     @cached_property
@@ -177,6 +201,7 @@ class Unlabelled(_Wrapper):
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.dataset[index]
+        check_sample_type(sample, f"sample {index}")
         kept = Sample(image=sample["image"])
         if self.depth and "depth" in sample:
             kept["depth"] = sample["depth"]

@@ -47,6 +47,7 @@ def export_onnx(
 
     Raises:
         ImportError: onnx, onnxscript or onnxruntime is not installed.
+        TypeError: As in `export_program`.
         ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is left.
     """
     if lacking := [name for name in _MODULES if importlib.util.find_spec(name) is None]:

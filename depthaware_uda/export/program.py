@@ -14,6 +14,7 @@ from torch._export.serde.serialize import SerializeError
 from torch.export import Dim, ExportedProgram
 
 from depthaware_uda.files import atomic_path
+from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.models.input_size import stride_of
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import SegDepthOutput
@@ -61,6 +62,7 @@ def export_program(
         RGB in 0..1 (N, 3, H, W) -> logits (N, C, h, w), inverse depth (N, 1, h', w').
 
     Raises:
+        TypeError: The model returns no `SegDepthOutput`.
         ValueError: `size` is not (height, width), `path` has another suffix, or the model cannot be traced, or saved,
             with free sizes.
     """
@@ -68,6 +70,8 @@ def export_program(
     if path is not None and Path(path).suffix != ".pt2":
         raise ValueError(f"{path}: torch.export.save writes .pt2 files; choose a name that ends in .pt2")
     network = _Exported(copy.deepcopy(model).cpu().float().eval(), full_size=full_size)
+    with evaluating(network):
+        output_of(network.model, torch.zeros(1, 3, *size))  # a model of another kind is named here, not by the tracer
     free: dict[int, Any] = {0: Dim.DYNAMIC, 2: Dim.DYNAMIC, 3: Dim.DYNAMIC} if dynamic_size else {0: Dim.DYNAMIC}
     try:
         with torch.no_grad():

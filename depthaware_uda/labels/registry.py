@@ -22,7 +22,7 @@ def get_label_space(space: str | LabelSpace | Mapping[str, Any]) -> LabelSpace:
         return space
     if isinstance(space, Mapping):
         return LabelSpace.from_dict(space)
-    if space not in SPACES:
+    if not isinstance(space, str) or space not in SPACES:
         raise ValueError(f"unknown label space {space!r}; known: {list_label_spaces()}, or pass a LabelSpace")
     return SPACES[space]
 

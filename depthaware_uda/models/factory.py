@@ -106,6 +106,8 @@ def _check_arguments(
     *,
     refined_head: bool,
 ) -> None:
+    if not isinstance(num_classes, int):
+        raise TypeError(f"num_classes must be the number of classes, got {num_classes!r}")
     if num_classes < 2:
         raise ValueError(f"num_classes must be at least 2, got {num_classes}")
     if space is not None and len(space) != num_classes:

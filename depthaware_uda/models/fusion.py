@@ -34,7 +34,7 @@ class DepthAwareFusion(nn.Module):
         logits (N, C, H, W), inverse_depth (N, 1, H, W) -> (N, C, H, W).
 
     Raises:
-        ValueError: An argument out of range; in `forward`, inverse depth is missing or of another size.
+        ValueError: An argument out of range; in `forward`, inverse depth is missing or of another shape.
     """
 
     def __init__(self, mode: FusionMode = "depth_aware", depth_power: int = 1, *, depth_scale: float = 1.0) -> None:
@@ -63,6 +63,8 @@ class DepthAwareFusion(nn.Module):
                 "a depth-aware map needs inverse_depth; give the model a depth head, or use "
                 "DepthAwareFusion(mode='entropy')"
             )
+        if inverse_depth.ndim != 4 or inverse_depth.shape[1] != 1:
+            raise ValueError(f"inverse_depth must be (N, 1, H, W), got {tuple(inverse_depth.shape)}")
         if inverse_depth.shape[-2:] != logits.shape[-2:]:
             raise ValueError(
                 f"logits {tuple(logits.shape)} and inverse_depth {tuple(inverse_depth.shape)} differ in height or "

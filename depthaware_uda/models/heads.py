@@ -76,7 +76,8 @@ class DepthAttentionHead(nn.Module):
         stages (N, C_i, H_i, W_i) -> inverse depth (N, 1, h, w) and depth features (N, hidden * stages, h, w).
 
     Raises:
-        ValueError: No stages, or in `forward` another number of stages than `in_channels` has.
+        TypeError: In `forward`, the stages are no list.
+        ValueError: No stages, or in `forward` other stages than `in_channels` has.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class DepthAttentionHead(nn.Module):
             raise ValueError("in_channels is empty: the depth head needs at least one stage of features")
         if not -len(in_channels) <= output_stage < len(in_channels):
             raise ValueError(f"output_stage {output_stage} is not one of the {len(in_channels)} stages")
+        self.in_channels = tuple(in_channels)
         self.output_stage = output_stage
         self.out_channels = width = hidden * len(in_channels)
         self.attention = nn.ModuleList(
@@ -105,8 +107,18 @@ class DepthAttentionHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Predict (inverse_depth, depth_features) from one feature map a stage."""
-        if len(features) != len(self.projections):
-            raise ValueError(f"expected features of {len(self.projections)} stages, got {len(features)}")
+        if not isinstance(features, (list, tuple)):
+            raise TypeError(
+                f"features must be a list of one map a stage, got {type(features).__name__}; make a list of the "
+                "values of a dictionary"
+            )
+        if len(features) != len(self.in_channels):
+            raise ValueError(f"expected features of {len(self.in_channels)} stages, got {len(features)}")
+        if any(stage.ndim != 4 or stage.shape[1] != n for stage, n in zip(features, self.in_channels, strict=True)):
+            raise ValueError(
+                f"expected stages (N, C, H, W) with C of {self.in_channels}, in this order, got "
+                f"{[tuple(stage.shape) for stage in features]}"
+            )
         size = features[self.output_stage].shape[-2:]
         stages = zip(self.attention, self.projections, features, strict=True)
         projected = [_interpolate(project(attend(stage)), size) for attend, project, stage in stages]

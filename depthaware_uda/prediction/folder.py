@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from depthaware_uda.files import expecting, read_json, write_json
-from depthaware_uda.inference import evaluating
+from depthaware_uda.inference import check_model, evaluating
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.precision import Precision
@@ -53,7 +53,8 @@ def write_predictions(
 
     Args:
         model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.
-        images: As `predict` takes them. A `folder` inside the folder of images is no input.
+        images: As `predict` takes them. A `folder` inside the folder of images is no input. Files of a list are named
+            by their paths, those outside the working folder by their last part, and images without a path by number.
         folder: Where the files go, ``FOLDER/KIND/NAME``.
         files: Kinds of files, see `FileKind`; depth is left out if the model has none.
         size: As in `predict`.
@@ -83,6 +84,7 @@ def write_predictions(
     check_files(files)
     if on_error not in get_args(OnError):
         raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
+    check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)
     check_batch_size(batch_size)
     space = space_of(model, label_space)
@@ -100,7 +102,10 @@ def write_predictions(
         for frame in frames:
             path = prediction_path(folder, "labels", frame.name)
             if path in names:
-                raise ValueError(f"{names[path]!r} and {frame.name!r} would share their files; rename one")
+                raise ValueError(
+                    f"{names[path]!r} and {frame.name!r} would share their files; rename one, or give "
+                    "the folder above them, below which names tell them apart"
+                )
             names[path] = frame.name
             if overwrite or not all(prediction_path(folder, kind, frame.name).is_file() for kind in kinds):
                 yield frame

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import IOBase
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -69,7 +70,7 @@ def open_input(images: PredictionInput, *, leave_out: Path | None = None) -> Sou
         return Source(iter(frames), len(frames), single=False)
     if isinstance(images, (Image.Image, np.ndarray, Tensor)):
         return Source(iter([Frame("image.png", _reader(images, "the image"))]), 1, single=True)
-    if isinstance(images, Mapping):
+    if isinstance(images, (Mapping, bytes, IOBase)):
         raise TypeError(f"cannot predict {type(images).__name__}: {_EXPECTED}")
     if isinstance(images, SampleDataset) and not isinstance(images, (list, tuple)):
         return _open_dataset(images)

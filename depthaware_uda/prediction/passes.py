@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -67,6 +67,8 @@ class Passes:
         precision: Precision,
     ) -> Passes:
         """Passes at the size that was asked for, or that the model was trained at."""
+        if not isinstance(scales, Iterable):
+            raise TypeError(f"scales must be a list of factors, such as (1.0,), got {scales!r}")
         return cls(input_size(model, size), tile, tuple(scales), flip, precision)
 
     def record(self) -> dict[str, Any]:

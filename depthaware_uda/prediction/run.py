@@ -7,24 +7,30 @@ import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthaware_uda.depth import to_metres
-from depthaware_uda.inference import evaluating
+from depthaware_uda.inference import check_model, evaluating
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.models.slices import row_slices
 from depthaware_uda.precision import Precision
-from depthaware_uda.prediction.inputs import Frame, PredictionInput, Source, open_input
+from depthaware_uda.prediction.inputs import Frame, OneImage, PredictionInput, Source, open_input
 from depthaware_uda.prediction.passes import Passes, TileSize
 from depthaware_uda.prediction.result import Prediction
-from depthaware_uda.types import SegDepthOutput
+from depthaware_uda.types import SampleDataset, SegDepthOutput
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["UnreadableImage", "predict"]
 
@@ -35,6 +41,28 @@ class UnreadableImage(UserWarning):
     """An image of many could not be read and is left out."""
 
 
+class _Options(TypedDict, total=False):
+    """What `predict` takes beside model and images, for type checkers."""
+
+    size: InputSize
+    tile: TileSize
+    scales: Sequence[float]
+    flip: bool
+    batch_size: int
+    label_space: str | LabelSpace | None
+    precision: Precision
+    progress: bool
+
+
+@overload
+def predict(model: nn.Module, images: Image.Image, **options: Unpack[_Options]) -> Prediction: ...
+# What lies at a path, or how many dimensions an array has, a type does not tell.
+@overload
+def predict(model: nn.Module, images: str | Path | NDArray[Any] | Tensor, **options: Unpack[_Options]) -> Any: ...
+@overload
+def predict(
+    model: nn.Module, images: SampleDataset | Iterable[OneImage], **options: Unpack[_Options]
+) -> Iterator[Prediction]: ...
 def predict(
     model: nn.Module,
     images: PredictionInput,
@@ -47,7 +75,7 @@ def predict(
     label_space: str | LabelSpace | None = None,
     precision: Precision = "float32",
     progress: bool = False,
-) -> Any:
+) -> Prediction | Iterator[Prediction]:
     """Segment images of any size and estimate their depth.
 
     `write_predictions` does the same and writes files. The model's training mode is as before after every image, and
@@ -76,9 +104,10 @@ def predict(
 
     Raises:
         FileNotFoundError: There is no such file or folder.
-        TypeError: The input is of another kind.
+        TypeError: The input is of another kind, or the model no module.
         ValueError: A folder without images, an image of another shape, or an argument out of range.
     """
+    check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)
     space = space_of(model, label_space)
     check_batch_size(batch_size)

@@ -30,6 +30,9 @@ def label_path(folder: Path, name: str) -> Path:
 class PseudoLabels:
     """A folder of pseudo-labels that `write_pseudo_labels` wrote; every label is compared with its SHA-256 when read.
 
+    The label of a sample lies under its name with ``.png`` behind it: that of ``town/0001.jpg`` is
+    ``town/0001.jpg.png``, so that samples which differ in their suffix alone keep their own.
+
     Raises:
         FileNotFoundError: The folder is not there, or its writing was not finished.
         ValueError: The record is damaged.
@@ -91,12 +94,12 @@ class PseudoLabelled:
 
     Args:
         dataset: The images.
-        labels: Pseudo-labels of every one of them.
+        labels: Pseudo-labels of every one of them, or their folder.
     """
 
-    def __init__(self, dataset: SampleDataset, labels: PseudoLabels) -> None:
+    def __init__(self, dataset: SampleDataset, labels: PseudoLabels | str | Path) -> None:
         self.dataset = Unlabelled(dataset)
-        self.labels = labels
+        self.labels = labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels(labels)
         self.names = sample_names(dataset)
         if missing := sorted(set(self.names) - set(labels.names)):
             raise ValueError(

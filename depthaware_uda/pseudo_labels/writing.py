@@ -40,8 +40,10 @@ def write_pseudo_labels(
 ) -> PseudoLabels:
     """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
 
-    The record is written last: a folder with one is complete. Several processes (`distributed.initialize`) share the
-    images: all of them call this with one folder, each writes the labels of its share, and rank 0 the record.
+    The label of ``town/0001.jpg`` is ``town/0001.jpg.png``; `PseudoLabels` opens the folder again. Labels that are
+    there are replaced. The record is written last: a folder with one is complete. Several processes
+    (`distributed.initialize`) share the images: all of them call this with one folder, each writes the labels of its
+    share, and rank 0 the record.
 
     Args:
         model: Any module that maps images to `SegDepthOutput`.

@@ -11,6 +11,7 @@ from PIL import Image
 
 from depthaware_uda.data.wrappers import Selected, sample_names
 from depthaware_uda.evaluation import EvaluationResult
+from depthaware_uda.label_free import LabelFreeScore
 from depthaware_uda.report.run import save_panel, write_report
 from depthaware_uda.trainers import Callback, Trainer, TrainResult
 from depthaware_uda.types import SampleDataset
@@ -21,7 +22,7 @@ __all__ = ["PanelCallback", "ReportCallback"]
 
 
 class PanelCallback(Callback):
-    """At each validation on `val`, draw what the network sees in the same few images, into `panels/` of the run folder.
+    """At each validation, draw what the network sees in the same few images, into `panels/` of the run folder.
 
     The page of the run (`write_report`) shows the panels, and so does TensorBoard where it is installed.
 
@@ -68,6 +69,14 @@ class PanelCallback(Callback):
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
         """Draw the panel of this step."""
+        self._draw(trainer, step)
+
+    def on_label_free(self, trainer: Trainer[Any], step: int, score: LabelFreeScore) -> None:
+        """Draw the panel of this step, if `on_validation` did not."""
+        if trainer.val is None:
+            self._draw(trainer, step)
+
+    def _draw(self, trainer: Trainer[Any], step: int) -> None:
         assert self.shown is not None  # on_start chose it
         maps = self.maps or (("labels", "entropy", "depth") if trainer.has_depth else ("labels", "entropy"))
         folder = _folder_of(trainer, type(self).__name__)
@@ -78,7 +87,7 @@ class PanelCallback(Callback):
 
 
 class ReportCallback(Callback):
-    """Keep `index.html` of the run folder up to date: written anew after each validation on `val`, and at the end.
+    """Keep `index.html` of the run folder up to date: written anew after each validation, and at the end.
 
     Put it behind a `PanelCallback`, so that the page has the panel of its step.
 
@@ -100,6 +109,12 @@ class ReportCallback(Callback):
         """Write the page."""
         write_report(_folder_of(trainer, type(self).__name__))
         self._step = step
+
+    def on_label_free(self, trainer: Trainer[Any], step: int, score: LabelFreeScore) -> None:
+        """Write the page, if `on_validation` did not."""
+        if trainer.val is None:
+            write_report(_folder_of(trainer, type(self).__name__))
+            self._step = step
 
     def on_end(self, trainer: Trainer[Any], result: TrainResult) -> None:
         """Write the page a last time, if the last step was not validated."""

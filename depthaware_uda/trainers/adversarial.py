@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
@@ -16,7 +15,7 @@ from depthaware_uda.trainers.diagnostics import discriminator_measures, discrimi
 from depthaware_uda.trainers.method_config import AdversarialConfig
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
-from depthaware_uda.trainers.streams import seeded
+from depthaware_uda.trainers.streams import augmented, seeded
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]
@@ -78,10 +77,8 @@ class AdversarialTrainer(Trainer[AdversarialT]):
     def _check_sizes(self) -> None:
         """Images that their augmentation leaves too small give the discriminator no score."""
         for name, dataset in self.fixed_datasets().items():
-            augment = self.augmentation(name)
             with seeded(self.config.seed):
-                first = self.unreadable.first(dataset)
-                sample = first if augment is None else augment(as_tv_tensors(first))
+                sample = augmented(self.unreadable.first(dataset), self.augmentation(name))
             size = tuple(sample["image"].shape[-2:])
             if min(size) < MIN_DISCRIMINATOR_SIZE:
                 raise ValueError(

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.depth import to_inverse_depth
-from depthaware_uda.distributed import is_writer, rank
+from depthaware_uda.distributed import check_connected, is_writer, rank
+from depthaware_uda.inference import check_model
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
 from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
-from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.checks import check_data, check_source
+from depthaware_uda.trainers.callbacks import Callback, check_callbacks
+from depthaware_uda.trainers.checks import check_batch, check_data, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
@@ -69,7 +70,8 @@ class Trainer(ABC, Generic[ConfigT]):
         callbacks: Called at the moments of `Callback`, in this order.
 
     Raises:
-        TypeError: The configuration is that of another trainer.
+        TypeError: The configuration is that of another trainer, the model is no module, a data set is none, or
+            something in `callbacks` is no `Callback`.
         ValueError: Data and model do not fit each other, or a data set is empty.
     """
 
@@ -98,6 +100,8 @@ class Trainer(ABC, Generic[ConfigT]):
             raise TypeError(
                 f"config of {type(self).__name__} must be a {self.config_class.__name__}, got {type(config).__name__}"
             )
+        check_model(model)
+        check_callbacks(callbacks)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.model = model = shared_model(model.to(self.device), config)
         self.config = config
@@ -222,7 +226,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
         Raises:
             TypeError: The batches are not those of `domains`.
-            ValueError: One lacks its images or labels, or cannot be divided.
+            ValueError: One lacks its images or labels, has them at several sizes, or cannot be divided.
             torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
             TrainingDiverged: On a CPU: a loss or gradient is NaN or infinite, once more than `max_skipped_steps`.
                 Weights and optimisers are as before the step.
@@ -230,9 +234,7 @@ class Trainer(ABC, Generic[ConfigT]):
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
         for domain, batch in batches.items():
-            needed = ("image", "label") if domain in self.labelled_domains else ("image",)
-            if missing := [key for key in needed if key not in batch]:
-                raise ValueError(f"the {domain} batch has no {missing[0]!r}; it has {sorted(batch)}")
+            check_batch(batch, domain, labelled=domain in self.labelled_domains)
         try:
             return self._step(batches)
         except torch.OutOfMemoryError as error:
@@ -293,12 +295,13 @@ class Trainer(ABC, Generic[ConfigT]):
         Raises:
             ValueError: The output folder holds a run of another configuration, model or data, or no checkpoint of it
                 can be used.
-            RuntimeError: Another process runs in the output folder.
+            RuntimeError: Another process runs in the output folder; or torchrun started several that are not connected.
             TrainingDiverged: More than `max_skipped_steps` steps had a NaN or infinite loss or gradient. The last
                 checkpoint is as it was.
             TrainingInterrupted: SIGTERM or Ctrl-C came; the step was finished and a checkpoint written. The same call
                 goes on from it.
         """
+        check_connected()
         if self.output_dir is not None and is_writer():
             claim_run_folder(self.output_dir, describe(self), defaults=defaults(self.config))
         with locked(self.output_dir if is_writer() else None), Interruption() as interruption:

@@ -1,17 +1,18 @@
-"""What others may add to a run: a protocol of four moments, such as for a logger or for pictures."""
+"""What others may add to a run: a protocol of five moments, such as for a logger or for pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from depthaware_uda.evaluation import EvaluationResult
+from depthaware_uda.label_free import LabelFreeScore
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer
     from depthaware_uda.trainers.loop import TrainResult
 
-__all__ = ["Callback"]
+__all__ = ["Callback", "check_callbacks"]
 
 
 class Callback(Protocol):
@@ -31,7 +32,20 @@ class Callback(Protocol):
         """Every `log_every` steps: unweighted losses by name, averaged since the last time, learning rate and time."""
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
-        """After each validation; `trainer.predictor()` is the network that was validated."""
+        """After each validation on `val`; `trainer.predictor()` is the network that was validated."""
+
+    def on_label_free(self, trainer: Trainer[Any], step: int, score: LabelFreeScore) -> None:
+        """After each validation with ``validation="label_free"``, behind `on_validation` if there is a `val` too."""
 
     def on_end(self, trainer: Trainer[Any], result: TrainResult) -> None:
         """After the last step, when the model has its final weights."""
+
+
+def check_callbacks(callbacks: Sequence[Callback]) -> None:
+    """TypeError if something is no callback: found out before the first step, not at its moment."""
+    if not isinstance(callbacks, Sequence):
+        raise TypeError(f"callbacks must be a list of Callback, got {type(callbacks).__name__}; put it into a list")
+    moments = [name for name in vars(Callback) if name.startswith("on_")]
+    for callback in callbacks:
+        if isinstance(callback, type) or not all(hasattr(callback, moment) for moment in moments):
+            raise TypeError(f"callbacks must be instances of classes that inherit from Callback, got {callback!r}")

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.inference import evaluating, output_of
+from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
+from depthaware_uda.inference import check_pixels, evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
-__all__ = ["check_data", "check_source", "check_target_depth"]
+__all__ = ["check_batch", "check_data", "check_source", "check_target_depth"]
 
 _LABELLED = ("source", "val")
 _EXPECTED = {
@@ -37,7 +38,8 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         The number of classes, and whether the model predicts depth.
 
     Raises:
-        TypeError: The model returns something else than `SegDepthOutput`.
+        TypeError: The model returns something else than `SegDepthOutput`; a data set gives no samples by index, or
+            something else than dictionaries with an image.
         ValueError: The model's weights are in half precision; a data set is empty, or its first sample is not what
             `Sample` says; "val" has no labels; or label spaces, labels and classes differ.
     """
@@ -49,10 +51,12 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         )
     classes, has_depth = 0, False
     for name, dataset in datasets.items():
+        check_dataset_type(dataset, name)
         if len(dataset) == 0:
             raise ValueError(f"{name} is empty: it needs at least one sample")
         first = dataset[0] if name == "val" else unreadable.first(dataset)
-        if name not in _LABELLED and "image" in first:
+        check_sample_type(first, f"the first sample of {name}")
+        if name not in _LABELLED:
             first = Sample(image=first["image"])  # what else a target knows is not looked at: it may be anything
         _check_sample(first, f"the first sample of {name}")
         if name == "val" and "label" not in first:
@@ -92,21 +96,37 @@ def _check_classes(sample: Sample, name: str, space: LabelSpace | None, own: Lab
 
 def _check_sample(sample: Sample, what: str) -> None:
     """Compare the tensors of a sample with what `Sample` says of them."""
-    if "image" not in sample:
-        raise ValueError(f"{what} has no 'image'; a sample is a dict with one, and 'label', 'depth', 'name' if known")
     for key, (dimensions, floating, expected) in _EXPECTED.items():
-        value: Any = sample.get(key)
-        if value is None:
+        if key not in sample:
             continue
+        value: Any = sample[key]  # type: ignore[literal-required]
+        if value is None:
+            raise ValueError(f"{key} of {what} is None; leave out the keys of what is not known")
         if not isinstance(value, Tensor):
             raise ValueError(f"{key} of {what} is a {type(value).__name__}, expected a tensor: {expected}")
         if value.ndim != dimensions or value.is_floating_point() != floating:
             raise ValueError(f"{key} of {what} is {value.dtype} {tuple(value.shape)}, expected {expected}")
-    lowest, highest = (float(value) for value in sample["image"].as_subclass(Tensor).aminmax())
-    if not (lowest > -0.5 and highest < 1.5):  # resampling may overshoot a little
-        raise ValueError(
-            f"image of {what} has values in {lowest:.3g}..{highest:.3g}, expected 0..1; the model normalises by itself"
-        )
+    check_pixels(sample["image"], f"image of {what}")
+
+
+def check_batch(batch: Batch, domain: str, *, labelled: bool) -> None:
+    """Check that a batch of a domain has what a step needs of it, at one size.
+
+    Raises:
+        ValueError: It lacks images or labels, or they differ in height or width.
+    """
+    needed = ("image", "label") if labelled else ("image",)
+    if missing := [key for key in needed if key not in batch]:
+        raise ValueError(f"the {domain} batch has no {missing[0]!r}; it has {sorted(batch)}")
+    if not labelled:
+        return  # whatever else it has is not looked at
+    height, width = batch["image"].shape[-2:]
+    for key, maps in (("label", batch.get("label")), ("depth", batch.get("depth"))):
+        if maps is not None and maps.shape[-2:] != (height, width):
+            raise ValueError(
+                f"{key} of the {domain} batch has {maps.shape[-2]} x {maps.shape[-1]} pixels, its images "
+                f"{height} x {width}; resize both, and let `augment` change both together"
+            )
 
 
 def check_source(sample: Sample, *, needs_depth: bool) -> None:

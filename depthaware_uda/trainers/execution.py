@@ -25,7 +25,7 @@ class Execution:
     image's size is freed before the backward pass of the network begins: that is where memory peaks.
 
     Args:
-        model: The network, on its device; `checkpointing` and the memory format are set on it.
+        model: The network, on its device; the memory format is set on it, and `checkpointing` while a step lasts.
         config: Precision, compilation, checkpointing, determinism.
         device: Where it runs.
 
@@ -35,11 +35,10 @@ class Execution:
 
     def __init__(self, model: nn.Module, config: TrainerConfig, device: torch.device) -> None:
         self.model, self.config, self.device = model, config, device
-        set_checkpointing = getattr(model, "set_checkpointing", None)
-        if set_checkpointing is not None:
-            set_checkpointing(config.checkpointing)
-        elif config.checkpointing != "none":
+        if config.checkpointing != "none" and not hasattr(model, "set_checkpointing"):
             raise ValueError(f"{type(model).__name__} has no set_checkpointing: use checkpointing='none' with it")
+        with self.checkpointed():
+            pass  # what the network does not know is found out now
         if device.type == "cuda":
             model.to(memory_format=torch.channels_last)
         self._compiled: Callable[[Tensor], Output] | None = None
@@ -80,15 +79,26 @@ class Execution:
                 torch.autograd.backward([tensor for tensor, _ in known], [gradient for _, gradient in known])
 
     @contextmanager
+    def checkpointed(self) -> Iterator[None]:
+        """Within it the network forgets activations as `checkpointing` says, afterwards none."""
+        set_checkpointing = getattr(self.model, "set_checkpointing", lambda checkpointing: None)
+        set_checkpointing(self.config.checkpointing)
+        try:
+            yield
+        finally:
+            set_checkpointing("none")  # a loop of the user's own would count batch norm's statistics twice
+
+    @contextmanager
     def step(self) -> Iterator[None]:
-        """Within it torch is deterministic if the configuration says so; graphs that no loss reached are dropped."""
+        """Within it checkpointing and determinism are as configured; graphs that no loss reached are dropped."""
         mode = torch.get_deterministic_debug_mode()
         benchmark = torch.backends.cudnn.benchmark
         if self.config.deterministic:
             torch.set_deterministic_debug_mode("warn")
         torch.backends.cudnn.benchmark = not self.config.deterministic
         try:
-            yield
+            with self.checkpointed():
+                yield
         finally:
             torch.set_deterministic_debug_mode(mode)
             torch.backends.cudnn.benchmark = benchmark

@@ -69,6 +69,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.source = source
         self.domains = ("target",) if source is None else ("target", "source")
         self._scratch = scratch_folder(self) if output_dir is None else None
+        self._coverage = 1.0
         self._check_data()
         if source is not None:
             self._check_source(source)
@@ -83,7 +84,18 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     def datasets(self) -> Mapping[str, SampleDataset]:
         """The target with the current generation of pseudo-labels, and the source as given."""
-        return {**self.fixed_datasets(), "target": self.labelled(self.target, self._pseudo_labels())}
+        labels = self._pseudo_labels()
+        self._coverage = float(labels.record["coverage"])
+        return {**self.fixed_datasets(), "target": self.labelled(self.target, labels)}
+
+    def remark(self, means: Mapping[str, float]) -> str | None:
+        """On pseudo-labels of which there are none."""
+        if self._coverage > 0:
+            return None
+        return (
+            f"no pixel of the target is as sure as threshold={self.config.threshold}: there are no pseudo-labels to "
+            "learn from; lower it, keep a share of each class with `proportion`, or train the network further first"
+        )
 
     def _pseudo_labels(self) -> PseudoLabels:
         """This generation's pseudo-labels: written at its first step, read at any later one (after a resume)."""

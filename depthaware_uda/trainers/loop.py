@@ -152,9 +152,11 @@ class Loop:
         self.log.write(step, values)
         if is_best:
             export(model, self._folder("best"))
-        result = trainer.validation.final
+        result, score = trainer.validation.final, trainer.validation.label_free
         if trainer.val is not None and result is not None:
             self._tell(lambda callback: callback.on_validation(trainer, step, result))
+        if score is not None:
+            self._tell(lambda callback: callback.on_label_free(trainer, step, score))
 
     def _save(self) -> None:
         self._look_at_bad_steps()

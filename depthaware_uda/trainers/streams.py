@@ -18,17 +18,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
-from depthaware_uda.data.wrappers import known_names
+from depthaware_uda.data.wrappers import check_sample_type, known_names
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.self_training import RareClassSampled
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
-__all__ = ["Augmentation", "seeded", "stream"]
+__all__ = ["Augmentation", "augmented", "seeded", "stream"]
 
 Augmentation = Callable[[Sample], Sample]
 """What changes a training sample: a `Sample` to a `Sample`."""
+
+
+def augmented(sample: Sample, augment: Augmentation | None) -> Sample:
+    """A sample after its augmentation; TypeError if that gave no sample."""
+    if augment is None:
+        return sample
+    changed = augment(as_tv_tensors(sample))
+    check_sample_type(changed, "what `augment` returned")
+    return changed
 
 
 @contextmanager
@@ -95,7 +104,7 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
         position, index = item
         with seeded(*self.key, position):
             sample, troubles = self._read(position, index)
-            return sample if self.augment is None else self.augment(as_tv_tensors(sample)), troubles
+            return augmented(sample, self.augment), troubles
 
     def _read(self, position: int, index: int) -> tuple[Sample, list[_Trouble]]:
         if not self.skip:

@@ -12,7 +12,7 @@ from depthaware_uda.data.wrappers import Selected, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.files import atomic_path
-from depthaware_uda.label_free import label_free_score
+from depthaware_uda.label_free import LabelFreeScore, label_free_score
 from depthaware_uda.tensors import WEIGHTS_FILE, write_tensors
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.skipping import UNREADABLE
@@ -28,6 +28,8 @@ class Validation:
         self.config = config
         self.final: EvaluationResult | None = None
         """The last result, if there are labels."""
+        self.label_free: LabelFreeScore | None = None
+        """The last score without labels, if there is one; of this call of `fit`."""
         self.best: tuple[float, int] | None = None
         """The highest score (of the oracle: mIoU), and the step it was reached at."""
         self.best_miou: float | None = None
@@ -59,7 +61,7 @@ class Validation:
             values["val/iou"] = self.final.to_dict()["iou"]
             score = self.final.miou
         if self.config.validation == "label_free":
-            seen = label_free_score(model, target, num_workers=self.config.num_workers)
+            self.label_free = seen = label_free_score(model, target, num_workers=self.config.num_workers)
             values |= {"label_free/score": seen.score, "label_free/agreement": seen.agreement}
             values["label_free/certainty"] = seen.certainty
             score = seen.score
