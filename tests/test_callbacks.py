@@ -114,6 +114,8 @@ def test_what_is_missing_is_said_before_the_first_step(callback: Callback, tmp_p
     assert run.step_count == 0
     with pytest.raises(ValueError, match="give it a dataset, or the trainer a val"):
         trainer(PanelCallback(), output_dir=tmp_path / "run", val=None).fit()
+    with pytest.raises(ValueError, match=r"count must be in 1\.\."):
+        trainer(PanelCallback(count=0), output_dir=tmp_path / "run").fit()
 
 
 def test_tensorboard_has_the_panels(tmp_path: Path) -> None:

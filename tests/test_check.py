@@ -102,6 +102,15 @@ def test_broken_files_are_named_and_do_not_stop_the_others(streets: Path) -> Non
     assert "in 1 of the samples: 3.png" in table
 
 
+def test_a_folder_that_has_gone_is_told_by_its_files(streets: Path) -> None:
+    dataset = folder(streets)
+    shutil.rmtree(streets / "depth")
+    missing = finding(check(dataset), "missing file")
+    assert (missing.count, missing.names[0]) == (8, "0.png")
+    shutil.rmtree(streets / "images")
+    assert finding(check(dataset), "missing file").count == 8
+
+
 def test_labels_without_a_class_and_classes_without_a_label(streets: Path) -> None:
     save(streets / "labels" / "5.png", np.full((6, 8), 255, np.uint8))
     ids = {**{index: min(index, 2) for index in range(7)}, 255: 255}

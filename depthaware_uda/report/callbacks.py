@@ -17,6 +17,7 @@ from depthaware_uda.trainers import Callback, Trainer, TrainResult
 from depthaware_uda.types import SampleDataset
 from depthaware_uda.viz import PanelMap
 from depthaware_uda.viz.figures import figure_class
+from depthaware_uda.viz.samples import spread
 
 __all__ = ["PanelCallback", "ReportCallback"]
 
@@ -35,7 +36,7 @@ class PanelCallback(Callback):
 
     Raises:
         ImportError: When training starts, matplotlib is not installed.
-        ValueError: When training starts, the trainer has no output folder or no images to show.
+        ValueError: When training starts, the trainer has no output folder or no images to show, or `count` is below 1.
     """
 
     def __init__(
@@ -63,8 +64,7 @@ class PanelCallback(Callback):
         names = self.names
         if names is None:
             known = sample_names(dataset)
-            spread = np.linspace(0, len(known) - 1, min(self.count, len(known))).round().astype(int)
-            names = [known[index] for index in spread]
+            names = [known[index] for index in spread(len(known), min(self.count, len(known)))]
         self.shown = Selected(dataset, names)  # chosen anew in each stage, whose validation data may differ
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:

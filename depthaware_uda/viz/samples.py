@@ -25,7 +25,7 @@ from depthaware_uda.viz.figures import panel, save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PanelMap", "model_panel", "ranking_sheet", "sample_sheet"]
+__all__ = ["PanelMap", "model_panel", "ranking_sheet", "sample_sheet", "spread"]
 
 PanelMap = Literal["labels", "depth", "entropy", "depth_aware", "confidence"]
 """What a panel shows of a network: classes, depth, normalised entropy, depth-aware map, probability of the class."""
@@ -46,7 +46,7 @@ def sample_sheet(dataset: SampleDataset, count: int, path: str | Path) -> Figure
     space: LabelSpace | None = getattr(dataset, "label_space", None)
     rows = []
     has_labels = False
-    for index in _spread(len(dataset), count):
+    for index in spread(len(dataset), count):
         sample = dataset[index]
         row = {"image": _picture(sample)}
         if "label" in sample and space is not None:
@@ -101,7 +101,7 @@ def model_panel(
         raise ValueError("label_space: neither the data set nor a model names its classes; pass a label space")
     if names is None:
         known_names = sample_names(dataset)
-        names = [known_names[index] for index in _spread(len(dataset), count)]
+        names = [known_names[index] for index in spread(len(dataset), count)]
     shown = Selected(dataset, names)
     samples = [shown[index] for index in range(len(shown))]
     rows = [_truth(sample, space, depth="depth" in maps) for sample in samples]
@@ -159,7 +159,7 @@ def ranking_sheet(
     return figure
 
 
-def _spread(total: int, count: int) -> list[int]:
+def spread(total: int, count: int) -> list[int]:
     """Positions evenly spread over a data set of a size."""
     if not 1 <= count <= total:
         raise ValueError(f"count must be in 1..{total}, the size of the data set, got {count}")

@@ -56,7 +56,7 @@ def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
     alone = []
     for folder, kinds in sorted(endings.items()):
         known = [(_stems(images, ending), other) for images, ending, other in sorted(kinds)]
-        others = sorted(path for path in folder.iterdir() if path.suffix in suffixes and path not in used)
+        others = sorted(path for path in _entries(folder) if path.suffix in suffixes and path not in used)
         alone += [str(path) for path in others if not any(_belongs(path.stem, stems, end) for stems, end in known)]
     if alone:
         message = "these files have no image"
@@ -69,9 +69,14 @@ def _shared_start(one: str, other: str) -> int:
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds; nothing if it has gone, which is told sample by sample."""
+    return list(folder.iterdir()) if folder.is_dir() else []
+
+
 def _stems(folder: Path, ending: str) -> set[str]:
     """Names of the images in a folder, used or not, without suffix and ending."""
-    stems = (path.stem for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    stems = (path.stem for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
     return {stem.removesuffix(ending) for stem in stems if stem.endswith(ending)}
 
 
