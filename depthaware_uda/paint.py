@@ -33,12 +33,14 @@ def colorize_label(label: NDArray[np.integer] | Tensor, space: str | LabelSpace)
     """Paint a label map (H, W) in the palette of its label space, (H, W, 3); ignored pixels are black.
 
     Raises:
-        ValueError: The label is not (H, W), or holds an index that is neither a class nor 255.
+        ValueError: The label is not (H, W), or holds what is neither a class nor 255.
     """
     values = as_array(label)
     space = get_label_space(space)
     if values.ndim != 2:
         raise ValueError(f"label must have shape (H, W), got {values.shape}")
+    if values.dtype.kind not in "biu":
+        raise ValueError(f"label must hold integers, got {values.dtype}")
     foreign = values[(values < 0) | ((values >= len(space)) & (values != IGNORE_INDEX))]
     if foreign.size:
         raise ValueError(

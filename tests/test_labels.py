@@ -71,6 +71,12 @@ def test_classes_are_one_or_more_names(classes: tuple[str, ...]) -> None:
         LabelSpace("bad", classes, ())
 
 
+@pytest.mark.parametrize(("name", "classes"), [("own", (1, 2)), (None, ("road", "sky"))])
+def test_names_are_texts(name: str, classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=r"names of label space .* must be texts, got \[(1, 2|None)\]"):
+        LabelSpace(name, classes, ((0, 0, 0), (1, 1, 1)))
+
+
 def test_a_space_of_lists_is_the_same_after_a_file() -> None:
     lists = LabelSpace("two", ["left", "right"], [[1, 2, 3], [4, 5, 6]], subsets={"one": ["right"]})  # type: ignore
     assert lists == TWO == LabelSpace.from_dict(json.loads(json.dumps(lists.to_dict())))

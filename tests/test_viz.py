@@ -44,6 +44,7 @@ def test_labels_are_painted_in_the_palette() -> None:
     ("label", "message"),
     [
         (np.zeros((1, 2, 2), int), r"shape \(H, W\), got \(1, 2, 2\)"),
+        (np.array([[0.5, np.nan]]), "label must hold integers, got float64"),
         (np.array([[0, 2, 9]]), r"holds \[2, 9\], which are neither classes 0\.\.1 of 'two' nor 255"),
     ],
 )

@@ -68,7 +68,10 @@ class RandomView(v2.Transform):
         """Draw one window, in whole pixels, for all tensors of a sample."""
         sizes = {tuple(tensor.shape[-2:]) for tensor in flat_inputs}
         if len(sizes) > 1:
-            raise ValueError(f"image, label and depth of a sample must have one size, got {sorted(sizes)}")
+            raise ValueError(
+                f"image, label and depth of a sample must have one size, got {sorted(sizes)}; full_size_labels is for "
+                "evaluation, without transforms"
+            )
         if not sizes:
             return {}
         height, width = sizes.pop()

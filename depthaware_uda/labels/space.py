@@ -29,8 +29,8 @@ class LabelSpace:
     Lists are taken too and become tuples, so that a space that was saved and loaded equals the one that it was.
 
     Raises:
-        ValueError: Two classes share a name, there are none or more than 255, colours are missing or are not three
-            integers in 0..255, or a group names a class that there is not.
+        ValueError: Two classes share a name, there are none or more than 255, a name is no text, colours are missing or
+            are not three integers in 0..255, or a group names a class that there is not.
     """
 
     name: str
@@ -47,6 +47,8 @@ class LabelSpace:
         fields = {"classes": tuple(self.classes), "palette": palette, "rare": tuple(self.rare), "subsets": subsets}
         for name, value in fields.items():
             object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+        if wrong := [name for name in (self.name, *self.classes) if not isinstance(name, str)]:
+            raise ValueError(f"names of label space {self.name!r} and its classes must be texts, got {wrong}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes of label space {self.name!r} must have different names, got {self.classes}")
         if len(self.classes) > IGNORE_INDEX:
