@@ -131,7 +131,7 @@ def test_remap_by_hand() -> None:
 
 
 def test_remap_names_the_file_and_the_unknown_ids() -> None:
-    with pytest.raises(ValueError, match=r"town/1\.png: label ids \[5, 9\] are not in the id map"):
+    with pytest.raises(ValueError, match=r"town/1\.png: label ids \[5, 9\] are not in the id map; say in `label_map`"):
         remap(np.array([0, 9, 5, 9]), {0: 0}, name="town/1.png")
 
 

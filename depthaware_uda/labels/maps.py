@@ -95,7 +95,7 @@ def remap(
         if unknown == "error":
             ids = np.unique(label[missing]).tolist()
             raise UnmappedIdsError(
-                f"{name}: label ids {ids} are not in the id map; add them to it (255 to ignore), "
+                f"{name}: label ids {ids} are not in the id map; say in `label_map` what they are (255 to ignore), "
                 "or pass unknown='ignore'"
             )
         classes[missing] = IGNORE_INDEX
