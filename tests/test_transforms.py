@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from depthaware_uda.data import flip_and_crop, resize, strong_augmentation
+from depthaware_uda.data import DepthMask, flip_and_crop, resize, strong_augmentation
 from depthaware_uda.data.transforms import PhotometricNoise, RandomView
 from depthaware_uda.types import Sample
 
@@ -110,6 +110,12 @@ def test_zoom_is_magnification(zoom: float, seen: int) -> None:
     assert len(known.unique()) == seen
     # Zoomed out by two, the picture takes a quarter of the area.
     assert len(known) == round(min(1, zoom**2) * 96)
+
+
+def test_depth_stays_in_metres_under_any_zoom() -> None:
+    sample = make_sample()
+    sample["depth"] = DepthMask(torch.full((1, 8, 12), 7.0))
+    assert RandomView((16, 24), zoom=(2, 2))(sample)["depth"].unique().tolist() == [7.0]
 
 
 def test_zoom_1_shows_the_largest_window_of_the_wanted_aspect() -> None:

@@ -307,6 +307,7 @@ def test_a_confusion_matrix_is_in_percent_of_each_label(tmp_path: Path) -> None:
     shown = figure.axes[0].images[0].get_array().filled(np.nan)
     np.testing.assert_allclose(shown, [[75, 25, 0], [0.1, 99.9, 0], [np.nan] * 3])
     assert [text.get_text() for text in figure.axes[0].texts] == ["75", "25", "100"]
+    assert figure.axes[0].get_xlabel() == "predicted, percent of each label"
     assert (tmp_path / "confusion.png").is_file()
 
 

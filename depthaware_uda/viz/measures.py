@@ -45,7 +45,7 @@ def confusion_figure(result: EvaluationResult, path: str | Path | None = None, *
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color=colour)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
-    axes.set_xlabel("predicted", color=INK)
+    axes.set_xlabel("predicted, percent of each label", color=INK)
     axes.set_ylabel("label", color=INK)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
