@@ -2,8 +2,8 @@
 
 They are torchvision ``v2`` transforms and compose with all others. Image, label and depth move together: the image
 is resampled bilinearly with antialiasing, labels and depth take the nearest pixel. What lies beyond the border of the
-picture repeats the image's edge, is 255 in the label and NaN in the depth. Depth stays in metres under any zoom, as if the
-street were seen through another lens. All randomness comes from torch's global generator.
+picture repeats the image's edge, is 255 in the label and NaN in the depth. Depth stays in metres under any zoom, as if
+the street were seen through another lens. All randomness comes from torch's global generator.
 """
 
 from __future__ import annotations
