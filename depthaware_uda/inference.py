@@ -221,9 +221,11 @@ def output_batches(
 ) -> Iterator[tuple[Batch, SegDepthOutput]]:
     """`predict_batches` with both maps as the model gives them, at its own stride."""
     check_precision(precision)
+    check_model(model)
     batches = image_batches(
         model, dataset, batch_size=batch_size, num_workers=num_workers, progress=progress, shared=shared
     )
-    with evaluating(model):
-        for batch, image in batches:
-            yield batch, output_of(model, image, precision)
+    for batch, image in batches:
+        with evaluating(model):  # not around `yield`: whoever takes a batch may train before the next
+            output = output_of(model, image, precision)
+        yield batch, output

@@ -213,6 +213,15 @@ def test_predictions_have_the_size_of_the_image_and_come_in_order() -> None:
         assert not output.logits.requires_grad
 
 
+def test_between_batches_gradients_and_modes_are_the_callers() -> None:
+    model, other = tiny_model(), tiny_model()
+    for _ in zip(predict_batches(model, Scenes(2)), predict_batches(other, Scenes(2)), strict=True):
+        assert torch.is_grad_enabled()
+        assert model.training
+        assert other.training
+    assert torch.is_grad_enabled()
+
+
 def test_batches_of_several_sizes_are_divided_and_tell_where_their_images_are() -> None:
     images = scenes_of_two_sizes(5)
     batches = [batch for batch, _ in predict_batches(tiny_model(), images, batch_size=3)]
