@@ -20,7 +20,7 @@ from depthaware_uda.losses import berhu
 from depthaware_uda.viz import colorize_label, curves, model_panel, panel, ranking_sheet
 
 LABELS = "common7"
-SIZE = (120, 160)  # of the images that the packaged weights were trained on
+SIZE = (240, 320)  # of the images that the packaged weights were trained on
 LARGEST = 50
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from depthaware_uda import load_pretrained
 from tests.test_examples import EXAMPLES, camvid_tree
+from tests.tiny import tiny_model
 
 
 @pytest.fixture
@@ -58,6 +60,11 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
     assert "+8.0 (+3.0, +13.0)" in lines["| DAF"]
 
 
+def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> None:
+    study.draw_curves(study.collect(tmp_path, "small", [0], "cpu"), study.CURVES, tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_is_compared_with_the_control_that_began_with_its_network(study: ModuleType) -> None:
     control_of = sys.modules["study_table"].control_of
     assert [control_of(run) for run in ("recipe", "intrada", "minent")] == ["control", "control-plain", "control-plain"]
@@ -72,16 +79,20 @@ def test_rank_correlation_is_that_of_scipy(study: ModuleType) -> None:
     assert sys.modules["study_diagnostics"].spearman(first, second) == pytest.approx(expected)
 
 
+def of_stamp_size(name: str, size: tuple[int, int]) -> None:
+    scales = sys.modules["study_setup"].SCALES
+    network = {**scales[name].network, "backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}}
+    stamp = {"size": size, "renders": 4, "network": network, "first_steps": 4, "stage_steps": 2}
+    batches = {"validate_every": 1, "first_batch": 2, "batch": 2, "precision": "float32"}
+    scales[name] = dataclasses.replace(scales[name], **stamp, **batches)
+
+
 @pytest.mark.slow
 def test_every_run_of_the_study_trains_and_is_not_trained_twice(
     study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     camvid_tree(tmp_path / "camvid", 4)
-    setup = sys.modules["study_setup"]
-    network = {**setup.SCALES["small"].network, "backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}}
-    stamp = {"size": (48, 64), "renders": 4, "network": network, "first_steps": 4, "stage_steps": 2}
-    batches = {"validate_every": 1, "first_batch": 2, "batch": 2, "precision": "float32"}
-    setup.SCALES["small"] = dataclasses.replace(setup.SCALES["small"], **stamp, **batches)
+    of_stamp_size("small", (48, 64))
     command = ["--camvid", str(tmp_path / "camvid"), "--output", str(tmp_path / "runs"), "--seeds", "0"]
     study.main([*command, "--workers", "0", "--export", str(tmp_path / "best")])
     assert load_pretrained(tmp_path / "best").image_size == 48
@@ -94,3 +105,20 @@ def test_every_run_of_the_study_trains_and_is_not_trained_twice(
     study.main([*command, "--workers", "0"])
     assert "seed 0 source: mIoU" not in capsys.readouterr().out
     assert json.loads(written.read_text())["runs"] == results["runs"]
+
+
+def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) -> None:
+    import study_larger  # type: ignore[import-not-found]
+
+    camvid_tree(tmp_path / "camvid", 4)
+    of_stamp_size("larger", (64, 96))
+    tiny_model(image_size=48).save_pretrained(tmp_path / "start")
+    command = ["--camvid", str(tmp_path / "camvid"), "--start", str(tmp_path / "start"), "--output", str(tmp_path)]
+    study_larger.main([*command, "--runs", "control", "--workers", "0"])
+    study_larger.main([*command, "--runs", "isl", "ida", "--export", str(tmp_path / "best"), "--workers", "0"])
+    runs = json.loads((tmp_path / "study-larger.json").read_text())["runs"]
+    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "control": 2, "isl": 2, "isl/ida": 2}
+    chosen = load_pretrained(tmp_path / "best")
+    assert chosen.image_size == 64
+    steps = [load_file(file) for file in (tmp_path / "larger" / "seed2" / "isl").rglob("snapshots/*.safetensors")]
+    assert any(all(torch.equal(weights[key], value) for key, value in chosen.state_dict().items()) for weights in steps)

@@ -69,20 +69,25 @@ def train(study: Study, name: str) -> None:
         model.load_state_dict(load_file(study.folder / run.parent / "model" / "model.safetensors"))
     began = time.perf_counter()
     trainer = run.start(study, model, folder)
-    trainer.callbacks = (Snapshots(study, folder / "snapshots"),)
-    final = trainer.fit().final
-    assert final is not None  # there is validation data
-    seconds = time.perf_counter() - began
-    checkpoints = [json.loads(file.read_text()) for file in sorted((folder / "snapshots").glob("*.json"))]
-    raw = checkpoints[-1].pop("raw")
-    record = {"run": name, "title": run.title, "parent": run.parent, "seed": study.seed, "seconds": seconds}
-    record |= {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw}
-    record["checkpoints"] = checkpoints
+    record = {"run": name, "title": run.title, "parent": run.parent, "seed": study.seed}
+    record |= fitted(study, trainer, folder)
+    record["seconds"] = time.perf_counter() - began
     if trainer.config.batch_norm == "joint":
         reestimate_statistics(model, study.target)
         record["adabn"] = evaluate(model, study.val).to_dict()
     write_json(folder / SCORES, record)
-    print(f"seed {study.seed} {name}: mIoU {100 * final.miou:.1f}, {seconds:.0f} s", flush=True)
+    miou, seconds = 100 * record["final"]["miou"], record["seconds"]
+    print(f"seed {study.seed} {name}: mIoU {miou:.1f}, {seconds:.0f} s", flush=True)
+
+
+def fitted(study: Study, trainer: Trainer[Any], folder: Path) -> dict[str, Any]:
+    """Train, and say what came of it: steps, the last iterate averaged and raw, and every checkpoint."""
+    trainer.callbacks = (Snapshots(study, folder / "snapshots"),)
+    final = trainer.fit().final
+    assert final is not None  # there is validation data
+    checkpoints = [json.loads(file.read_text()) for file in sorted((folder / "snapshots").glob("*.json"))]
+    raw = checkpoints[-1].pop("raw")
+    return {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw, "checkpoints": checkpoints}
 
 
 def network(study: Study, name: str, *, trained: bool = True) -> nn.Module:
@@ -114,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         study = Study(args.size, args.camvid, args.output, args.seeds[-1], device=args.device, workers=args.workers)
         done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
         networks = {PANEL[name]: network(study, name) for name in done}
-        draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
+        if done:
+            draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
         if "daf" in done:
             draw_depth(study, networks[PANEL["daf"]], args.output / f"study-{args.size}-depth.png")
 

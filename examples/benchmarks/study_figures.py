@@ -20,7 +20,7 @@ from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 
 def draw_curves(results: Results, names: list[str], path: Path) -> None:
-    """Mean mIoU of the seeds at every validation, over the steps since the first run."""
+    """Mean mIoU of the seeds at every validation, over the steps since the first run; nothing if no run is done."""
     lines = {}
     for name in names:
         run = results["runs"].get(name)
@@ -38,7 +38,8 @@ def draw_curves(results: Results, names: list[str], path: Path) -> None:
             for point in measured["checkpoints"]:
                 points.setdefault(start + point["step"], []).append(point["miou"])
         lines[run["title"]] = [(step, 100 * statistics.mean(mious)) for step, mious in sorted(points.items())]
-    curves(lines, path, ylabel="mIoU on CamVid val, %")
+    if lines:
+        curves(lines, path, ylabel="mIoU on CamVid val, %")
 
 
 def draw_panel(study: Study, networks: dict[str, nn.Module], path: Path, *, count: int = 8) -> None:

@@ -95,9 +95,7 @@ def teacher(stages: float = 2, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         config = SelfTrainingConfig.recommended(**{**study.later(stages), **changes})
         # The teacher sees photographs as they are, the student with colours and noise: those of every other method.
-        view = RandomView(
-            study.view, zoom=(1.0 / study.scale.crop, 1.5 / study.scale.crop), aspect=(3 / 4, 4 / 3), flip=0.5
-        )
+        view = RandomView(study.scale.size, zoom=(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
         perturb = study.augment.transforms[1]
         options = {**study.options(), "target_augment": view, "perturb": perturb}
         return SelfTrainingTrainer(model, study.source, study.target, config, out, **options)

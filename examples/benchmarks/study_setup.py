@@ -17,7 +17,6 @@ from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
 LABELS, CLASSES = "common7", 7
-ZOOM = (0.8, 1.7)
 HALF = "bfloat16" if fast_half() else "float32"
 """Of the sizes that are for CPUs: half as long where the processor multiplies in it."""
 
@@ -40,21 +39,20 @@ class Scale:
     batch: int
     precision: str
     num_workers: int = 0
-    crop: float = 1.0
-    """Share of each side that a training sample shows, at the scale of the picture: less is less work for a step."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Further settings of every trainer."""
 
 
+SMALL_NETWORK: dict[str, Any] = {
+    "name": "timm/resnet10t",
+    "backbone_arguments": {"channels": (32, 64, 96, 128), "stem_width": 16},
+    "dilations": (1, 2, 4, 8),
+}
 SCALES = {
     "small": Scale(
         size=(120, 160),
         renders=1500,
-        network={
-            "name": "timm/resnet10t",
-            "backbone_arguments": {"channels": (32, 64, 96, 128), "stem_width": 16},
-            "dilations": (1, 2, 4, 8),
-        },
+        network=SMALL_NETWORK,
         first_steps=1200,
         stage_steps=240,
         validate_every=120,
@@ -62,21 +60,16 @@ SCALES = {
         batch=4,
         precision=HALF,  # of the convolutions
     ),
-    "medium": Scale(
+    "larger": Scale(  # goes on from a network of the small size: see study_larger.py
         size=(240, 320),
         renders=3000,
-        network={
-            "name": "timm/resnet18",
-            "backbone_arguments": {"channels": (32, 64, 128, 160), "stem_width": 16},
-            "dilations": (1, 2, 4, 8),
-        },
-        first_steps=1800,
+        network=SMALL_NETWORK,
+        first_steps=0,
         stage_steps=300,
-        validate_every=150,
+        validate_every=100,
         first_batch=8,
         batch=4,
         precision=HALF,
-        crop=0.8,
     ),
     "full": Scale(
         size=(360, 480),
@@ -126,15 +119,7 @@ class Study:
     @cached_property
     def augment(self) -> Augmentation:
         """The same for every method and domain."""
-        smallest, largest = ZOOM
-        crop = self.scale.crop
-        return strong_augmentation(self.view, zoom=(smallest / crop, largest / crop))
-
-    @property
-    def view(self) -> tuple[int, int]:
-        """Height and width of a training sample."""
-        height, width = self.scale.size
-        return round(self.scale.crop * height), round(self.scale.crop * width)
+        return strong_augmentation(self.scale.size)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:

@@ -1,0 +1,111 @@
+"""From the network that the study chose at 160 x 120 on to pictures of 320 x 240, without a label of a photograph.
+
+    python examples/benchmarks/study_larger.py --camvid FOLDER --start runs/chosen --export runs/larger
+
+Most of the training was paid for at the small size; people and vehicles, a few pixels there, are learnt at the larger.
+Runs of `--runs` go on from one another, each in the folder of the one before it, or from `--start` with `--apart`, and
+from where they were cut off. The JSON beside them has the scores of all that are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from study import describe_device, fitted
+from study_figures import draw_panel
+from study_methods import Start, daf, ida, isl, source_only, teacher
+from study_setup import Study
+from study_table import SCORES
+
+from depthaware_uda import evaluate, load_pretrained
+from depthaware_uda.files import sha256, write_json
+from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.models.pretrained import WEIGHTS_FILE
+from depthaware_uda.version import __version__
+
+STAGES: dict[str, Start] = {
+    "control": source_only(1),
+    "daf": daf(),
+    "isl": isl(),
+    "ida": ida(),
+    "recipe": teacher(1),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    args = parse(arguments)
+    study = Study("larger", args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
+    began, folder, folders = args.start, study.folder, []
+    for name in args.runs:
+        folder = (study.folder if args.apart else folder) / name
+        folders.append(folder)
+        if not (folder / SCORES).is_file():
+            trainer = STAGES[name](study, at_size(began, study), folder)
+            write_json(folder / SCORES, fitted(study, trainer, folder))
+        began = args.start if args.apart else folder / "model"
+    results = collect(args, study)
+    write_json(args.output / "study-larger.json", results)
+    print("\n".join(f"{name}: mIoU {100 * run['final']['miou']:.1f}" for name, run in results["runs"].items()))
+    if importlib.util.find_spec("matplotlib") is not None:
+        networks = {"start": at_size(args.start, study)}
+        networks |= {name: at_size(folder / "model", study) for name, folder in zip(args.runs, folders, strict=True)}
+        draw_panel(study, networks, args.output / "study-larger-panel.png")
+    if args.export is not None:
+        export(folders, study, args)
+
+
+def at_size(weights: Path, study: Study) -> DepthSegmenter:
+    """A trained network that from now on is shown pictures of the study's size."""
+    model: DepthSegmenter = load_pretrained(weights)
+    assert model.config is not None  # load_pretrained built it from one
+    model.image_size = model.config["image_size"] = min(study.scale.size)
+    return model
+
+
+def collect(args: argparse.Namespace, study: Study) -> dict[str, Any]:
+    """Scores of the network that all began with, at the larger size, and of every run that is done."""
+    start = evaluate(at_size(args.start, study), study.val)
+    runs: dict[str, Any] = {"start": {"steps": 0, "final": start.to_dict()}}
+    for file in sorted(study.folder.rglob(SCORES)):
+        runs[file.parent.relative_to(study.folder).as_posix()] = json.loads(file.read_text())
+    facts = {"study": "MiniCity -> CamVid", "device": args.device or describe_device(), "version": __version__}
+    began = sha256(args.start / WEIGHTS_FILE)
+    return {**facts, "size": list(study.scale.size), "start_sha256": began, "seed": args.seed, "runs": runs}
+
+
+def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:
+    """Write the network of these runs that seems best without labels, for `package_weights.py`."""
+    points = [
+        (point["agreement"] * point["certainty"], folder, point["step"])
+        for folder in folders
+        for point in json.loads((folder / SCORES).read_text())["checkpoints"]
+    ]
+    score, folder, step = max(points)
+    model = at_size(args.start, study)
+    model.load_state_dict(load_file(folder / "snapshots" / f"{step:06d}.safetensors"))
+    model.save_pretrained(args.export)
+    print(f"{args.export}: {folder}, step {step}, label-free score {score**0.5:.3f}")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
+    parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as study.py --export wrote")
+    parser.add_argument("--runs", nargs="+", choices=tuple(STAGES), default=["isl", "ida"])
+    parser.add_argument("--apart", action="store_true", help="each run from --start")
+    parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")
+    parser.add_argument("--output", type=Path, default=Path("runs/study"))
+    parser.add_argument("--export", type=Path, help="folder for the best network of --runs, chosen without labels")
+    parser.add_argument("--device", help="default: CUDA if there is any")
+    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
