@@ -17,7 +17,6 @@ from depthaware_uda.data import (
     strong_augmentation,
 )
 from depthaware_uda.trainers.streams import Augmentation
-from depthaware_uda.types import SampleDataset
 
 LABELS, CLASSES = "common7", 7
 NETWORK: dict[str, Any] = {
@@ -81,11 +80,8 @@ def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:
         return max(4, round(images * args.images))
 
     source = MiniCity(count(600), size=args.size, labels=LABELS)
-    target: SampleDataset
-    val: SampleDataset
     if args.target == "camvid":
-        target = CamVid(args.target_root, "train", labels=LABELS, size=args.size)
-        val = CamVid(args.target_root, "val", labels=LABELS, size=args.size)
+        target, val = (CamVid(args.target_root, split, labels=LABELS, size=args.size) for split in ("train", "val"))
     else:
         target = MiniCity(count(300), style="real", size=args.size, seed=1, labels=LABELS)
         val = MiniCity(count(100), style="real", size=args.size, seed=2, labels=LABELS)
