@@ -116,7 +116,7 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     command = ["--camvid", str(tmp_path / "camvid"), "--start", str(tmp_path / "start"), "--output", str(tmp_path)]
     study_larger.main([*command, "--runs", "control", "--workers", "0"])
     study_larger.main([*command, "--runs", "isl", "ida", "--export", str(tmp_path / "best"), "--workers", "0"])
-    runs = json.loads((tmp_path / "study-larger.json").read_text())["runs"]
+    runs = json.loads((tmp_path / "study-larger-seed2.json").read_text())["runs"]
     assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "control": 2, "isl": 2, "isl/ida": 2}
     chosen = load_pretrained(tmp_path / "best")
     assert chosen.image_size == 64

@@ -50,12 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_json(folder / SCORES, fitted(study, trainer, folder))
         began = args.start if args.apart else folder / "model"
     results = collect(args, study)
-    write_json(args.output / "study-larger.json", results)
+    write_json(args.output / f"study-larger-seed{args.seed}.json", results)
     print("\n".join(f"{name}: mIoU {100 * run['final']['miou']:.1f}" for name, run in results["runs"].items()))
     if importlib.util.find_spec("matplotlib") is not None:
         networks = {"start": at_size(args.start, study)}
         networks |= {name: at_size(folder / "model", study) for name, folder in zip(args.runs, folders, strict=True)}
-        draw_panel(study, networks, args.output / "study-larger-panel.png")
+        draw_panel(study, networks, args.output / f"study-larger-seed{args.seed}-panel.png")
     if args.export is not None:
         export(folders, study, args)
 
