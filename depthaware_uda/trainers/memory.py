@@ -110,8 +110,12 @@ def _dry_run(trainer: Trainer[Any], size: tuple[int, int]) -> int:
     count, device = images_at_once(trainer.config), trainer.device
     dtype = next(trainer.model.parameters()).dtype
     trainer.train_mode()
-    counted = FakeTensorMode(allow_non_fake_inputs=True), _Live()
-    with counted[0], counted[1] as live, trainer.execution.checkpointed(), statistics_kept(trainer.model):
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        _Live() as live,
+        trainer.execution.checkpointed(),
+        statistics_kept(trainer.model),
+    ):
         batch: dict[str, Any] = {
             "image": torch.empty(count, 3, *size, dtype=dtype, device=device),
             "label": torch.empty(count, *size, dtype=torch.int64, device=device),

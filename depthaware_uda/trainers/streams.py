@@ -111,13 +111,14 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
             return self.dataset[index], []
         others = np.random.default_rng([*self.key, position]).integers(len(self.dataset), size=_STAND_INS)
         troubles: list[_Trouble] = []
-        dataset, names = self.dataset, known_names(self.dataset)
+        dataset = self.dataset
         for candidate in (index, *others.tolist()):
             if isinstance(self.dataset, RareClassSampled):  # drawn here, so that the image that is drawn can be named
                 dataset, candidate = self.dataset.dataset, self.dataset.draw()
             try:
                 return dataset[candidate], troubles
             except UNREADABLE as error:
+                names = known_names(self.dataset)
                 troubles.append((f"sample {candidate}" if names is None else names[candidate], str(error)))
         raise ValueError(f"{len(troubles)} samples drawn one after the other cannot be read; the last: {troubles[-1]}")
 

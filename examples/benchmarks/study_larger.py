@@ -19,7 +19,7 @@ from typing import Any
 from safetensors.torch import load_file
 from study import describe_device, fitted
 from study_figures import draw_panel
-from study_methods import Start, daf, ida, isl, source_only, teacher
+from study_methods import Start, ida, isl, source_only, teacher
 from study_setup import Study
 from study_table import SCORES
 
@@ -31,7 +31,6 @@ from depthaware_uda.version import __version__
 
 STAGES: dict[str, Start] = {
     "control": source_only(1),
-    "daf": daf(),
     "isl": isl(),
     "ida": ida(),
     "recipe": teacher(1),
