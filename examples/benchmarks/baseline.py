@@ -2,7 +2,8 @@
 
 Eager float32 after the description of the authors' code: two passes of the network, three of the discriminator, losses
 on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores on the host as NumPy.
-It takes the library's networks, so that a race compares nothing but what lies around them. Use the trainers to train.
+It takes the library's networks, with the classifier as the authors have it: four convolutions and a sum. Use the
+trainers to train.
 """
 
 from __future__ import annotations
@@ -52,16 +53,33 @@ def domain_loss(scores: Tensor, domain: int) -> Tensor:
     return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))
 
 
+class PlainClassifier(nn.Module):
+    """The sum of dilated convolutions with torch's own gradients, on the weights of the library's `ASPPv2`."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.branches = classifier.branches
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Class scores before softmax."""
+        first, *rest = self.branches  # type: ignore[misc]
+        scores: Tensor = first(features)
+        for branch in rest:
+            scores = scores + branch(features)
+        return scores
+
+
 class BaselineDAF:
     """Steps of DAF as the `reference` preset has them, at the learning rates of the first step.
 
     Args:
-        model: The network, in train mode, with `parameter_groups`.
+        model: The network, in train mode, with `parameter_groups`; its classifier is replaced by the plain one.
         discriminator: Of as many channels as the network has classes.
     """
 
     def __init__(self, model: nn.Module, discriminator: nn.Module) -> None:
         self.model, self.discriminator = model, discriminator
+        model.classifier = PlainClassifier(model.classifier)  # type: ignore[arg-type]
         groups = model.parameter_groups()  # type: ignore[operator]
         rates = {"backbone": 3 * 2.5e-4, "heads": 10 * 2.5e-4}
         options = [{"params": groups[name], "lr": rate} for name, rate in rates.items()]
