@@ -55,9 +55,17 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
     chosen = results["runs"]["daf"]["seeds"]["0"]["label_free"]
     assert chosen == {"step": 2, "miou": 0.45, "regret": 0.0}
     assert results["runs"]["daf-isl"]["seeds"]["0"]["label_free"]["regret"] == pytest.approx(0.01)
-    lines = {line.split(" | ")[0]: line for line in study.tables(results).splitlines()}
-    assert "| 49.0 ± 7.1 | 44.0, 54.0 |" in lines["| DAF"]
-    assert "+8.0 (+3.0, +13.0)" in lines["| DAF"]
+    scores, classes = study.tables(results).split("\n\n")
+    assert "| DAF | 49.0 ± 7.1 | 44.0, 54.0 | 44.0 ± 0.0 | +8.0 (+3.0, +13.0) | 45.0 (0.0) |" in scores.splitlines()
+    assert "| DAF | 44.0 | 44.0 |" in classes.splitlines()
+
+
+def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
+    docs = EXAMPLES.parent / "docs"
+    page = (docs / "study.md").read_text(encoding="utf-8")
+    tables = study.tables(json.loads((docs / "results" / "study-small.json").read_text())).split("\n\n")
+    assert len(tables) == 4
+    assert [table for table in tables if table not in page] == []
 
 
 def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> None:

@@ -132,48 +132,60 @@ def spread(values: Sequence[float]) -> str:
 
 
 def tables(results: Results) -> str:
-    """Two Markdown tables: methods, and what changes one of them."""
+    """Markdown tables of methods, and of what changes one of them: scores, then IoU of every class."""
     done = list(results["runs"])
     parts = [[name for name in done if (name in METHODS) == wanted] for wanted in (True, False)]
-    return "\n\n".join(table(results, names) for names in parts if names)
+    return "\n\n".join(make(results, names) for names in parts if names for make in (scores_table, classes_table))
 
 
-def table(results: Results, names: Sequence[str]) -> str:
-    """A Markdown table of some runs; where it was scored, the control with the target's statistics (AdaBN) too."""
-    runs = {name: results["runs"][name] for name in names}
-    classes = list(next(iter(next(iter(runs.values()))["seeds"].values()))["iou"])
-    head = ["", "mIoU", "by seed", "raw weights", "over the control", "label-free choice (regret)", *classes]
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    for name, run in runs.items():
+def scores_table(results: Results, names: Sequence[str]) -> str:
+    """Scores of runs, over their control and by other choices; where it was scored, the control with AdaBN too."""
+    rows = [["", "mIoU", "by seed", "raw weights", "over the control", "label-free choice (regret)"]]
+    for name in names:
+        run = results["runs"][name]
         seeds = run["seeds"]
         gain = gains(results, name) if not name.startswith(("control", "source")) else {}
         chosen = [100 * one["label_free"]["miou"] for one in seeds.values()]
         regret = [100 * one["label_free"]["regret"] for one in seeds.values()]
-        cells = [
-            run["title"],
-            spread([100 * one["miou"] for one in seeds.values()]),
-            ", ".join(f"{100 * one['miou']:.1f}" for one in seeds.values())
-            + ("" if len(seeds) > 1 else f" (seed {next(iter(seeds))})"),
-            spread([100 * one["raw_miou"] for one in seeds.values()]),
-            f"{statistics.mean(gain.values()):+.1f} ({', '.join(f'{g:+.1f}' for g in gain.values())})" if gain else "",
-            f"{statistics.mean(chosen):.1f} ({statistics.mean(regret):.1f})",
-            *(f"{100 * statistics.mean(one['iou'][label] for one in seeds.values()):.1f}" for label in classes),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        rows.append(
+            [
+                run["title"],
+                *_miou(seeds, "miou"),
+                spread([100 * one["raw_miou"] for one in seeds.values()]),
+                _paired(list(gain.values())),
+                f"{statistics.mean(chosen):.1f} ({statistics.mean(regret):.1f})",
+            ]
+        )
         if name.startswith("control"):
-            lines.append("| " + " | ".join(_adabn(run["seeds"], classes)) + " |")
-    return "\n".join(lines)
+            gained = [100 * (one["adabn_miou"] - one["miou"]) for one in seeds.values()]
+            rows.append(["the same + AdaBN", *_miou(seeds, "adabn_miou"), "", _paired(gained), ""])
+    return _markdown(rows)
 
 
-def _adabn(seeds: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
-    mious = [100 * one["adabn_miou"] for one in seeds.values()]
-    gain = [100 * (one["adabn_miou"] - one["miou"]) for one in seeds.values()]
-    return [
-        "the same + AdaBN",
-        spread(mious),
-        ", ".join(f"{miou:.1f}" for miou in mious),
-        "",
-        f"{statistics.mean(gain):+.1f} ({', '.join(f'{one:+.1f}' for one in gain)})",
-        "",
-        *(f"{100 * statistics.mean(one['adabn_iou'][label] for one in seeds.values()):.1f}" for label in classes),
-    ]
+def classes_table(results: Results, names: Sequence[str]) -> str:
+    """IoU of every class, mean of the seeds."""
+    runs = {name: results["runs"][name] for name in names}
+    classes = list(next(iter(next(iter(runs.values()))["seeds"].values()))["iou"])
+    rows = [["", *classes]]
+    for name, run in runs.items():
+        for title, key in ((run["title"], "iou"), ("the same + AdaBN", "adabn_iou")):
+            if key == "iou" or name.startswith("control"):
+                means = (statistics.mean(one[key][label] for one in run["seeds"].values()) for label in classes)
+                rows.append([title, *(f"{100 * mean:.1f}" for mean in means)])
+    return _markdown(rows)
+
+
+def _miou(seeds: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """Mean and spread, and each seed's."""
+    mious = [100 * one[key] for one in seeds.values()]
+    each = ", ".join(f"{miou:.1f}" for miou in mious)
+    return spread(mious), each if len(seeds) > 1 else f"{each} (seed {next(iter(seeds))})"
+
+
+def _paired(gain: Sequence[float]) -> str:
+    return f"{statistics.mean(gain):+.1f} ({', '.join(f'{one:+.1f}' for one in gain)})" if gain else ""
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
