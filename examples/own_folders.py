@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
     options: dict[str, Any] = {"label_space": space, "size": size}
     source = SegmentationFolder(renders / "images", renders / "labels", renders / "depth", **options)
     target = SegmentationFolder(photos, pad=True, **options)
-    val = None if checked is None else SegmentationFolder(checked / "images", checked / "labels", **options)
+    val = None if checked is None else SegmentationFolder(checked / "images", checked / "labels", pad=True, **options)
     if is_writer() and not args.output.exists():
         stop_at_errors({"renders": source, "photos": target, "checked": val})
 
