@@ -73,8 +73,8 @@ class DepthEncoding:
         baseline: Distance of the stereo cameras, in metres; for disparities.
         focal_length: Horizontal focal length, in pixels; for disparities.
         median_metres: The depth that half of an image's pixels are given to exceed; for relative inverse depth.
-        numbers: The numbers that a file must hold: integers of 16 bits, floats, or any. A file of the other kind was
-            written with another encoding in mind.
+        numbers: The numbers that a file must hold: integers of 16 bits, floats, or either. A file of the other kind was
+            written with another encoding in mind. Relative inverse depth may have 8 bits.
 
     Raises:
         ValueError: A number is not above 0 where it must be, or `kind` or `numbers` is not one of its choices.
@@ -116,7 +116,7 @@ class DepthEncoding:
 
     @classmethod
     def scaled(cls, metres_per_unit: float) -> DepthEncoding:
-        """Any numbers times `metres_per_unit`, such as 1 / 256 for KITTI; 0 and below are unknown."""
+        """Floats or integers of 16 bits times `metres_per_unit`, such as 1 / 256 for KITTI; unknown as of `metres`."""
         return cls("distance", unit=metres_per_unit)
 
     @classmethod
@@ -159,7 +159,8 @@ class DepthEncoding:
         """Metres of the numbers in a file, NaN where unknown. Any shape; relative inverse depth: one image at a time.
 
         Raises:
-            ValueError: The file holds integers where the encoding has floats, or the other way round.
+            ValueError: The file holds integers where the encoding has floats, or the other way round, or distances or
+                disparities in 8 bits.
         """
         self.check_numbers(values)
         metres = np.array(values, np.float32)
@@ -209,7 +210,11 @@ DEPTH_ENCODINGS = {
 
 
 def get_depth_encoding(encoding: str | DepthEncoding) -> DepthEncoding:
-    """The depth encoding of a name in `DEPTH_ENCODINGS`; a `DepthEncoding` is returned as it is."""
+    """The depth encoding of a name in `DEPTH_ENCODINGS`; a `DepthEncoding` is returned as it is.
+
+    Raises:
+        ValueError: There is none of this name; the names there are are listed.
+    """
     if isinstance(encoding, DepthEncoding):
         return encoding
     if encoding not in DEPTH_ENCODINGS:

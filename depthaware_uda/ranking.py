@@ -43,7 +43,11 @@ def _read_names(path: Path) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class TargetSplit:
-    """Names of the target images by difficulty: `easy` is the sub-source domain, `hard` the sub-target one."""
+    """Names of the target images by difficulty: `easy` is the sub-source domain, `hard` the sub-target one.
+
+    Raises:
+        ValueError: A side is empty, or an image is on both.
+    """
 
     easy: tuple[str, ...]
     hard: tuple[str, ...]
@@ -87,6 +91,10 @@ class Ranking:
         names: Sample names, easiest first.
         scores: Their scores, ascending.
         fraction: Share of the images that `split` calls easy unless told otherwise.
+
+    Raises:
+        ValueError: There are not as many scores as names, a name comes twice, a score is not finite, scores do not
+            ascend, or the fraction does not lie between 0 and 1.
     """
 
     names: tuple[str, ...]
@@ -163,6 +171,10 @@ class EntropyRanker:
         num_workers: Processes that read samples.
         precision: Of the network's forward pass, as in `evaluate`; scores are float32.
         progress: Show a progress bar.
+
+    Raises:
+        TypeError: `fusion` is no module.
+        ValueError: The fraction does not lie between 0 and 1, or the precision is not known.
     """
 
     def __init__(
@@ -215,7 +227,10 @@ class EntropyRanker:
         Several processes (`distributed.initialize`) share the images, all of them call this, and each has the ranking.
 
         Raises:
-            ValueError: The data set is empty, has two samples of one name, or samples without a name.
+            TypeError: The model is no module, or the data set gives no samples by index.
+            ValueError: The data set is empty, has two samples of one name, or samples without a name; the map needs
+                depth that the model does not predict; or `rare_class_weighting` finds no label space that names rare
+                classes.
         """
         rare = self._rare_classes(dataset) if self.rare_class_weighting else ()
         scored: dict[int, tuple[str, float]] = {}

@@ -8,7 +8,7 @@ from torch import nn
 
 from depthaware_uda import create_model, load_pretrained
 from depthaware_uda.losses import berhu, cross_entropy
-from depthaware_uda.models import TimmBackbone, resize_output
+from depthaware_uda.models import TimmBackbone, resize, resize_output
 from tests.test_examples import load
 
 FAMILIES = load("benchmarks/families").FAMILIES
@@ -56,13 +56,13 @@ def test_features_are_laid_over_the_image_as_they_were_seen() -> None:
         assert left.mean() > 1.5 * right.mean(), name
 
 
-def test_images_of_whole_patches_are_not_touched() -> None:
+def test_images_of_whole_patches_are_not_touched_and_others_enlarged() -> None:
     backbone = TimmBackbone("vit_tiny_patch16_224", output_stride=None, arguments={"depth": 3}).eval()
     image = torch.randn(1, 3, 64, 96)
-    assert backbone.multiple == 16
-    assert backbone._enlarged(image) is image
-    assert backbone._enlarged(image[..., :90]).shape == (1, 3, 64, 96)
-    assert TimmBackbone("resnet10t").multiple == 1
+    with torch.no_grad():
+        assert torch.equal(backbone(image)[-1], backbone.network(image)[-1])
+        enlarged = resize(image[..., :90], (64, 96))
+        assert torch.equal(backbone(image[..., :90])[-1], backbone.network(enlarged)[-1])
 
 
 def test_a_plain_transformer_agrees_with_timm() -> None:

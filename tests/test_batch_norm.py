@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
+from depthaware_uda.models import statistics_kept
 from depthaware_uda.trainers import reestimate_statistics
 from depthaware_uda.types import Sample
 from tests.tiny import Scenes, tiny_model
@@ -65,6 +66,21 @@ def test_with_target_statistics_training_ends_with_those_of_the_target_as_it_is(
     # Statistics are all that differs: training normalises every batch by itself.
     weights = dict(joint.named_parameters())
     assert all(torch.equal(value, weights[name]) for name, value in target_only.named_parameters())
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_statistics_are_kept_while_batches_are_normalised_by_their_own(momentum: float | None) -> None:
+    image = 5 + torch.rand(2, 3, 4, 4)
+    norm, free = (nn.BatchNorm2d(3, momentum=momentum) for _ in range(2))
+    for _ in range(2):
+        with statistics_kept(norm):
+            kept = norm(image)
+        assert torch.equal(kept, free(image))  # as in any step of training
+    assert (norm.running_mean.tolist(), norm.running_var.tolist()) == ([0.0] * 3, [1.0] * 3)
+    assert (int(norm.num_batches_tracked), norm.momentum) == (0, momentum)
+    norm(image)
+    assert int(norm.num_batches_tracked) == 1
+    assert (norm.running_mean > 1).all()
 
 
 def test_an_unknown_mode_is_refused() -> None:

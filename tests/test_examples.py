@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from depthaware_uda import TargetSplit, evaluate, get_protocol, load_pretrained
-from depthaware_uda.data import CamVid, SegmentationFolder
+from depthaware_uda.data import CamVid, SegmentationFolder, write_miniature
 from depthaware_uda.data.minicity import dataset as minicity
 from depthaware_uda.labels import get_label_space
 from tests import lightning_stub
@@ -290,8 +290,7 @@ def test_loading_needs_little_more_memory_than_the_file(tmp_path: Path, monkeypa
 def test_a_checkpoint_is_converted_and_evaluated_in_one_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    miniature = pytest.importorskip("depthaware_uda.data.miniature", reason="needs the reader of Cityscapes")
-    miniature.write_miniature(tmp_path / "cityscapes", "cityscapes", size=(64, 128))
+    write_miniature(tmp_path / "cityscapes", "cityscapes", size=(64, 128))
     torch.save(filled(network_shapes()), tmp_path / "model_ida.pth")
     arguments = [str(tmp_path / "model_ida.pth"), "--cityscapes", str(tmp_path / "cityscapes"), "--device", "cpu"]
     result = load("convert_and_evaluate").main(arguments)

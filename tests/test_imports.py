@@ -1,6 +1,7 @@
 """Imports point one way: from what everybody needs, over the rooms, to the trainers."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -122,10 +123,9 @@ def test_the_package_alone_needs_no_extra() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
-def test_public_names_are_there_and_sorted() -> None:
-    import depthaware_uda
-    import depthaware_uda.data
-
-    for module in (depthaware_uda, depthaware_uda.data):
-        assert len(set(module.__all__)) == len(module.__all__)
-        assert [name for name in module.__all__ if not hasattr(module, name)] == []
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda path: path.parent.name)
+def test_public_names_are_there(path: Path) -> None:
+    module = importlib.import_module(".".join(path.parent.relative_to(PACKAGE.parent).parts))
+    names = getattr(module, "__all__", [])
+    assert len(set(names)) == len(names)
+    assert [name for name in names if not hasattr(module, name)] == []

@@ -87,6 +87,11 @@ def test_with_labels_the_choice_still_does_without_them() -> None:
     assert_same_weights(weights(model), weights(tiny_model()))
 
 
+def test_no_images_have_no_score() -> None:
+    with pytest.raises(ValueError, match="the data set is empty"):
+        label_free_score(tiny_model(), Scenes(0))
+
+
 def test_validation_is_one_of_two() -> None:
     with pytest.raises(ValueError, match=r"validation must be one of \('oracle', 'label_free'\), got 'entropy'"):
         DAFConfig(validation="entropy")  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import pytest
 from depthaware_uda.labels import (
     IGNORE_INDEX,
     LabelSpace,
+    UnmappedIdsError,
     choose_label_map,
     get_label_space,
     id_map,
@@ -131,7 +132,8 @@ def test_remap_by_hand() -> None:
 
 
 def test_remap_names_the_file_and_the_unknown_ids() -> None:
-    with pytest.raises(ValueError, match=r"town/1\.png: label ids \[5, 9\] are not in the id map; say in `label_map`"):
+    message = r"town/1\.png: label ids \[5, 9\] are not in the id map; say in `label_map`"
+    with pytest.raises(UnmappedIdsError, match=message):
         remap(np.array([0, 9, 5, 9]), {0: 0}, name="town/1.png")
 
 

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from markdown.extensions.toc import slugify
 
 import depthaware_uda
 
@@ -31,11 +32,17 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert "tests/check.py" in printed
 
 
-def test_files_named_in_the_readme_exist() -> None:
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    """The strict build of the pages looks at links between them, but not at these."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", readme)
-    assert links
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", readme)
+    assert len(links) > 20
+    assert [file for file, _ in links if not (ROOT / file).exists()] == []
+    anchors = {(file, anchor) for file, anchor in links if anchor}
+    assert anchors
+    for file, anchor in anchors:
+        headings = re.findall(r"^#+ (.+)$", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in {slugify(heading, "-") for heading in headings}, f"{file} has no heading for #{anchor}"
 
 
 def test_no_absolute_paths() -> None:

@@ -104,6 +104,7 @@ def test_a_fraction_that_leaves_a_side_empty_is_refused(fraction: float) -> None
     ("names", "scores", "message"),
     [
         (("a",), (0.1, 0.2), "1 names but 2 scores"),
+        (("a", "a"), (0.1, 0.2), "2 names, but only 1 different ones"),
         (("a", "b"), (0.2, 0.1), "scores must ascend"),
         (("a", "b"), (0.2, math.nan), "the score of 'b' is not finite"),
         (("a", "b"), (-math.inf, 0.1), "the score of 'a' is not finite"),

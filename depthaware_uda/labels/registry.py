@@ -17,7 +17,11 @@ def list_label_spaces() -> list[str]:
 
 
 def get_label_space(space: str | LabelSpace | Mapping[str, Any]) -> LabelSpace:
-    """The label space of a name, or of what `LabelSpace.to_dict` gave; a `LabelSpace` is returned as it is."""
+    """The label space of a name, or of what `LabelSpace.to_dict` gave; a `LabelSpace` is returned as it is.
+
+    Raises:
+        ValueError: There is none of this name; the names there are are listed.
+    """
     if isinstance(space, LabelSpace):
         return space
     if isinstance(space, Mapping):

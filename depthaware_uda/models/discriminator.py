@@ -21,6 +21,9 @@ def create_discriminator(in_channels: int, *, base_channels: int = 64) -> nn.Seq
 
     Shape:
         (N, C, H, W) -> scores (N, 1, H / 32, W / 32) before the sigmoid; H and W at least 32.
+
+    Raises:
+        ValueError: A number of channels is not positive.
     """
     if in_channels < 1 or base_channels < 1:
         raise ValueError(f"in_channels and base_channels must be positive, got {in_channels} and {base_channels}")

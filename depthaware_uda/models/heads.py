@@ -137,6 +137,9 @@ class DadaDepthHead(nn.Module):
 
     Shape:
         stages (N, C_i, H_i, W_i) -> inverse depth (N, 1, h, w) and depth features (N, out_channels, h, w) of the last.
+
+    Raises:
+        ValueError: There are no stages.
     """
 
     def __init__(self, in_channels: Sequence[int], *, out_channels: int = 128) -> None:
@@ -187,6 +190,9 @@ class ASPPv2(nn.Module):
 
     Shape:
         (N, in_channels, H, W) -> logits (N, C, H, W).
+
+    Raises:
+        ValueError: There are no dilations.
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, dilations: Sequence[int] = (6, 12, 18, 24)) -> None:

@@ -45,7 +45,8 @@ class DepthSegmenter(PretrainedModel):
         image (N, 3, H, W), RGB in 0..1 -> logits (N, C, h, w) at the backbone's stride, inverse depth (N, 1, h', w').
 
     Raises:
-        ValueError: In `forward`, an image that is not (N, 3, H, W) or is smaller than the stride.
+        ValueError: A gate or a refined head without a depth head; in `forward`, an image that is not (N, 3, H, W) or is
+            smaller than the stride.
     """
 
     def __init__(

@@ -59,9 +59,9 @@ def open_input(images: PredictionInput, *, leave_out: Path | None = None) -> Sou
         leave_out: A folder whose files are no input, even if it lies inside.
 
     Raises:
-        FileNotFoundError: There is no such file or folder, or a pattern matches nothing.
+        FileNotFoundError: There is no such file or folder.
         TypeError: The input is something else.
-        ValueError: A folder without images, or an image of another shape or range.
+        ValueError: A folder or pattern without images, an address, or an image of another shape or range.
     """
     if isinstance(images, (str, Path)):
         return _open_path(str(images), leave_out)

@@ -105,7 +105,7 @@ def predict(
     Raises:
         FileNotFoundError: There is no such file or folder.
         TypeError: The input is of another kind, or the model no module.
-        ValueError: A folder without images, an image of another shape, or an argument out of range.
+        ValueError: A folder or pattern without images, an image of another shape, or an argument out of range.
     """
     check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)

@@ -95,6 +95,10 @@ class PseudoLabelled:
     Args:
         dataset: The images.
         labels: Pseudo-labels of every one of them, or their folder.
+
+    Raises:
+        FileNotFoundError: The folder holds no pseudo-labels; or, when a sample is read, its file has gone.
+        ValueError: An image has none; or, when a sample is read, its label is damaged or of another size.
     """
 
     def __init__(self, dataset: SampleDataset, labels: PseudoLabels | str | Path) -> None:

@@ -32,7 +32,12 @@ def _is_number(value: object, wanted: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """What every stage of training shares. Learning rates follow base * (1 - step / schedule_steps) ** poly_power."""
+    """What every stage of training shares. Learning rates follow base * (1 - step / schedule_steps) ** poly_power.
+
+    Raises:
+        TypeError: There is no such setting, or it is of another type.
+        ValueError: A setting is out of its range or not one of its choices, or two do not fit each other.
+    """
 
     _positive: ClassVar[frozenset[str]] = frozenset(
         {"max_steps", "schedule_steps", "learning_rate", "batch_size", "accumulation", "log_every", "keep_checkpoints"}

@@ -47,6 +47,11 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         device: Where to train.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`.
+
+    Raises:
+        TypeError: As of `Trainer`.
+        ValueError: As of `Trainer`; or the source has no labels, or no
+            depth where `depth_weight` asks for it; or the fusion needs depth that the model does not predict.
     """
 
     domains = ("source", "target")

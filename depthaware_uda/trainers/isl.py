@@ -36,6 +36,11 @@ class ISLTrainer(Trainer[ISLConfig]):
         device: Where to train.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`.
+
+    Raises:
+        TypeError: As of `Trainer`.
+        ValueError: As of `Trainer`; or the source has no labels, or no
+            depth where `depth_weight` asks for it.
     """
 
     labelled_domains = ("target", "source")

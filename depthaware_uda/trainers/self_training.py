@@ -79,6 +79,12 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         device: Where to train.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`.
+
+    Raises:
+        TypeError: As of `Trainer`.
+        ValueError: As of `Trainer`; or the source has no labels, or no
+            depth where `depth_weight` or `mix_nearer` asks for it; or the fusion needs depth that the model does not
+            predict.
     """
 
     domains = ("source", "target")

@@ -31,6 +31,7 @@ class SelfTrainingConfig(AdversarialConfig):
     max_steps: int = 40_000
     """Steps of the optimiser after which training stops."""
     ema_decay: float = 0.999
+    """Inertia of the teacher; above 0."""
     adversarial_weight: float = 0.0
     """Factor of the adversarial loss of DAF on the student's maps of target images; 0 trains no discriminator."""
     teacher_statistics: TeacherStatistics = "running"
