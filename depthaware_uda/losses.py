@@ -55,8 +55,8 @@ def cross_entropy(
         logits (N, C, H, W), label (N, H, W), class_weight (C,), pixel_weight (N, H, W) -> scalar.
 
     Raises:
-        ValueError: logits and label differ in size, label has another shape or floating point, or, on a CPU, holds
-            indices that are no class.
+        ValueError: logits and label differ in size, label has another shape or floating point, pixel_weight has not
+            the label's shape, or, on a CPU, label holds indices that are no class.
     """
     if label.ndim != 3 or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
@@ -65,6 +65,8 @@ def cross_entropy(
             f"logits {tuple(logits.shape)} and label {tuple(label.shape)} differ in height or width; "
             "resize the logits to the label with depthaware_uda.models.resize"
         )
+    if pixel_weight is not None and pixel_weight.shape != label.shape:
+        raise ValueError(f"pixel_weight {tuple(pixel_weight.shape)} must have the shape of label {tuple(label.shape)}")
     logits, label = at_least_float32(logits), label.long()
     weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
     reduction = "sum" if pixel_weight is None else "none"
@@ -90,6 +92,8 @@ def _comparable(prediction: Tensor, target: Tensor, valid: Tensor | None) -> tup
             f"prediction {tuple(prediction.shape)} and target {tuple(target.shape)} differ in shape; "
             "resize the prediction to the target with depthaware_uda.models.resize"
         )
+    if valid is not None and valid.shape != target.shape:
+        raise ValueError(f"valid {tuple(valid.shape)} must have the shape of target {tuple(target.shape)}")
     prediction = at_least_float32(prediction)
     target = target.to(prediction.dtype)
     known = target.isfinite() if valid is None else target.isfinite() & valid

@@ -55,6 +55,27 @@ def test_class_weights_weigh_the_mean_too() -> None:
     assert loss.item() == pytest.approx((math.log(4) + 3 * math.log(4 / 3)) / 4)
 
 
+def test_pixel_weights_weigh_the_sum_and_not_the_mean() -> None:
+    logits, label = two_pixels()
+    trust = torch.tensor([[[0.5, 0.0]]])
+    assert cross_entropy(logits, label, pixel_weight=trust).item() == pytest.approx(0.5 * math.log(4) / 2)
+    ignored = label.where(label == 0, 255)
+    weight = torch.tensor([2.0, 3.0])
+    loss = cross_entropy(logits, ignored, class_weight=weight, pixel_weight=trust)
+    assert loss.item() == pytest.approx(0.5 * 2 * math.log(4) / 2)
+
+
+def test_weights_and_masks_of_another_shape_are_refused() -> None:
+    """Of two images, one with a channel too many would be laid over both: no error, and another loss."""
+    label = torch.zeros(2, 4, 5, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"pixel_weight \(2, 1, 4, 5\) must have the shape of label \(2, 4, 5\)"):
+        cross_entropy(torch.zeros(2, 3, 4, 5), label, pixel_weight=torch.ones(2, 1, 4, 5))
+    depth = torch.ones(2, 1, 4, 5)
+    for loss in (berhu, scale_shift_invariant):
+        with pytest.raises(ValueError, match=r"valid \(2, 4, 5\) must have the shape of target \(2, 1, 4, 5\)"):
+            loss(depth, depth, valid=torch.ones(2, 4, 5, dtype=torch.bool))
+
+
 def test_ignored_pixels_do_not_count() -> None:
     logits, label = two_pixels()
     assert cross_entropy(logits, label.where(label == 0, 255)).item() == pytest.approx(math.log(4))
