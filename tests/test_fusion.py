@@ -108,6 +108,10 @@ def test_the_map_gives_both_heads_a_gradient() -> None:
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3)), "needs inverse_depth.*mode='entropy'"),
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 1, 6, 6)), "differ in height.*resize"),
         (
+            lambda: DepthAwareFusion()(torch.zeros(2, 2, 3, 3), torch.zeros(1, 1, 3, 3)),
+            "are of 2 images, inverse_depth of 1",
+        ),
+        (
             lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3)),
             r"must be \(N, 1, H, W\), got \(1, 3",
         ),

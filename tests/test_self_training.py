@@ -49,6 +49,8 @@ def test_only_what_is_nearer_is_pasted() -> None:
     mask = torch.tensor([[[True, True, True, False, True]]])
     source = torch.tensor([[[[5.0, 1.0, torch.nan, 9.0, 2.0]]]])  # the last is as near as what it hides
     assert nearer(mask, source, torch.full((1, 1, 1, 5), 2.0)).tolist() == [[[True, False, False, False, True]]]
+    with pytest.raises(ValueError, match=r"source \(1, 1, 5\) and target .* must be \(N, 1, H, W\) of a mask"):
+        nearer(mask, source[0], torch.full((1, 1, 5), 2.0))
 
 
 def test_the_confident_share_counts_sure_pixels_of_each_image() -> None:

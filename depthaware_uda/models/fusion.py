@@ -65,6 +65,8 @@ class DepthAwareFusion(nn.Module):
             )
         if inverse_depth.ndim != 4 or inverse_depth.shape[1] != 1:
             raise ValueError(f"inverse_depth must be (N, 1, H, W), got {tuple(inverse_depth.shape)}")
+        if len(inverse_depth) != len(logits):
+            raise ValueError(f"logits are of {len(logits)} images, inverse_depth of {len(inverse_depth)}")
         if inverse_depth.shape[-2:] != logits.shape[-2:]:
             raise ValueError(
                 f"logits {tuple(logits.shape)} and inverse_depth {tuple(inverse_depth.shape)} differ in height or "

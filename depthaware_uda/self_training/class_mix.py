@@ -42,7 +42,15 @@ def nearer(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
     Shape:
         mask (N, H, W) bool, source and target (N, 1, H, W) -> (N, H, W) bool.
+
+    Raises:
+        ValueError: The shapes do not fit each other.
     """
+    if source.shape != target.shape or source.shape != mask[:, None].shape:
+        raise ValueError(
+            f"source {tuple(source.shape)} and target {tuple(target.shape)} must be (N, 1, H, W) of a mask (N, H, W), "
+            f"got {tuple(mask.shape)}; bring all to one size first"
+        )
     return mask & (source >= target)[:, 0]
 
 
