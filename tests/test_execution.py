@@ -11,11 +11,14 @@ from torch import Tensor, nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
 from depthaware_uda.data import collate
+from depthaware_uda.losses import cross_entropy, entropy_loss
 from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthSegmenter
 from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
+from depthaware_uda.trainers import Trainer, TrainerConfig
 from depthaware_uda.trainers.batches import prefetched
 from depthaware_uda.trainers.execution import Execution
 from depthaware_uda.trainers.optimizers import fused, model_optimizer
+from depthaware_uda.types import Batch, SampleDataset
 from tests.tiny import CLASSES, Scenes, assert_same_weights, tiny_model, weights
 
 SETTINGS: dict[str, Any] = {
@@ -63,6 +66,68 @@ def test_cutting_the_graph_at_the_outputs_changes_no_bit(
     assert isinstance(whole.execution, Whole)
     for name, module in cut.modules().items():
         assert_same_weights(weights(module), weights(whole.modules()[name]))
+
+
+class Consistency(Trainer[TrainerConfig]):
+    """A method of a user's own: two forward passes, and losses of both."""
+
+    domains = ("source", "target")
+
+    def __init__(self, model: nn.Module, *, together: bool) -> None:
+        super().__init__(model, TrainerConfig(max_steps=1, precision="float32", seed=1), device="cpu", progress=False)
+        self.together = together
+        self.target = Scenes(2, seed=1)
+        self._check_data()
+
+    def fixed_datasets(self) -> dict[str, SampleDataset]:
+        return {"source": Scenes(2), "target": self.target}
+
+    datasets = fixed_datasets
+
+    def compute(self, source: Batch, target: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        seen, other = self.predict(source), self.predict(target)
+        losses = {"segmentation": cross_entropy(seen.logits, source["label"]), "entropy": entropy_loss(other.logits)}
+        for loss in [sum(losses.values())] if self.together else losses.values():
+            self.backward(torch.as_tensor(loss))
+        return losses
+
+
+def test_a_loss_goes_back_through_its_own_forward_pass_while_another_one_waits() -> None:
+    ends = []
+    for together in (False, True):
+        trainer = Consistency(tiny_model(), together=together)
+        trainer.fit()
+        ends.append(weights(trainer.model))
+    for key, value in ends[0].items():
+        torch.testing.assert_close(value, ends[1][key], rtol=1e-5, atol=1e-7)
+
+
+def test_a_second_loss_of_a_forward_pass_that_is_gone_is_refused_and_not_lost() -> None:
+    class Twice(Consistency):
+        def compute(self, source: Batch, target: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+            seen = self.predict(source)
+            self.backward(cross_entropy(seen.logits, source["label"]))
+            self.backward(entropy_loss(seen.logits))
+            return {}
+
+    with pytest.raises(RuntimeError, match=r"two losses of one forward pass .* call backward once, with their sum"):
+        Twice(tiny_model(), together=True).fit()
+
+
+def test_depth_may_come_from_a_frozen_network() -> None:
+    class Guided(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.guide = tiny_model(depth_head=None), tiny_model(1).requires_grad_(False)
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            return SegDepthOutput(self.network(image).logits, self.guide(image).inverse_depth)
+
+    model = Guided()
+    before = weights(model)
+    trained(model, depth_weight=0.0)
+    for key, value in model.named_parameters():
+        assert torch.equal(value, before[key]) == key.startswith("guide"), key
 
 
 def test_what_has_the_size_of_the_image_is_gone_before_the_backward_pass_of_the_network() -> None:

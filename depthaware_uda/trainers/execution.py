@@ -42,7 +42,10 @@ class Execution:
         if device.type == "cuda":
             model.to(memory_format=torch.channels_last)
         self._compiled: Callable[[Tensor], Output] | None = None
-        self._cuts: list[tuple[list[Tensor], list[Tensor]]] = []
+        self._cuts: list[list[tuple[Tensor, Tensor]]] = []
+        """Of each forward pass: its outputs, and the leaves that losses see in their place."""
+        self._spent: list[Tensor] = []
+        """Leaves of forward passes whose backward pass is done."""
 
     def autocast(self) -> torch.autocast:
         """The context in which a network computes in the configured precision."""
@@ -57,26 +60,39 @@ class Execution:
             network = self._compiled = self._compiled or torch.compile(network)
         with self.autocast():
             output = network(image)
-        if not output.logits.requires_grad:
-            return output
-        tensors = [tensor for tensor in output if tensor is not None]
-        leaves = [tensor.detach().requires_grad_() for tensor in tensors]
-        self._cuts.append((tensors, leaves))
-        names = [name for name, tensor in output._asdict().items() if tensor is not None]
-        cut: Output = output._replace(**dict(zip(names, leaves, strict=True)))
+        # A map without a graph, such as the depth of a frozen network, is left as it is.
+        maps = {name: value for name, value in output._asdict().items() if value is not None and value.requires_grad}
+        leaves = {name: value.detach().requires_grad_() for name, value in maps.items()}
+        self._cuts.append([(maps[name], leaves[name]) for name in maps])
+        cut: Output = output._replace(**leaves)
         return cut
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
-        """Add the gradients of a loss: of `inputs`, or of everything, the network's weights included."""
+        """Add the gradients of a loss: of `inputs`, or of everything, the network's weights included.
+
+        Raises:
+            RuntimeError: A loss of the same forward pass went back before: its graph is gone.
+        """
         torch.autograd.backward(loss, inputs=None if inputs is None else list(inputs))
         if inputs is not None:
             return
-        reached = [cut for cut in self._cuts if any(leaf.grad is not None for leaf in cut[1])]
-        self._cuts = [cut for cut in self._cuts if cut not in reached]
-        for tensors, leaves in reached:
-            known = [(tensor, leaf.grad) for tensor, leaf in zip(tensors, leaves, strict=True) if leaf.grad is not None]
+        if any(leaf.grad is not None for leaf in self._spent):
+            raise RuntimeError(
+                "two losses of one forward pass went back through the network, one after the other: its graph is gone "
+                "after the first; call backward once, with their sum"
+            )
+        waiting = []
+        for cut in self._cuts:
+            known = [(output, leaf.grad) for output, leaf in cut if leaf.grad is not None]
+            if not known:
+                waiting.append(cut)
+                continue
             with nullcontext() if self.config.checkpointing == "none" else statistics_kept(self.model):
-                torch.autograd.backward([tensor for tensor, _ in known], [gradient for _, gradient in known])
+                torch.autograd.backward([output for output, _ in known], [gradient for _, gradient in known])
+            for _, leaf in cut:
+                leaf.grad = None
+                self._spent.append(leaf)
+        self._cuts = waiting
 
     @contextmanager
     def checkpointed(self) -> Iterator[None]:
@@ -103,3 +119,4 @@ class Execution:
             torch.set_deterministic_debug_mode(mode)
             torch.backends.cudnn.benchmark = benchmark
             self._cuts.clear()
+            self._spent.clear()
