@@ -76,7 +76,7 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
     # Not `autocast("float32")`: a caller's own autocast stays as it is.
     with nullcontext() if precision == "float32" else autocast(image.device, precision):
         output: SegDepthOutput = model(image)
-    if not isinstance(getattr(output, "logits", None), Tensor):
+    if not isinstance(output, SegDepthOutput):
         raise TypeError(
             f"{type(model).__name__} returned {type(output).__name__}, expected SegDepthOutput(logits, inverse_depth); "
             "wrap the network in a module that returns one, with None as inverse_depth if it has no depth"

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.transforms import PhotometricNoise
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import gather
 from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.losses import normalized_entropy
@@ -61,7 +62,7 @@ def label_free_score(
     colours = PhotometricNoise(brightness=0.2, contrast=0.25, saturation=0.4, tint=0.1, gamma=0.2, noise=0.02)
     confusion: Tensor | None = None
     entropy, pixels = 0.0, 0
-    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
+    batches = image_batches(model, Unlabelled(dataset), batch_size=batch_size, num_workers=num_workers, shared=True)
     with evaluating(model), torch.random.fork_rng(devices=[]):
         for batch, image in batches:
             views = zip(batch["index"], image.cpu(), strict=True)

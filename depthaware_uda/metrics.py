@@ -111,7 +111,9 @@ class DepthMeter:
         self._sums = torch.zeros(4, dtype=torch.float64)
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add a batch of predicted and true metres of the same shape (NaN truth is unknown)."""
+        """Add a batch of predicted and true metres; ValueError unless they have one shape. NaN truth is unknown."""
+        if prediction.shape != truth.shape:
+            raise ValueError(f"predicted depth {tuple(prediction.shape)} and true {tuple(truth.shape)} differ in shape")
         known = (truth > 0) & (truth <= self.max_metres)
         predicted = prediction[known].double().clamp(min=1e-3)
         true = truth[known].double()

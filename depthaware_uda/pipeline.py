@@ -29,6 +29,7 @@ from depthaware_uda.trainers import (
     ISLTrainer,
     Trainer,
 )
+from depthaware_uda.trainers.run_folder import RUN_FILE
 from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
@@ -36,6 +37,8 @@ __all__ = ["run_protocol"]
 
 PROTOCOL_FILE = "protocol.json"
 KeptWeights = Literal["last", "best"]
+_MADE = ("daf/run.json", "daf.json", "isl/run.json", "isl.json", "ranking.json", "ida/run.json", "ida.json")
+"""What is made one after the other, each from the stage before it."""
 
 
 def run_protocol(
@@ -87,8 +90,8 @@ def run_protocol(
         Results by stage: ``"daf"``, ``"isl"``, ``"ida"``.
 
     Raises:
-        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run (nothing is
-            overwritten).
+        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run, or what came of a
+            stage whose folder was removed (nothing is overwritten).
     """
     if keep not in get_args(KeptWeights):
         raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
@@ -126,6 +129,11 @@ def run_protocol(
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Write what decides about the stages of a folder beside their own settings, or compare it with what is there."""
+    if orphans := from_writer(_orphans(folder)):
+        raise ValueError(
+            f"{folder} has {', '.join(orphans)}, but not the folder of the stage that they came of; choose another "
+            "output_dir, or remove these too, and all of them are made anew"
+        )
     file = folder / PROTOCOL_FILE
     if not from_writer(file.is_file()):
         if is_writer():
@@ -141,6 +149,13 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
             f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differing)}. "
             "Choose another output_dir, or remove it to start anew"
         )
+
+
+def _orphans(folder: Path) -> list[str]:
+    """What came of a stage whose folder is not there any more."""
+    there = [(folder / name).is_file() for name in _MADE]
+    gone = [place for place, name in enumerate(_MADE) if name.endswith(RUN_FILE) and not there[place]]
+    return [name for place, name in enumerate(_MADE) if gone and place > gone[0] and there[place]]
 
 
 def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtocol, path: Path) -> EvaluationResult:

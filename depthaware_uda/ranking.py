@@ -103,6 +103,8 @@ class Ranking:
 
     def __post_init__(self) -> None:
         _check_fraction(self.fraction)
+        for part in ("names", "scores"):
+            object.__setattr__(self, part, tuple(getattr(self, part)))  # lists do as well
         if len(self.names) != len(self.scores):
             raise ValueError(f"{len(self.names)} names but {len(self.scores)} scores")
         if len(set(self.names)) != len(self.names):

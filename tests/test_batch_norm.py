@@ -83,6 +83,16 @@ def test_statistics_are_kept_while_batches_are_normalised_by_their_own(momentum:
     assert (norm.running_mean > 1).all()
 
 
+def test_labels_have_no_part_in_reestimated_statistics() -> None:
+    """Of other sizes than their images, they divided the batches that statistics are taken of."""
+    ours, theirs = Normed(), Normed()
+    images = [Sample(image=sample["image"]) for sample in Scenes(4, (8, 8)).samples]
+    labelled = [Sample(image=s["image"], label=torch.zeros(8, i, dtype=torch.int64)) for i, s in enumerate(images)]
+    reestimate_statistics(ours, labelled, batch_size=2)
+    reestimate_statistics(theirs, images, batch_size=2)
+    assert all(torch.equal(value, statistics(theirs)[name]) for name, value in statistics(ours).items())
+
+
 def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="batch_norm must be one of"):
         DAFConfig(batch_norm="source")  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """A loss or gradient that is NaN or infinite is named, touches no weight, and can be left out."""
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,23 @@ def test_fused_optimisers_leave_everything_as_it_is_without_reading(tmp_path: Pa
     assert_same_weights(skipped, {key: before[2][key] for key in skipped})
     moved = [key for key in skipped if not torch.equal(before[4][key], before[3][key])]
     assert any(key.startswith("model/") for key in moved)
+
+
+def test_a_bad_step_is_named_also_when_the_steps_after_it_have_other_losses() -> None:
+    guard, one = Later(), torch.ones(())
+    guard.check({"segmentation": one, "depth": one}, [], step=1, batches={})
+    guard.check({"segmentation": one, "depth": one * torch.nan}, [], step=2, batches={"source": {"name": ["a.png"]}})
+    guard.check({"segmentation": one * torch.inf}, [], step=3, batches={})
+    found = guard.read()
+    assert found is not None
+    assert (found.count, found.step, found.loss, found.names) == (2, 2, "depth", {"source": ["a.png"]})
+    assert guard.read() is None
+
+
+def test_the_error_survives_a_pool_of_processes() -> None:
+    error = TrainingDiverged("the loss 'depth' was NaN", step=3, loss="depth", names={"source": ["a.png"]})
+    back = pickle.loads(pickle.dumps(error))
+    assert (str(back), back.step, back.loss, back.names) == (str(error), 3, "depth", {"source": ["a.png"]})
 
 
 def test_healthy_gradients_keep_their_bits() -> None:

@@ -41,6 +41,16 @@ def test_the_average_of_weights_by_hand(ramp: bool) -> None:
     assert average.module.running_mean.item() < -9
 
 
+def test_tied_weights_are_averaged_once() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False))
+    model.append(model[0])
+    nn.init.zeros_(model[0].weight)
+    average = WeightAverage(model, decay=0.75, ramp=False)
+    nn.init.ones_(model[0].weight)
+    average.update(model, 0)
+    assert average.module[1].weight.item() == 0.25
+
+
 def test_fit_ends_with_the_average_and_validates_it(tmp_path: Path) -> None:
     model, val = tiny_model(), Scenes(2, seed=9)
     trainer = daf(model, DAFConfig(**QUICK, ema_decay=0.9), val=val, output_dir=tmp_path / "run")

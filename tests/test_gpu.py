@@ -36,9 +36,13 @@ def on_device() -> dict[str, Any]:
 
 
 def test_networks_are_channels_last_and_optimisers_fused() -> None:
-    ours = trainer()
+    ours = trainer(ema_decay=0.9)
+    assert ours.average is not None
     convolutions = [
-        m.weight for m in ours.model.modules() if isinstance(m, torch.nn.Conv2d) and m.kernel_size != (1, 1)
+        module.weight
+        for network in (ours.model, ours.average.module)
+        for module in network.modules()
+        if isinstance(module, torch.nn.Conv2d) and module.kernel_size != (1, 1)
     ]
     assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in convolutions)
     assert all(optimizer.defaults["fused"] for optimizer in ours.optimizers.values())

@@ -9,6 +9,7 @@ from torch import nn
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput, load_pretrained
 from depthaware_uda.label_free import label_free_score
 from depthaware_uda.trainers.validation import Validation
+from depthaware_uda.types import Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 
 IMAGES = Scenes(3, labels=False, depth=False)
@@ -70,6 +71,15 @@ def test_the_best_weights_are_chosen_without_labels(tmp_path: Path) -> None:
     shown = Scenes(4, seed=1, labels=False)
     shown.names, shown.samples = shown.names[::2], shown.samples[::2]
     assert label_free_score(load_pretrained(tmp_path / "run" / "best"), shown).score == max(scores.values())
+
+
+def test_the_target_needs_no_names() -> None:
+    unnamed: list[Sample] = [{"image": sample["image"]} for sample in Scenes(3, seed=1).samples]
+    config = DAFConfig.source_only(max_steps=1, validation="label_free", label_free_images=2)
+    model = tiny_model()
+    result = DAFTrainer(model, Scenes(), unnamed, config, device="cpu", progress=False).fit()
+    # Of three images the first two are evenly spaced.
+    assert result.history[-1]["label_free/score"] == label_free_score(model, unnamed[:2]).score
 
 
 def test_with_labels_the_choice_still_does_without_them() -> None:

@@ -136,6 +136,11 @@ def test_depth_errors_equal_those_of_scikit_image_and_numpy_over_batches() -> No
     assert further.pixels == 211
 
 
+def test_depths_of_two_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"predicted depth \(1, 1, 2, 3\) and true \(1, 2, 3\) differ in shape"):
+        DepthMeter().update(torch.ones(1, 1, 2, 3), torch.ones(1, 2, 3))
+
+
 def test_no_known_depth_gives_no_errors() -> None:
     meter = DepthMeter()
     assert meter.compute() is None

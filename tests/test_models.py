@@ -201,6 +201,8 @@ def test_the_label_space_is_kept() -> None:
         ("timm/swin_tiny_patch4_window7_224", {"output_stride": 8}, "output_stride=8.*try output_stride=None"),
         ("timm/vgg11", {"output_stride": 8}, "output_stride=8.*try output_stride=None"),
         ("timm/resnet10t", {"num_classes": 1}, "num_classes must be at least 2, got 1"),
+        ("timm/resnet10t", {"depth_size": 228}, r"depth_size must be \(height, width\) in pixels or None, got 228"),
+        ("timm/resnet10t", {"depth_size": (228,)}, r"depth_size must be \(height, width\) .* got \(228,\)"),
         ("timm/resnet10t", {"label_space": "cityscapes16"}, "num_classes is 7, but .*'cityscapes16' has 16"),
         ("timm/resnet10t", {"label_space": "cityscapes17"}, "unknown label space 'cityscapes17'"),
         ("timm/resnet10t", {"depth_head": "attentive"}, r"depth_head must be one of .* or None, got 'attentive'"),
@@ -229,6 +231,11 @@ def test_a_gate_without_a_depth_head_is_refused() -> None:
 def test_an_image_that_is_none_or_too_small_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"image must be \(N, 3, H, W\) with H and W at least 8.*got \("):
         tiny_model().eval()(torch.rand(shape))
+
+
+def test_an_image_in_integers_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"image is torch.uint8, expected RGB in 0..1 .*divide 8 bits by 255"):
+        tiny_model().eval()(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))
 
 
 def test_a_network_of_other_pieces() -> None:

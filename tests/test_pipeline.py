@@ -112,6 +112,14 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
         run_protocol(model, SMALL, tmp_path, fraction=0.5, **given)
     with pytest.raises(ValueError, match=r"holds another run.* keep \(was last, is best\)"):
         run_protocol(model, SMALL, tmp_path, keep="best", **given)
+    # A stage that is done anew has other weights: what came of the former ones is not given out either.
+    shutil.rmtree(tmp_path / "isl")
+    with pytest.raises(ValueError, match=r"has isl\.json, ranking\.json, ida/run\.json, ida\.json, but not the folder"):
+        run_protocol(model, SMALL, tmp_path, **given)
+    for left in ("isl.json", "ranking.json", "ida.json"):
+        (tmp_path / left).unlink()
+    shutil.rmtree(tmp_path / "ida")
+    assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
 
 
 class Own(nn.Module):

@@ -63,6 +63,10 @@ def test_the_threshold_itself_is_enough() -> None:
     assert pseudo_label(logits, 0.5000001).item() == 255
 
 
+def test_no_number_is_no_label() -> None:
+    assert pseudo_label(torch.full((1, 3, 1, 1), torch.nan), 0.0).item() == 255
+
+
 def test_every_class_may_have_a_threshold_of_its_own() -> None:
     logits = four_pixels()[1].outputs[0].logits
     assert pseudo_label(logits, torch.tensor([0.7, 0.9, 0.4])).flatten().tolist() == [0, 255, 255, 2]
@@ -206,6 +210,13 @@ def test_writing_leaves_the_network_as_it_was(tmp_path: Path) -> None:
     write_pseudo_labels(model, Scenes(1), tmp_path, proportion=0.5)
     assert_same_weights(weights(model), before)
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_classes_that_bytes_cannot_tell_are_refused(tmp_path: Path, threshold: float) -> None:
+    model = Oracle([SegDepthOutput(torch.zeros(1, 256, 2, 2), None)])
+    with pytest.raises(ValueError, match="8-bit images, with 255 for none: 256 classes are too many"):
+        write_pseudo_labels(model, Listed(numbered(1, (2, 2))), tmp_path, threshold=threshold)
 
 
 class Breaking(Listed):

@@ -73,6 +73,12 @@ def test_a_split_of_lists_is_that_of_its_names(tmp_path: Path) -> None:
     assert split == TargetSplit.load(tmp_path) == TargetSplit(("a.png",), ("b.png",))
 
 
+def test_a_ranking_of_lists_is_the_one_that_comes_back(tmp_path: Path) -> None:
+    ranking = Ranking(["a.png", "b.png"], [1.0, 2.0])  # type: ignore[arg-type]
+    ranking.save(tmp_path / "ranking.json")
+    assert ranking == Ranking.load(tmp_path / "ranking.json")
+
+
 def test_a_file_is_no_split(tmp_path: Path) -> None:
     EntropyRanker(tiny_model()).rank(Scenes(2)).save(tmp_path / "ranking.json")
     with pytest.raises(FileNotFoundError, match=r"ranking.json: expected a folder with easy.txt and hard.txt"):

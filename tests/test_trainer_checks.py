@@ -1,5 +1,6 @@
 """What trainers refuse before their first step."""
 
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from depthaware_uda import (
     write_pseudo_labels,
 )
 from depthaware_uda.data import Unlabelled, collate
+from depthaware_uda.data.transforms import flip_and_crop
 from depthaware_uda.trainers import Callback
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
@@ -217,6 +219,8 @@ def test_what_a_batch_of_the_target_knows_beside_its_images_may_be_anything() ->
 def test_what_a_target_knows_beside_its_images_may_be_anything() -> None:
     for key in ("label", "depth"):
         isl(tiny_model(), target=Changed(key, lambda value: "a text")).fit()
+        config = DAFConfig(**QUICK, batch_norm="target", validation="label_free")
+        daf(tiny_model(), config, target=Changed(key, lambda value: "a text"), augment=flip_and_crop((32, 32))).fit()
 
 
 def test_labels_of_8_bits_teach_what_longer_ones_teach() -> None:
@@ -239,6 +243,18 @@ def test_a_network_that_returns_something_else_is_named() -> None:
     for use in (daf, lambda model: evaluate(model, Scenes(1)), lambda model: EntropyRanker(model).rank(Scenes(1))):
         with pytest.raises(TypeError, match=r"Conv2d returned Tensor, expected SegDepthOutput.*wrap the network"):
             use(nn.Conv2d(3, 7, 1))
+        with pytest.raises(TypeError, match="LogitsAlone returned Namespace, expected SegDepthOutput"):
+            use(LogitsAlone())
+
+
+class LogitsAlone(nn.Conv2d):
+    """A network of another library, whose outputs have a field of the same name."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 7, 1)
+
+    def forward(self, image: Tensor) -> Any:
+        return Namespace(logits=super().forward(image))
 
 
 def test_weights_in_half_precision_are_not_trained() -> None:
@@ -275,6 +291,13 @@ def test_a_batch_without_what_a_domain_needs_is_refused() -> None:
             isl(tiny_model()).step(target=partial)
         with pytest.raises(ValueError, match=f"the easy batch has no '{key}'"):
             ida(tiny_model()).step(easy=partial, hard=whole)
+
+
+@pytest.mark.parametrize("image", [torch.zeros(1, 3, 32, 40, dtype=torch.uint8), torch.zeros(3, 32, 40)])
+def test_a_batch_of_images_of_another_type_or_shape_is_refused(image: Tensor) -> None:
+    whole = batch(Scenes(1), 0)
+    with pytest.raises(ValueError, match=rf"image of the target batch is {image.dtype} \(.*expected RGB in 0..1"):
+        daf(tiny_model()).step(source=whole, target=Batch(image=image))
 
 
 def test_a_ranking_in_place_of_its_split_is_refused() -> None:

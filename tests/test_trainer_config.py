@@ -176,6 +176,11 @@ def test_other_groups_of_parameters_are_refused() -> None:
         daf(model)
 
 
+def test_a_network_that_is_frozen_as_a_whole_is_refused() -> None:
+    with pytest.raises(ValueError, match="DepthSegmenter has no parameter with requires_grad=True: there is nothing"):
+        daf(tiny_model().requires_grad_(False))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -184,6 +189,11 @@ def test_other_groups_of_parameters_are_refused() -> None:
         ({"learning_rate": "1e-3"}, "learning_rate must be of type float, got '1e-3'"),
         ({"compile": 1}, "compile must be of type bool, got 1"),
         ({"schedule_steps": "90000"}, "schedule_steps must be of type int, got '90000'"),
+        ({"class_weights": "balanced"}, "class_weights must be a tuple of numbers, one a class, got a str"),
+        (
+            {"class_weights": torch.ones(7)},
+            r"class_weights must be a tuple .* got a Tensor; .*tuple\(weights.tolist\(\)\)",
+        ),
     ],
 )
 def test_settings_of_another_type_are_named(settings: dict[str, Any], message: str) -> None:

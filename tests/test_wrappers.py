@@ -202,6 +202,7 @@ def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
         assert sorted(unlabelled[1]) == ["image", "name"]
         assert unlabelled[1]["name"] == dataset.names[1]
         assert unlabelled.label_space is camvid.label_space
+    assert sorted(Unlabelled(Subset(camvid, [1]))[0]) == ["image", "name"]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         camvid[0]
     # A transform of the data set's own may look at the label: what it gets stays.

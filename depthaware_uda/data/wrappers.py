@@ -247,9 +247,9 @@ class Selected(_Wrapper):
 
 def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:
     """The data set, or one that spares the reading of labels."""
-    if isinstance(dataset, Selected):
+    if isinstance(dataset, (Selected, Subset)):
         chosen = copy.copy(dataset)
-        chosen.dataset = _unlabelled(dataset.dataset, depth)
+        chosen.dataset = _unlabelled(dataset.dataset, depth)  # type: ignore[arg-type]  # torch names no protocol
         return chosen
     # A transform, or a way of reading of one's own, may look at the label.
     looks = type(dataset).__getitem__ is not FileDataset.__getitem__

@@ -63,7 +63,7 @@ def create_model(
         ValueError: Unknown name (near names are suggested), or arguments that do not fit each other.
     """
     space = None if label_space is None else get_label_space(label_space)
-    _check_arguments(num_classes, space, depth_head, image_size, refined_head=refined_head)
+    _check_arguments(num_classes, space, depth_head, depth_size, image_size, refined_head=refined_head)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.default_generator.manual_seed(seed)
@@ -102,6 +102,7 @@ def _check_arguments(
     num_classes: int,
     space: LabelSpace | None,
     depth_head: DepthHeadName | None,
+    depth_size: tuple[int, int] | None,
     image_size: int | None,
     *,
     refined_head: bool,
@@ -114,6 +115,10 @@ def _check_arguments(
         raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
     if depth_head is not None and depth_head not in get_args(DepthHeadName):
         raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
+    if depth_size is not None:
+        sides = depth_size if isinstance(depth_size, (tuple, list)) else ()
+        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+            raise ValueError(f"depth_size must be (height, width) in pixels or None, got {depth_size!r}")
     if image_size is not None and not (isinstance(image_size, int) and image_size > 0):
         raise ValueError(f"image_size must be pixels of the shorter side or None, got {image_size!r}")
     if refined_head and depth_head is None:

@@ -45,8 +45,8 @@ class DepthSegmenter(PretrainedModel):
         image (N, 3, H, W), RGB in 0..1 -> logits (N, C, h, w) at the backbone's stride, inverse depth (N, 1, h', w').
 
     Raises:
-        ValueError: A gate or a refined head without a depth head; in `forward`, an image that is not (N, 3, H, W) or is
-            smaller than the stride.
+        ValueError: A gate or a refined head without a depth head; in `forward`, an image that is not (N, 3, H, W) in
+            floating point, or is smaller than the stride.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class DepthSegmenter(PretrainedModel):
                 f"image must be (N, 3, H, W) with H and W at least {self.stride}, the network's stride; "
                 f"got {tuple(image.shape)}"
             )
+        if not image.is_floating_point():
+            raise ValueError(f"image is {image.dtype}, expected RGB in 0..1 in floating point; divide 8 bits by 255")
         stages = self.backbone(self.normalization(image))
         features = stages[-1]
         if self.depth_head is None:

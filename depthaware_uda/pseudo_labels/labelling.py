@@ -21,7 +21,7 @@ _BINS = 1000
 
 
 def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
-    """The most likely class where its probability reaches the threshold, else 255.
+    """The most likely class where its probability reaches the threshold, else 255, also where it is NaN.
 
     Args:
         logits: Class scores before softmax.
@@ -34,7 +34,7 @@ def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
     confidence, label = probability.amax(1), argmax(probability).long()
     if isinstance(threshold, Tensor):
         threshold = threshold.to(confidence)[label]
-    return label.masked_fill(confidence < threshold, IGNORE_INDEX)
+    return label.masked_fill(~(confidence >= threshold), IGNORE_INDEX)
 
 
 def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1.0) -> Tensor:
@@ -57,7 +57,11 @@ def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1
 
 
 def labels_at(output: SegDepthOutput, size: tuple[int, int], threshold: float | Tensor) -> Tensor:
-    """Pseudo-labels of an output at a size, as bytes."""
+    """Pseudo-labels of an output at a size, as bytes; ValueError if the classes are more than bytes can tell."""
+    if (classes := output.logits.shape[1]) > IGNORE_INDEX:
+        raise ValueError(
+            f"pseudo-labels are 8-bit images, with {IGNORE_INDEX} for none: {classes} classes are too many"
+        )
     if not isinstance(threshold, Tensor) and threshold == 0:
         return argmax_resized(output.logits, size).to(torch.uint8)
     return map_rows(output, size, lambda part: pseudo_label(part.logits, threshold).to(torch.uint8))

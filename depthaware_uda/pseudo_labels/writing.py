@@ -60,7 +60,7 @@ def write_pseudo_labels(
 
     Raises:
         ValueError: threshold or proportion out of 0..1, an empty data set, samples without names, names that share a
-            file, or a name that would leave the folder.
+            file, a name that would leave the folder, or more than 255 classes.
     """
     for argument, value in (("threshold", threshold), ("proportion", proportion)):
         if value is not None and not 0 <= value <= 1:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
@@ -77,8 +78,9 @@ class AdversarialTrainer(Trainer[AdversarialT]):
     def _check_sizes(self) -> None:
         """Images that their augmentation leaves too small give the discriminator no score."""
         for name, dataset in self.fixed_datasets().items():
+            seen = dataset if name == "source" else Unlabelled(dataset)
             with seeded(self.config.seed):
-                sample = augmented(self.unreadable.first(dataset), self.augmentation(name))
+                sample = augmented(self.unreadable.first(seen), self.augmentation(name))
             size = tuple(sample["image"].shape[-2:])
             if min(size) < MIN_DISCRIMINATOR_SIZE:
                 raise ValueError(

@@ -15,7 +15,7 @@ class WeightAverage:
 
     Over the first steps the decay is smaller, min(decay, (1 + step) / (10 + step)), so that the average soon forgets
     where training started; a stage that goes on from a trained network need not forget it, and can do without (`ramp`).
-    Floating-point buffers are averaged too, integer ones copied.
+    Floating-point buffers are averaged too, integer ones copied. Tied weights, which a state has twice, move once.
 
     Args:
         model: The model to follow; the copy lies on its device.
@@ -32,7 +32,9 @@ class WeightAverage:
         """Follow the model after a step, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
         averages, weights = [], []
-        for average, weight in zip(self.module.state_dict().values(), model.state_dict().values(), strict=True):
+        own, others = (module.state_dict(keep_vars=True).values() for module in (self.module, model))
+        pairs = {id(average): (average, weight) for average, weight in zip(own, others, strict=True)}
+        for average, weight in pairs.values():
             if average.is_floating_point():
                 averages.append(average)
                 weights.append(weight)

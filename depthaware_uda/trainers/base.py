@@ -60,7 +60,8 @@ class Trainer(ABC, Generic[ConfigT]):
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`; it is trained in place. If it has
-            ``parameter_groups()`` with the groups "backbone" and "heads", each has its own learning rate.
+            ``parameter_groups()`` with the groups "backbone" and "heads", each has its own learning rate; without it
+            all weights have that of the heads.
         config: Settings of the stage.
         output_dir: Folder of checkpoints, log and weights; None keeps nothing on disk.
         val: Labelled samples to validate on; they never influence the weights.
@@ -114,11 +115,12 @@ class Trainer(ABC, Generic[ConfigT]):
         self.log: RunLog | None = None
         self.means = LossMeans()
         self.step_count = 0
-        self.average = WeightAverage(model, config.ema_decay, ramp=config.ema_ramp) if config.ema_decay else None
         self.num_classes = 0
         self.has_depth = False
         self._class_weight: Tensor | None = None
         self.execution = Execution(model, config, self.device)
+        # After `Execution`, whose memory format it takes over.
+        self.average = WeightAverage(model, config.ema_decay, ramp=config.ema_ramp) if config.ema_decay else None
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self._predictor: nn.Module | None = None  # until the next step
         self._stepped = False
@@ -331,7 +333,8 @@ class Trainer(ABC, Generic[ConfigT]):
         if (weights := self.config.class_weights) is not None:
             if len(weights) != self.num_classes:
                 raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
-            self._class_weight = torch.tensor(weights, device=self.device)
+            dtype = next(self.model.parameters()).dtype
+            self._class_weight = torch.tensor(weights, dtype=dtype, device=self.device)
 
     def _check_source(self, source: SampleDataset) -> None:
         """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""

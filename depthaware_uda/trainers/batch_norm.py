@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import alone, sum_, world_size
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.types import SampleDataset
@@ -43,7 +44,7 @@ def batch_statistics(model: nn.Module) -> Iterator[None]:
 def reestimate_statistics(
     model: nn.Module, dataset: SampleDataset, *, batch_size: int = 8, num_workers: int = 0
 ) -> None:
-    """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is used.
+    """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is read.
 
     Several processes share the batches; the statistics are those of one process but for rounding. After an error, such
     as of a sample that cannot be read, the model is as it was.
@@ -57,7 +58,8 @@ def reestimate_statistics(
     norms = _norms(model)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     momenta = [norm.momentum for norm in norms]
-    batches = image_batches(model, dataset, batch_size=batch_size, num_workers=num_workers, shared=True)
+    images = Unlabelled(dataset)
+    batches = image_batches(model, images, batch_size=batch_size, num_workers=num_workers, shared=True)
     try:
         with evaluating(model), alone(norms):
             for norm in norms:

@@ -113,14 +113,20 @@ def check_batch(batch: Batch, domain: str, *, labelled: bool) -> None:
     """Check that a batch of a domain has what a step needs of it, at one size.
 
     Raises:
-        ValueError: It lacks images or labels, or they differ in height or width.
+        ValueError: It lacks images or labels, they differ in height or width, or images are no floating-point numbers.
     """
     needed = ("image", "label") if labelled else ("image",)
     if missing := [key for key in needed if key not in batch]:
         raise ValueError(f"the {domain} batch has no {missing[0]!r}; it has {sorted(batch)}")
+    image = batch["image"]
+    if image.ndim != 4 or not image.is_floating_point():
+        raise ValueError(
+            f"image of the {domain} batch is {image.dtype} {tuple(image.shape)}, expected RGB in 0..1 in floating "
+            "point, (N, 3, H, W); divide 8 bits by 255"
+        )
     if not labelled:
         return  # whatever else it has is not looked at
-    height, width = batch["image"].shape[-2:]
+    height, width = image.shape[-2:]
     for key, maps in (("label", batch.get("label")), ("depth", batch.get("depth"))):
         if maps is not None and maps.shape[-2:] != (height, width):
             raise ValueError(

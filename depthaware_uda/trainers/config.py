@@ -160,8 +160,14 @@ class TrainerConfig:
             raise ValueError(f"accumulation {self.accumulation} must divide batch_size {self.batch_size}")
         if self.schedule_steps is not None and self.schedule_steps < self.max_steps:
             raise ValueError(f"schedule_steps {self.schedule_steps} must not be below max_steps {self.max_steps}")
-        if any(not (math.isfinite(weight) and weight >= 0) for weight in self.class_weights or ()):
-            raise ValueError(f"class_weights must be finite and not negative, got {self.class_weights}")
+        weights = () if self.class_weights is None else self.class_weights
+        if not isinstance(weights, (tuple, list)):
+            raise TypeError(
+                f"class_weights must be a tuple of numbers, one a class, got a {type(weights).__name__}; "
+                "data.class_weights gives one, and tuple(weights.tolist()) that of a tensor"
+            )
+        if any(not (math.isfinite(weight) and weight >= 0) for weight in weights):
+            raise ValueError(f"class_weights must be finite and not negative, got {weights}")
         if self.ema_decay == 1:
             raise ValueError("ema_decay must be below 1: with 1 the average never moves")
 

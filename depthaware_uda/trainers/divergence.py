@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,10 @@ class TrainingDiverged(ArithmeticError):  # noqa: N818 - says what happened, as 
         self.names = dict(names)
         """Names of the samples of the step, by domain."""
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Whole again after a pool of processes has sent it: errors are pickled without their named arguments."""
+        return partial(type(self), step=self.step, loss=self.loss, names=self.names), self.args
+
 
 class BadSteps:
     """What `StepGuard.read` found since the last time."""
@@ -77,8 +82,7 @@ class StepGuard:
         self._device, self._restore = device, restore
         self._kept: list[tuple[Tensor, Tensor]] = []
         self._names: dict[int, dict[str, list[str]]] = {}
-        self._losses: tuple[str, ...] = ()
-        self._first: Tensor | None = None
+        self._first: dict[tuple[str, ...], Tensor] = {}  # first bad step of every loss, by the losses of a step
         self._count = torch.zeros((), device=device)
         self.found = torch.zeros((), device=device)
         """1 if the last step was bad, on the device."""
@@ -119,9 +123,11 @@ class StepGuard:
                 torch._amp_foreach_non_finite_check_and_unscale_(group, bad_gradient, one)
         bad = torch.cat([~values.isfinite(), bad_gradient[None] > 0])
         self.found = bad.any().float()
-        if self._first is None or self._losses != tuple(losses):
-            self._losses, self._first = tuple(losses), torch.full((len(bad),), _NEVER, device=self._device)
-        self._first = torch.where(bad & (self._first == _NEVER), step, self._first)
+        looked_at = (*losses, _GRADIENT)
+        if looked_at not in self._first:
+            self._first[looked_at] = torch.full((len(bad),), _NEVER, device=self._device)
+        first = self._first[looked_at]
+        self._first[looked_at] = torch.where(bad & (first == _NEVER), step, first)
         self._count += self.found
         self._names[step] = {domain: list(batch.get("name", [])) for domain, batch in batches.items()}
         if len(self._names) > _NAMED_STEPS:
@@ -142,17 +148,18 @@ class StepGuard:
 
     def read(self) -> BadSteps | None:
         """What was bad since the last call, or None; waits for the device."""
-        if self._first is None:
+        if not self._first:
             return None
-        *first, count = torch.cat([self._first, self._count.long()[None]]).tolist()
-        named, self._names, self._first = self._names, {}, None
+        *first, count = torch.cat([*self._first.values(), self._count.long()[None]]).tolist()
+        losses = [name for looked_at in self._first for name in looked_at]
+        named, self._names, self._first = self._names, {}, {}
         self._count.zero_()
         self.skipped += count
         if not count:
             return None
         # The first loss, in the order of computation, of the first step.
         step, position = min((step, position) for position, step in enumerate(first) if step != _NEVER)
-        return BadSteps(count, step, (*self._losses, _GRADIENT)[position], named.get(step, {}))
+        return BadSteps(count, step, losses[position], named.get(step, {}))
 
 
 def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:

@@ -56,7 +56,6 @@ class AdversarialConfig(TrainerConfig):
         super().__post_init__()
         if self.fusion not in (*get_args(FusionMode), "joint"):
             raise ValueError(f"fusion must be one of {(*get_args(FusionMode), 'joint')}, got {self.fusion!r}")
-        self.fusion_module("source")
 
     def fusion_module(self, domain: Literal["source", "target"]) -> DepthAwareFusion | JointSpace:
         """The map of a domain."""

@@ -17,7 +17,7 @@ def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Opti
     """The configured optimiser; the groups "backbone" and "heads" of ``parameter_groups()``, if any, have own rates.
 
     Raises:
-        ValueError: There are other groups.
+        ValueError: There are other groups, or no parameter is to be trained.
     """
     grouped = getattr(model, "parameter_groups", None)
     every = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -33,6 +33,8 @@ def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Opti
         for name, parameters in groups.items()
         if parameters
     ]
+    if not options:
+        raise ValueError(f"{type(model).__name__} has no parameter with requires_grad=True: there is nothing to train")
     shared: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": fused(every)}
     if config.optimizer == "sgd":
         sgd = torch.optim.SGD(options, momentum=config.momentum, **shared)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
+from torch.utils.data import Subset
 
-from depthaware_uda.data.wrappers import Selected, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.evaluation import EvaluationResult, evaluate
 from depthaware_uda.files import atomic_path
@@ -76,9 +76,9 @@ class Validation:
         if self.config.validation != "label_free":
             return target
         if self._seen is None:
-            names = sample_names(target)
-            count = min(self.config.label_free_images, len(names))
-            self._seen = Selected(target, [names[index * len(names) // count] for index in range(count)])
+            count = min(self.config.label_free_images, len(target))
+            places = [index * len(target) // count for index in range(count)]
+            self._seen = Subset(target, places)  # type: ignore[arg-type]  # of any data set, named or not
         return readable(self._seen)
 
     def state_dict(self) -> dict[str, Any]:
