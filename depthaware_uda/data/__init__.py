@@ -8,6 +8,7 @@ from depthaware_uda.data.collate import collate
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.folder import SegmentationFolder
 from depthaware_uda.data.geometry import Geometry
+from depthaware_uda.data.in_memory import InMemory
 from depthaware_uda.data.mapillary import MapillaryVistas
 from depthaware_uda.data.masks import DepthMask, LabelMask, as_tv_tensors
 from depthaware_uda.data.miniature import write_miniature
@@ -15,7 +16,7 @@ from depthaware_uda.data.minicity import MiniCity
 from depthaware_uda.data.statistics import class_pixels, class_weights
 from depthaware_uda.data.synthia import Synthia
 from depthaware_uda.data.transforms import PhotometricNoise, RandomView, flip_and_crop, resize, strong_augmentation
-from depthaware_uda.data.wrappers import Augmented, InMemory, Selected, Unlabelled, sample_names
+from depthaware_uda.data.wrappers import Augmented, Selected, Unlabelled, sample_names
 
 __all__ = [
     "Augmented",

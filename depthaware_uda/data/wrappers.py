@@ -1,26 +1,22 @@
-"""Data sets made from data sets: kept in memory, augmented, a subset, without labels."""
+"""Data sets made from data sets: augmented, a subset, without labels; and what a data set tells of its samples."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
-import torch
-from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
-from tqdm import tqdm
+from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from depthaware_uda.data.file_dataset import FileDataset
 from depthaware_uda.data.masks import as_tv_tensors
-from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = [
     "Augmented",
-    "InMemory",
     "Selected",
     "Unlabelled",
     "check_dataset_type",
@@ -138,11 +134,6 @@ def _name_of(sample: Sample, index: int) -> str:
     return sample["name"]
 
 
-def _label_space(dataset: SampleDataset) -> LabelSpace:
-    space: LabelSpace = dataset.label_space  # type: ignore[attr-defined]
-    return space
-
-
 class _Wrapper:
     """A data set over another one, with its names and label space."""
 
@@ -158,7 +149,8 @@ class _Wrapper:
     @property
     def label_space(self) -> LabelSpace:
         """Label space of the wrapped data set."""
-        return _label_space(self.dataset)
+        space: LabelSpace = self.dataset.label_space  # type: ignore[attr-defined]
+        return space
 
     @property
     def is_metric(self) -> bool:
@@ -256,65 +248,3 @@ def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:
     if looks or not isinstance(dataset, FileDataset) or dataset.transform is not None:
         return dataset
     return dataset.unlabelled(depth=depth)
-
-
-class _Packing(Dataset[PackedSample]):
-    def __init__(self, dataset: SampleDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> PackedSample:
-        return pack(self.dataset[index])
-
-
-class InMemory:
-    """A data set that was read once and is served from memory.
-
-    Images are kept in 8 bits, labels in 8 bits, depth in 32: 7 to 8 bytes a pixel with label and depth, 3 without.
-    An image that did not come from 8 bits is rounded to them. Wrap random transforms around it (`Augmented`), not
-    inside it: they would be drawn once and for all.
-
-    Args:
-        dataset: Any data set of samples.
-        workers: Processes to read with; 0 reads in this one.
-        progress: Whether to show a progress bar.
-
-    Raises:
-        ValueError: The data set is empty, `workers` is negative, an image is not in 0..1, or a label not in 0..255.
-    """
-
-    def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:
-        if workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {workers}")
-        if len(dataset) == 0:
-            raise ValueError("dataset: expected at least one sample, got an empty data set")
-        bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
-        self._samples = list(bar)
-        self.is_metric = has_metric_depth(dataset)
-        if hasattr(dataset, "label_space"):
-            self.label_space = _label_space(dataset)
-        if all(packed.name is not None for packed in self._samples):
-            self.names = [str(packed.name) for packed in self._samples]
-
-    def __len__(self) -> int:
-        return len(self._samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        return unpack(self._samples[index])
-
-
-def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
-    packing = _Packing(dataset)
-    if workers == 0:
-        return (packing[index] for index in range(len(packing)))
-    # A generator of its own: reading must not move the global one, which the training run depends on.
-    loader = DataLoader(
-        packing, batch_size=None, num_workers=workers, collate_fn=_unchanged, generator=torch.Generator()
-    )
-    return iter(loader)
-
-
-def _unchanged(packed: Any) -> Any:
-    return packed

@@ -1,0 +1,78 @@
+"""A data set that was read once and is served from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from depthaware_uda.data.packing import PackedSample, pack, unpack
+from depthaware_uda.data.wrappers import has_metric_depth
+from depthaware_uda.types import Sample, SampleDataset
+
+__all__ = ["InMemory"]
+
+
+class _Packing(Dataset[PackedSample]):
+    def __init__(self, dataset: SampleDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> PackedSample:
+        return pack(self.dataset[index])
+
+
+class InMemory:
+    """A data set that was read once and is served from memory.
+
+    Images are kept in 8 bits, labels in 8 bits, depth in 32: 7 to 8 bytes a pixel with label and depth, 3 without.
+    An image that did not come from 8 bits is rounded to them. Wrap random transforms around it (`Augmented`), not
+    inside it: they would be drawn once and for all.
+
+    Args:
+        dataset: Any data set of samples.
+        workers: Processes to read with; 0 reads in this one.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        ValueError: The data set is empty, `workers` is negative, an image is not in 0..1, or a label not in 0..255.
+    """
+
+    def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:
+        if workers < 0:
+            raise ValueError(f"workers must be 0 or more, got {workers}")
+        if len(dataset) == 0:
+            raise ValueError("dataset: expected at least one sample, got an empty data set")
+        bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
+        self._samples = list(bar)
+        self.is_metric = has_metric_depth(dataset)
+        if hasattr(dataset, "label_space"):
+            self.label_space = dataset.label_space
+        if all(packed.name is not None for packed in self._samples):
+            self.names = [str(packed.name) for packed in self._samples]
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return unpack(self._samples[index])
+
+
+def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
+    packing = _Packing(dataset)
+    if workers == 0:
+        return (packing[index] for index in range(len(packing)))
+    # A generator of its own: reading must not move the global one, which the training run depends on.
+    loader = DataLoader(
+        packing, batch_size=None, num_workers=workers, collate_fn=_unchanged, generator=torch.Generator()
+    )
+    return iter(loader)
+
+
+def _unchanged(packed: Any) -> Any:
+    return packed
