@@ -209,6 +209,11 @@ def domain_loss(scores: Tensor, domain: int) -> Tensor:
     Args:
         scores: The discriminator's output before the sigmoid, any shape.
         domain: 0 or 1.
+
+    Raises:
+        ValueError: It is neither.
     """
+    if domain not in (SOURCE, TARGET):
+        raise ValueError(f"domain must be {SOURCE} (source) or {TARGET} (target), got {domain}")
     scores = at_least_float32(scores)
     return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, domain))

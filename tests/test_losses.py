@@ -301,6 +301,11 @@ def test_domain_loss_equals_the_binary_cross_entropy_of_probabilities_and_mirror
     torch.testing.assert_close(domain_loss(-scores, TARGET), judge)
 
 
+def test_there_are_two_domains() -> None:
+    with pytest.raises(ValueError, match=r"domain must be 0 \(source\) or 1 \(target\), got 2"):
+        domain_loss(torch.zeros(3), 2)
+
+
 def test_domain_loss_of_extreme_scores_is_the_score() -> None:
     assert domain_loss(torch.tensor([1e4]), SOURCE).item() == 1e4
     assert domain_loss(torch.tensor([1e4]), TARGET).item() == 0

@@ -158,6 +158,8 @@ def test_presets_can_be_overridden_and_are_frozen() -> None:
         (DAFConfig, {"log_every": 0}, "log_every must be positive"),
         (DAFConfig, {"validate_every": -1}, "validate_every must not be negative"),
         (DAFConfig, {"class_weights": (1.0, -1.0)}, "class_weights"),
+        (DAFConfig, {"discriminator_betas": (0.9,)}, r"discriminator_betas must be two numbers .* got \(0\.9,\)"),
+        (DAFConfig, {"discriminator_betas": (0.9, 1.0)}, "discriminator_betas must be two numbers of at least 0 and"),
         (ISLConfig, {"threshold": 1.1}, r"threshold must lie in 0\.\.1, got 1.1"),
         (ISLConfig, {"proportion": -0.1}, r"proportion must lie in 0\.\.1, got -0.1"),
         (ISLConfig, {"refresh_every": 0}, "refresh_every must be positive"),

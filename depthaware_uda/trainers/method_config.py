@@ -56,6 +56,9 @@ class AdversarialConfig(TrainerConfig):
         super().__post_init__()
         if self.fusion not in (*get_args(FusionMode), "joint"):
             raise ValueError(f"fusion must be one of {(*get_args(FusionMode), 'joint')}, got {self.fusion!r}")
+        betas = self.discriminator_betas
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"discriminator_betas must be two numbers of at least 0 and below 1, got {betas!r}")
 
     def fusion_module(self, domain: Literal["source", "target"]) -> DepthAwareFusion | JointSpace:
         """The map of a domain."""
