@@ -113,7 +113,10 @@ def evaluate(
             image_sizes.add((image.shape[-2], image.shape[-1]))
             label_sizes.add((label.shape[-2], label.shape[-1]))
             prediction = argmax_resized(output.logits, (label.shape[-2], label.shape[-1]))
-            counts = confusion_matrix(prediction, label, classes)
+            try:
+                counts = confusion_matrix(prediction, label, classes)
+            except ValueError as error:
+                raise ValueError(f"{', '.join(batch.get('name', ['a sample']))}: {error}") from error
             confusion = counts if confusion is None else confusion + counts
             meter = meters[batch["index"][0]] = DepthMeter()
             if measures_depth and output.inverse_depth is not None and "depth" in batch:

@@ -110,7 +110,7 @@ def pretend() -> None:
     """Stand-ins for what needs a driver, or values."""
     base.check_data = lambda *_: (CLASSES, True)  # reads the samples
     base.check_source = lambda *_, **__: None
-    adversarial.AdversarialTrainer._check_sizes = lambda _: None  # type: ignore[method-assign]
+    adversarial.AdversarialTrainer._check_augmented = lambda _: None  # type: ignore[method-assign]
     torch.cuda.get_rng_state = lambda *_: None
     torch.cuda.set_rng_state = lambda *_: None
     torch.cuda.manual_seed = lambda *_: None

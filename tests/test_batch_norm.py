@@ -28,7 +28,7 @@ class Normed(nn.Module):
 
 
 def brighten(sample: Sample) -> Sample:
-    return {**sample, "image": sample["image"] + 1}
+    return {**sample, "image": sample["image"] + 0.4}
 
 
 def statistics(model: nn.Module) -> dict[str, torch.Tensor]:

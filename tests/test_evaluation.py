@@ -262,7 +262,7 @@ def test_another_number_of_classes_is_refused() -> None:
 
 def test_a_label_that_is_no_class_is_refused() -> None:
     samples = numbered(1, (2, 2), label=lambda _: torch.full((2, 2), 3))
-    with pytest.raises(ValueError, match=r"label holds indices 3\.\.3, but there are 3 classes"):
+    with pytest.raises(ValueError, match=r"image/0: label holds indices 3\.\.3, but there are 3 classes"):
         evaluate(Oracle([SegDepthOutput(torch.zeros(1, 3, 2, 2), None)]), Listed(samples))
 
 

@@ -193,6 +193,12 @@ def test_an_augmentation_that_gives_no_sample_is_named() -> None:
         isl(tiny_model(), augment=lambda sample: None).fit()
 
 
+def test_an_augmentation_that_normalises_too_is_named() -> None:
+    normalized = r"the first image of source, after its augmentation, has values in -.*, expected 0..1; the model norm"
+    with pytest.raises(ValueError, match=normalized):
+        daf(tiny_model(), augment=lambda sample: {**sample, "image": (sample["image"] - 0.5) / 0.25})
+
+
 def test_an_augmentation_of_the_image_alone_is_named() -> None:
     trainer = daf(tiny_model(), augment=lambda sample: {**sample, "image": sample["image"][:, :32, :32]})
     with pytest.raises(

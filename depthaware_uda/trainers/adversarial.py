@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.inference import check_pixels
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
@@ -73,14 +74,15 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             betas=config.discriminator_betas,
             fused=fused(self.discriminator.parameters()),
         )
-        self._check_sizes()
+        self._check_augmented()
 
-    def _check_sizes(self) -> None:
-        """Images that their augmentation leaves too small give the discriminator no score."""
+    def _check_augmented(self) -> None:
+        """Look at an image of every domain after its augmentation: too small, it gives the discriminator no score."""
         for name, dataset in self.fixed_datasets().items():
             seen = dataset if name == "source" else Unlabelled(dataset)
             with seeded(self.config.seed):
                 sample = augmented(self.unreadable.first(seen), self.augmentation(name))
+            check_pixels(sample["image"], f"the first image of {name}, after its augmentation,")
             size = tuple(sample["image"].shape[-2:])
             if min(size) < MIN_DISCRIMINATOR_SIZE:
                 raise ValueError(
