@@ -1,5 +1,6 @@
 """The study: its arithmetic by hand, and all of its kinds of runs on pictures of stamp size."""
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from depthaware_uda import load_pretrained
-from tests.test_examples import EXAMPLES, camvid_tree
+from tests.test_examples import EXAMPLES, camvid_tree, load
 from tests.tiny import tiny_model
 
 
@@ -71,6 +72,13 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
 def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> None:
     study.draw_curves(study.collect(tmp_path, "small", [0], "cpu"), study.CURVES, tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_is_given_runs_and_sizes_that_there_are(study: ModuleType, tmp_path: Path) -> None:
+    args = argparse.Namespace(camvid=tmp_path, output=tmp_path, device="cpu", smoke=True)
+    parts = load("benchmarks/gpu").parts(args)
+    sizes = [study.parse(command[1:]).size for name, command in parts.items() if name.startswith("study")]
+    assert sizes == ["medium", "full"]
 
 
 def test_a_run_is_compared_with_the_control_that_began_with_its_network(study: ModuleType) -> None:

@@ -10,6 +10,7 @@ running. It ends with an error if any part failed.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from depthaware_uda.files import write_json
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+STUDY = ["source", "control", "daf", "daf-isl", "daf-isl-ida", "advent-depth", "recipe", "daf-isl-isl", "supervised"]
+"""Runs of the study that say most, in this order."""
 
 
 def parts(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -36,8 +39,9 @@ def parts(args: argparse.Namespace) -> dict[str, list[str]]:
     for what in ("evaluate", "precision", *(["scale"] if torch.cuda.device_count() > 1 else [])):
         commands[what] = [*run, what, *shared]
     if args.camvid is not None:
-        study = ["--camvid", str(args.camvid.resolve()), "--output", str(args.output.resolve() / "study-runs")]
-        commands["study"] = [str(HERE / "study.py"), *study]
+        study = [str(HERE / "study.py"), "--camvid", str(args.camvid.resolve()), "--workers", str(os.cpu_count())]
+        study += ["--output", str(args.output.resolve() / "study-runs"), "--runs", *STUDY]
+        commands |= {f"study-{size}": [*study, "--size", size] for size in ("medium", "full")}
     return commands
 
 

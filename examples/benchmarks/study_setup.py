@@ -17,8 +17,10 @@ from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
 LABELS, CLASSES = "common7", 7
-HALF = "bfloat16" if fast_half() else "float32"
-"""Of the sizes that are for CPUs: half as long where the processor multiplies in it."""
+HALF = "bfloat16" if fast_half() else "auto"
+"""Of the sizes that are for CPUs, too: half as long where the processor multiplies in it."""
+READERS = 6 if torch.cuda.is_available() else 0
+"""Processes that read samples beside a GPU; without one, they would take the processor from the network."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ SCALES = {
         batch=4,
         precision=HALF,
     ),
+    "medium": Scale(  # hours of two CPU cores, minutes of a GPU
+        size=(240, 320),
+        renders=3000,
+        network={  # 2.4 M parameters
+            "name": "timm/resnet18",
+            "backbone_arguments": {"channels": (32, 64, 128, 192), "stem_width": 16},
+            "dilations": (1, 2, 4, 8),
+        },
+        first_steps=1800,
+        stage_steps=300,
+        validate_every=150,
+        first_batch=8,
+        batch=4,
+        precision=HALF,
+        num_workers=READERS,
+    ),
     "full": Scale(
         size=(360, 480),
         renders=12_000,
@@ -81,7 +99,7 @@ SCALES = {
         first_batch=16,
         batch=8,
         precision="auto",
-        num_workers=6,
+        num_workers=READERS,
     ),
 }
 
