@@ -50,8 +50,8 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
 
     Raises:
         TypeError: As of `Trainer`.
-        ValueError: As of `Trainer`; or the source has no labels, or no
-            depth where `depth_weight` asks for it; or the fusion needs depth that the model does not predict.
+        ValueError: As of `Trainer`; or the source has no labels, or no depth where `depth_weight` asks for it; or the
+            fusion needs depth that the model does not predict.
     """
 
     domains = ("source", "target")

@@ -39,8 +39,7 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     Raises:
         TypeError: As of `Trainer`.
-        ValueError: As of `Trainer`; or the source has no labels, or no
-            depth where `depth_weight` asks for it.
+        ValueError: As of `Trainer`; or the source has no labels, or no depth where `depth_weight` asks for it.
     """
 
     labelled_domains = ("target", "source")

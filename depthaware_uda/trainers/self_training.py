@@ -82,9 +82,8 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
 
     Raises:
         TypeError: As of `Trainer`.
-        ValueError: As of `Trainer`; or the source has no labels, or no
-            depth where `depth_weight` or `mix_nearer` asks for it; or the fusion needs depth that the model does not
-            predict.
+        ValueError: As of `Trainer`; or the source has no labels, or no depth where `depth_weight` or `mix_nearer` asks
+            for it; or the fusion needs depth that the model does not predict.
     """
 
     domains = ("source", "target")

@@ -39,7 +39,7 @@ def parts(args: argparse.Namespace) -> dict[str, list[str]]:
     for what in ("evaluate", "precision", *(["scale"] if torch.cuda.device_count() > 1 else [])):
         commands[what] = [*run, what, *shared]
     if args.camvid is not None:
-        study = [str(HERE / "study.py"), "--camvid", str(args.camvid.resolve()), "--workers", str(os.cpu_count())]
+        study = [str(HERE / "study.py"), "--camvid", str(args.camvid.resolve()), "--workers", str(os.cpu_count() or 1)]
         study += ["--output", str(args.output.resolve() / "study-runs"), "--runs", *STUDY]
         commands |= {f"study-{size}": [*study, "--size", size] for size in ("medium", "full")}
     return commands

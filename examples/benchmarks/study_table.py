@@ -164,14 +164,14 @@ def scores_table(results: Results, names: Sequence[str]) -> str:
 
 def classes_table(results: Results, names: Sequence[str]) -> str:
     """IoU of every class, mean of the seeds."""
-    runs = {name: results["runs"][name] for name in names}
-    classes = list(next(iter(next(iter(runs.values()))["seeds"].values()))["iou"])
-    rows = [["", *classes]]
-    for name, run in runs.items():
-        for title, key in ((run["title"], "iou"), ("the same + AdaBN", "adabn_iou")):
-            if key == "iou" or name.startswith("control"):
-                means = (statistics.mean(one[key][label] for one in run["seeds"].values()) for label in classes)
-                rows.append([title, *(f"{100 * mean:.1f}" for mean in means)])
+    rows: list[list[str]] = []
+    for name in names:
+        run = results["runs"][name]
+        means = _mean_iou(run["seeds"], "iou")
+        rows = rows or [["", *means]]
+        rows.append([run["title"], *means.values()])
+        if name.startswith("control"):
+            rows.append(["the same + AdaBN", *_mean_iou(run["seeds"], "adabn_iou").values()])
     return _markdown(rows)
 
 
@@ -180,6 +180,12 @@ def _miou(seeds: Mapping[str, Any], key: str) -> tuple[str, str]:
     mious = [100 * one[key] for one in seeds.values()]
     each = ", ".join(f"{miou:.1f}" for miou in mious)
     return spread(mious), each if len(seeds) > 1 else f"{each} (seed {next(iter(seeds))})"
+
+
+def _mean_iou(seeds: Mapping[str, Any], key: str) -> dict[str, str]:
+    """Of every class."""
+    every = [one[key] for one in seeds.values()]
+    return {label: f"{100 * statistics.mean(iou[label] for iou in every):.1f}" for label in every[0]}
 
 
 def _paired(gain: Sequence[float]) -> str:
