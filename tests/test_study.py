@@ -69,6 +69,15 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
     assert [table for table in tables if table not in page] == []
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_the_page_has_the_tables_of_the_larger_size(study: ModuleType, seed: int) -> None:
+    import study_larger  # type: ignore[import-not-found]
+
+    docs = EXAMPLES.parent / "docs"
+    results = json.loads((docs / "results" / f"study-larger-seed{seed}.json").read_text())
+    assert study_larger.table(results) in (docs / "study.md").read_text(encoding="utf-8")
+
+
 def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> None:
     study.draw_curves(study.collect(tmp_path, "small", [0], "cpu"), study.CURVES, tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())
@@ -134,6 +143,11 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     study_larger.main([*command, "--runs", "isl", "ida", "--export", str(tmp_path / "best"), "--workers", "0"])
     runs = json.loads((tmp_path / "study-larger-seed2.json").read_text())["runs"]
     assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "control": 2, "isl": 2, "isl/ida": 2}
+    assert {run["train"]["images"] for run in runs.values()} == {4}
+    assert len({run["train"]["miou"] for run in runs.values()}) > 1
+    study_larger.main([*command, "--runs", "recipe", "finish", "--seed", "0", "--workers", "0"])
+    runs = json.loads((tmp_path / "study-larger-seed0.json").read_text())["runs"]
+    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "recipe": 4, "recipe/finish": 6}
     chosen = load_pretrained(tmp_path / "best")
     assert chosen.image_size == 64
     steps = [load_file(file) for file in (tmp_path / "larger" / "seed2" / "isl").rglob("snapshots/*.safetensors")]
