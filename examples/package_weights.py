@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__ or "")
     parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
+    parser.add_argument("--shown-at", type=int, metavar="PIXELS", help="shorter side that predict shows pictures at")
     parser.add_argument("--notes", type=Path, help="Markdown that ends the card: known failures, pictures")
     args = parser.parse_args(arguments)
     model, folder = load_pretrained(args.folder), args.weights / args.name
-    if model.image_size is None and model.config is not None:
-        model.config["image_size"] = model.image_size = min(args.size)  # what `predict` shows photographs at
+    if model.config is not None:
+        model.image_size = args.shown_at or model.image_size or min(args.size)
+        model.config["image_size"] = model.image_size
     with TemporaryDirectory() as rehearsal:  # a file that is too large never gets into the package
         model.save_pretrained(rehearsal, dtype=torch.float16)
         if (size := (Path(rehearsal) / WEIGHTS_FILE).stat().st_size) > MAX_BYTES:

@@ -254,6 +254,7 @@ def test_weights_are_packaged_with_a_record_that_is_true(tmp_path: Path, capsys:
         [
             *(str(tmp_path / "model"), "--name", "mine", "--weights", str(tmp_path / "weights")),
             *("--protocol", "not trained at all", "--camvid", str(tmp_path / "camvid"), "--size", "32", "48"),
+            *("--shown-at", "40"),
         ]
     )
     folder = tmp_path / "weights" / "mine"
@@ -263,6 +264,7 @@ def test_weights_are_packaged_with_a_record_that_is_true(tmp_path: Path, capsys:
     assert record["miou_source"] == "measured on CamVid's 2 validation photographs at 48 x 32"
     assert record["protocol"] == "not trained at all"
     stored = load_pretrained(folder)
+    assert stored.image_size == 40
     val = CamVid(tmp_path / "camvid", "val", labels="common7", size=(32, 48))
     assert record["miou"] == pytest.approx(evaluate(stored, val).miou, abs=1e-4)
     assert 0 <= json.loads((folder / "check.json").read_text())["miou"] < 1

@@ -294,7 +294,7 @@ def test_a_model_that_says_so_sees_images_at_the_size_it_was_trained_at(
 def test_the_size_is_kept_with_the_weights(tmp_path: Path) -> None:
     tiny_model(image_size=40).save_pretrained(tmp_path)
     assert load_pretrained(tmp_path).image_size == 40
-    assert load_pretrained("daf-ida-minicity").image_size == 240
+    assert load_pretrained("daf-ida-minicity").image_size == 360
     with pytest.raises(ValueError, match="image_size must be pixels of the shorter side or None, got 0"):
         tiny_model(image_size=0)
 
