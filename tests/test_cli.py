@@ -249,6 +249,6 @@ def test_the_module_runs() -> None:
 
 def test_the_packaged_weights_see_photographs_at_their_size(photos: Path, tmp_path: Path) -> None:
     assert main(["predict", str(photos / "0.png"), "-o", str(tmp_path / "out")]) == 0
-    expected = predict(load_pretrained(DEFAULT_MODEL), photos / "0.png", size=240)
+    expected = predict(load_pretrained(DEFAULT_MODEL), photos / "0.png", size=360)
     with Image.open(tmp_path / "out" / "labels" / "0.png") as label:
         np.testing.assert_array_equal(np.array(label), expected.label)
