@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__ or "")
     parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
-    parser.add_argument("--shown-at", type=int, metavar="PIXELS", help="shorter side that predict shows pictures at")
+    shown = "shorter side that predict shows pictures at; default: as the weights say, or that of --size"
+    parser.add_argument("--shown-at", type=int, metavar="PIXELS", help=shown)
     parser.add_argument("--notes", type=Path, help="Markdown that ends the card: known failures, pictures")
     args = parser.parse_args(arguments)
     model, folder = load_pretrained(args.folder), args.weights / args.name

@@ -22,7 +22,7 @@ from study import describe_device, fitted
 from study_figures import draw_panel
 from study_methods import Start, ida, isl, source_only, teacher
 from study_setup import Study
-from study_table import SCORES
+from study_table import SCORES, markdown
 from torch import nn
 
 from depthaware_uda import evaluate, load_pretrained
@@ -58,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders.append(folder)
         if not (folder / SCORES).is_file():
             trainer = STAGES[name](study, at_size(began, study), folder)
-            write_json(folder / SCORES, fitted(study, trainer, folder))
+            scores = fitted(study, trainer, folder)
+            scores["train"] = evaluate(trainer.model, study.labelled_target).to_dict()
+            write_json(folder / SCORES, scores)
         began = args.start if args.apart else folder / "model"
     results = collect(args, study)
     write_json(args.output / f"study-larger-seed{args.seed}.json", results)
@@ -82,13 +84,10 @@ def at_size(weights: Path, study: Study) -> DepthSegmenter:
 def collect(args: argparse.Namespace, study: Study) -> dict[str, Any]:
     """Scores of the network that all began with, at the larger size, and of every run that is done."""
     start = at_size(args.start, study)
-    runs: dict[str, Any] = {"start": {"steps": 0, "final": evaluate(start, study.val).to_dict()}}
-    folders = {"start": args.start}
+    measured = {"final": study.val, "train": study.labelled_target}
+    runs: dict[str, Any] = {"start": {"steps": 0, **{on: evaluate(start, measured[on]).to_dict() for on in measured}}}
     for file in sorted(study.folder.rglob(SCORES)):
-        name = file.parent.relative_to(study.folder).as_posix()
-        runs[name], folders[name] = json.loads(file.read_text()), file.parent / "model"
-    for name, folder in folders.items():
-        runs[name]["train"] = evaluate(at_size(folder, study), study.labelled_target).to_dict()
+        runs[file.parent.relative_to(study.folder).as_posix()] = json.loads(file.read_text())
     facts = {"study": "MiniCity -> CamVid", "device": args.device or describe_device(), "version": __version__}
     began = sha256(args.start / WEIGHTS_FILE)
     return {**facts, "size": list(study.scale.size), "start_sha256": began, "seed": args.seed, "runs": runs}
@@ -97,12 +96,12 @@ def collect(args: argparse.Namespace, study: Study) -> dict[str, Any]:
 def table(results: dict[str, Any]) -> str:
     """Markdown: of every run mIoU on val and on the training photographs, and the classes of val."""
     classes = list(results["runs"]["start"]["final"]["iou"])
-    lines = [[f"seed {results['seed']}", "val", "train", *classes], ["---"] * (len(classes) + 3)]
+    rows = [[f"seed {results['seed']}", "val", "train", *classes]]
     for name in ["start", *sorted(results["runs"].keys() - {"start"})]:
         run = results["runs"][name]
         scores = [run["final"]["miou"], run["train"]["miou"], *run["final"]["iou"].values()]
-        lines.append([name.replace("/", ", "), *(f"{100 * score:.1f}" for score in scores)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        rows.append([name.replace("/", ", "), *(f"{100 * score:.1f}" for score in scores)])
+    return markdown(rows)
 
 
 def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:

@@ -159,7 +159,7 @@ def scores_table(results: Results, names: Sequence[str]) -> str:
         if name.startswith("control"):
             gained = [100 * (one["adabn_miou"] - one["miou"]) for one in seeds.values()]
             rows.append(["the same + AdaBN", *_miou(seeds, "adabn_miou"), "", _paired(gained), ""])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def classes_table(results: Results, names: Sequence[str]) -> str:
@@ -172,7 +172,7 @@ def classes_table(results: Results, names: Sequence[str]) -> str:
         rows.append([run["title"], *means.values()])
         if name.startswith("control"):
             rows.append(["the same + AdaBN", *_mean_iou(run["seeds"], "adabn_iou").values()])
-    return _markdown(rows)
+    return markdown(rows)
 
 
 def _miou(seeds: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -192,6 +192,6 @@ def _paired(gain: Sequence[float]) -> str:
     return f"{statistics.mean(gain):+.1f} ({', '.join(f'{one:+.1f}' for one in gain)})" if gain else ""
 
 
-def _markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]]) -> str:
     head, *body = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
