@@ -38,10 +38,13 @@ DIAGNOSED = ("daf", "daf-isl", "recipe")
 
 
 class Snapshots(Callback):
-    """Weights of the network at each validation, and how it scores with and without labels."""
+    """Weights of the network at each validation, and how it scores with and without labels.
+
+    After every stage, and after as many steps of a longer run, also how it scores on the training photographs.
+    """
 
     def __init__(self, study: Study, folder: Path) -> None:
-        self.folder = folder
+        self.study, self.folder = study, folder
         names = sample_names(study.target)
         self.shown = Selected(study.target, names[:: max(1, len(names) // 60)])
 
@@ -53,8 +56,11 @@ class Snapshots(Callback):
         seems = label_free_score(network, self.shown)
         record: dict[str, Any] = {"step": step, "miou": result.miou}
         record |= {"agreement": seems.agreement, "certainty": seems.certainty}
-        if step == trainer.config.max_steps:
+        last = step == trainer.config.max_steps
+        if last:
             record["raw"] = evaluate(trainer.model, trainer.val).to_dict()
+        if last or step % self.study.scale.stage_steps == 0:
+            record["train"] = evaluate(network, self.study.labelled_target).to_dict()
         write_json(self.folder / f"{step:06d}.json", record)
 
 
@@ -75,6 +81,7 @@ def train(study: Study, name: str) -> None:
     if trainer.config.batch_norm == "joint":
         reestimate_statistics(model, study.target)
         record["adabn"] = evaluate(model, study.val).to_dict()
+        record["adabn_train"] = evaluate(model, study.labelled_target).to_dict()
     write_json(folder / SCORES, record)
     miou, seconds = 100 * record["final"]["miou"], record["seconds"]
     print(f"seed {study.seed} {name}: mIoU {miou:.1f}, {seconds:.0f} s", flush=True)
@@ -87,7 +94,8 @@ def fitted(study: Study, trainer: Trainer[Any], folder: Path) -> dict[str, Any]:
     assert final is not None  # there is validation data
     checkpoints = [json.loads(file.read_text()) for file in sorted((folder / "snapshots").glob("*.json"))]
     raw = checkpoints[-1].pop("raw")
-    return {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw, "checkpoints": checkpoints}
+    scores = {"steps": trainer.step_count, "final": final.to_dict(), "raw": raw, "train": checkpoints[-1]["train"]}
+    return {**scores, "checkpoints": checkpoints}
 
 
 def network(study: Study, name: str, *, trained: bool = True) -> nn.Module:

@@ -58,9 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders.append(folder)
         if not (folder / SCORES).is_file():
             trainer = STAGES[name](study, at_size(began, study), folder)
-            scores = fitted(study, trainer, folder)
-            scores["train"] = evaluate(trainer.model, study.labelled_target).to_dict()
-            write_json(folder / SCORES, scores)
+            write_json(folder / SCORES, fitted(study, trainer, folder))
         began = args.start if args.apart else folder / "model"
     results = collect(args, study)
     write_json(args.output / f"study-larger-seed{args.seed}.json", results)

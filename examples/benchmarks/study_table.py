@@ -66,7 +66,7 @@ def collect(out: Path, scale: str, seeds: Sequence[int], device: str) -> Results
 
 def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of one run: last iterate with averaged and raw weights, and the choice without labels."""
-    checkpoints = scores["checkpoints"]
+    checkpoints = [_checkpoint(point) for point in scores["checkpoints"]]
     chosen = max(checkpoints, key=lambda point: point["agreement"] * point["certainty"])
     return {
         "steps": scores["steps"],
@@ -76,6 +76,10 @@ def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
         "raw_miou": scores["raw"]["miou"],
         "adabn_miou": scores["adabn"]["miou"] if "adabn" in scores else None,
         "adabn_iou": scores["adabn"]["iou"] if "adabn" in scores else None,
+        "train_miou": scores["train"]["miou"],
+        "train_iou": scores["train"]["iou"],
+        "adabn_train_miou": scores["adabn_train"]["miou"] if "adabn" in scores else None,
+        "adabn_train_iou": scores["adabn_train"]["iou"] if "adabn" in scores else None,
         "label_free": {
             "step": chosen["step"],
             "miou": chosen["miou"],
@@ -83,6 +87,12 @@ def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
         },
         "checkpoints": checkpoints,
     }
+
+
+def _checkpoint(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of it: of the training photographs, the mIoU alone."""
+    kept = {key: value for key, value in point.items() if key != "train"}
+    return kept | ({"train_miou": point["train"]["miou"]} if "train" in point else {})
 
 
 def steps_after_first(results: Results, name: str, seed: str) -> int | None:
@@ -106,21 +116,21 @@ def control_of(name: str) -> str:
     return next((run for run in ("control", "control-plain") if RUNS[run].parent == name), "control")
 
 
-def gains(results: Results, name: str, *, over: str | None = None) -> dict[str, float]:
+def gains(results: Results, name: str, *, over: str | None = None, on: str = "miou") -> dict[str, float]:
     """Points of mIoU by seed over another run, by default its control; over that, at the same number of steps."""
     runs, found, over = results["runs"], {}, over or control_of(name)
     for seed, measured in runs[name]["seeds"].items():
         if over not in runs or seed not in runs[over]["seeds"]:
             continue
         other = runs[over]["seeds"][seed]
-        base = other["miou"]
+        base = other[on]
         if RUNS[over].parent is not None and over.startswith("control"):
             steps = steps_after_first(results, name, seed)
-            at = [point["miou"] for point in other["checkpoints"] if point["step"] == steps]
+            at = [point[on] for point in other["checkpoints"] if point["step"] == steps]
             if not at:
                 continue
             base = at[0]
-        found[seed] = 100 * (measured["miou"] - base)
+        found[seed] = 100 * (measured[on] - base)
     return found
 
 
@@ -132,10 +142,13 @@ def spread(values: Sequence[float]) -> str:
 
 
 def tables(results: Results) -> str:
-    """Markdown tables of methods, and of what changes one of them: scores, then IoU of every class."""
+    """Markdown tables of methods, and of what changes one of them: scores, then IoU of every class, then more streets."""
     done = list(results["runs"])
     parts = [[name for name in done if (name in METHODS) == wanted] for wanted in (True, False)]
-    return "\n\n".join(make(results, names) for names in parts if names for make in (scores_table, classes_table))
+    kinds = [scores_table, classes_table]
+    if all("train_miou" in one for run in results["runs"].values() for one in run["seeds"].values()):
+        kinds.append(train_table)
+    return "\n\n".join(make(results, names) for names in parts if names for make in kinds)
 
 
 def scores_table(results: Results, names: Sequence[str]) -> str:
@@ -172,6 +185,24 @@ def classes_table(results: Results, names: Sequence[str]) -> str:
         rows.append([run["title"], *means.values()])
         if name.startswith("control"):
             rows.append(["the same + AdaBN", *_mean_iou(run["seeds"], "adabn_iou").values()])
+    return markdown(rows)
+
+
+def train_table(results: Results, names: Sequence[str]) -> str:
+    """mIoU and IoU of every class on the training photographs, and what is gained over the control there and on val."""
+    rows: list[list[str]] = []
+    ons = ("train_miou", "miou")
+    for name in names:
+        title, seeds = results["runs"][name]["title"], results["runs"][name]["seeds"]
+        means = _mean_iou(seeds, "train_iou")
+        rows = rows or [["", "train", "by seed", "over the control", "the same on val", *means]]
+        alone = name.startswith(("control", "source"))
+        gained = ["" if alone else _paired(list(gains(results, name, on=on).values())) for on in ons]
+        rows.append([title, *_miou(seeds, "train_miou"), *gained, *means.values()])
+        if name.startswith("control"):
+            means = _mean_iou(seeds, "adabn_train_iou")
+            gained = [_paired([100 * (one[f"adabn_{on}"] - one[on]) for one in seeds.values()]) for on in ons]
+            rows.append(["the same + AdaBN", *_miou(seeds, "adabn_train_miou"), *gained, *means.values()])
     return markdown(rows)
 
 
