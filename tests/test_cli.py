@@ -139,9 +139,16 @@ def test_ids_in_label_images_are_told_by_a_label_map(photos: Path, capsys: pytes
     assert re.search(r"nature +100\.0", capsys.readouterr().out)
 
 
-def test_a_pattern_that_the_shell_took_apart_is_noticed(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["predict", str(photos / "0.png"), str(photos / "1.png")]) == 2
-    assert "a pattern has to be quoted, such as 'photos/*.jpg'" in capsys.readouterr().err
+def test_several_files_are_predicted_as_a_shell_lists_them(
+    photos: Path, weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(photos.parent)
+    command = ["predict", f"{photos.name}/0.png", f"{photos.name}/1.png", "-o", "seen", "--model", weights]
+    assert main(command) == 0
+    assert {path.name for path in Path("seen/labels", photos.name).iterdir()} == {"0.png", "1.png"}
+    assert main([*command[:2], "missing.png", *command[3:]]) == 2
+    assert "missing.png: no such file; of several inputs, each is a file" in capsys.readouterr().err
+    assert main([*command[:2], ".", *command[3:]]) == 2
 
 
 def test_check(

@@ -65,7 +65,9 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
     # Over 20.5, of the control at 4 steps; in the second seed, only the score on val was shifted.
     wanted = "| DAF | 22.0 ± 0.0 | 22.0, 22.0 | +1.5 (+1.5, +1.5) | +8.0 (+3.0, +13.0) | 22.0 | 22.0 |"
     assert wanted in train.splitlines()
-    assert train.splitlines()[4].startswith("| the same + AdaBN | 46.0 ± 0.0 | 46.0, 46.0 | +23.0 (+23.0, +23.0) | +0.0")
+    assert train.splitlines()[4].startswith(
+        "| the same + AdaBN | 46.0 ± 0.0 | 46.0, 46.0 | +23.0 (+23.0, +23.0) | +0.0"
+    )
 
 
 def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:

@@ -90,6 +90,25 @@ class Changed(Scenes):
         return Sample(**sample if self.change is None else {**sample, self.key: self.change(value)})
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_foreign_label_is_traced_to_its_sample(workers: int) -> None:
+    source = Scenes(4)
+    source.samples[3]["label"][0, 0] = 9
+    trainer = daf(tiny_model(), source=source, config=DAFConfig(**QUICK, num_workers=workers))
+    with pytest.raises(ValueError, match=r"'street/3.png' has the labels \[9\], but the model predicts 7 classes"):
+        trainer.fit()
+
+
+def test_a_foreign_label_that_an_augmentation_makes_is_an_error_too() -> None:
+    def padded(sample: Sample) -> Sample:
+        if "label" in sample:
+            sample["label"] = sample["label"].masked_fill(sample["label"] == 255, -1)
+        return sample
+
+    with pytest.raises(ValueError, match=r"'street/\d.png' has the labels \[-1\]"):
+        daf(tiny_model(), augment=padded).fit()
+
+
 def bytes_of(image: Tensor) -> Tensor:
     return (255 * image).to(torch.uint8)
 

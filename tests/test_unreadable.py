@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from depthaware_uda import (
     DAFConfig,
@@ -124,17 +123,33 @@ def test_an_image_drawn_by_rare_classes_is_named_and_counted_once() -> None:
 
 
 def test_a_stand_in_is_found_although_names_are_not_known() -> None:
-    class Nameless:
-        def __len__(self) -> int:
-            return 3
-
-        def __getitem__(self, index: int) -> Sample:
-            if index == 2:
-                raise ValueError("cut short")
-            return Sample(image=torch.zeros(3, 8, 8))
-
-    batches = stream(Augmented(Nameless(), dict), name="s", seed=0, batch_size=1, start_step=0, stop_step=3, skip=True)  # type: ignore[arg-type]
+    batches = stream(Augmented(Nameless(0), dict), name="s", seed=0, batch_size=1, start_step=0, stop_step=4, skip=True)
     assert {trouble for batch in batches for trouble in batch.get("unreadable", [])} == {("sample 2", "cut short")}
+
+
+class Nameless:
+    """Scenes that have no names; the third cannot be read."""
+
+    def __init__(self, seed: int) -> None:
+        self.scenes = Scenes(4, seed=seed)
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index == 2:
+            raise ValueError("cut short")
+        sample = self.scenes[index]
+        return Sample(image=sample["image"], label=sample["label"], depth=sample["depth"])
+
+
+def test_passes_over_all_samples_need_no_names() -> None:
+    settings: dict[str, Any] = {**SHARED, "on_error": "skip", "batch_norm": "target", "validation": "label_free"}
+    config = SelfTrainingConfig(**settings)
+    trainer = SelfTrainingTrainer(small_model(), Nameless(0), Nameless(1), config, device="cpu", progress=False)
+    with pytest.warns(UserWarning, match=r"sample 2: cannot be read and is left out, 1 of at most 10 \(cut short\)"):
+        trainer.fit()
+    assert trainer.unreadable.names == ["sample 2"]
 
 
 def test_more_unreadable_samples_at_the_start_than_the_limit_are_an_error() -> None:

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     subparsers = main.add_subparsers(required=True, metavar="command")
 
     command = _command(subparsers, "predict", commands.predict_images, "segment photographs and estimate their depth")
-    command.add_argument("images", nargs="+", help="a file, a folder or a quoted pattern such as 'photos/*.jpg'")
+    command.add_argument("images", nargs="+", help="files, or a folder, or a quoted pattern such as 'photos/**/*.jpg'")
     command.add_argument("-o", "--output", default="predictions", help="folder of the results; default: predictions")
     _add_model(command)
     command.add_argument("--files", nargs="+", choices=get_args(FileKind), default=_FILES)

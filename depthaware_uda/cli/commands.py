@@ -25,16 +25,12 @@ _DATA_SETS = {
 
 
 def predict_images(args: argparse.Namespace) -> int:
-    """Segment a photograph, or those of a folder or pattern, into files."""
+    """Segment photographs, or those of a folder or pattern, into files."""
     from depthaware_uda.hub import load_pretrained
     from depthaware_uda.prediction import UnreadableImage, predict, write_predictions
 
-    if len(args.images) > 1:
-        raise ValueError(
-            f"one file, folder or pattern is expected, got {len(args.images)}; a pattern has to be quoted, such as "
-            "'photos/*.jpg', or the shell takes it apart"
-        )
-    (images,) = args.images
+    if len(args.images) > 1 and (others := [path for path in args.images if not Path(path).is_file()]):
+        raise ValueError(f"{others[0]}: no such file; of several inputs, each is a file, and a folder is given alone")
     model = load_pretrained(args.model, device=args.device)
     size = _pixels("--size", args.size)
     options: dict[str, Any] = {
@@ -44,8 +40,8 @@ def predict_images(args: argparse.Namespace) -> int:
         "flip": args.flip,
         "precision": args.precision,
     }
-    if Path(images).is_file():
-        found = predict(model, images, batch_size=args.batch_size, **options)
+    if len(args.images) == 1 and Path(args.images[0]).is_file():
+        found = predict(model, args.images[0], batch_size=args.batch_size, **options)
         print(", ".join(f"{name} {100 * share:.0f} %" for name, share in found.shares().items()))
         for path in found.save(args.output, args.files):
             print(path)
@@ -54,7 +50,7 @@ def predict_images(args: argparse.Namespace) -> int:
         warnings.simplefilter("always", UnreadableImage)
         names = write_predictions(
             model,
-            images,
+            args.images[0] if len(args.images) == 1 else args.images,
             args.output,
             files=args.files,
             batch_size=args.batch_size,

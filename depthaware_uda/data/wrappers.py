@@ -22,6 +22,7 @@ __all__ = [
     "check_dataset_type",
     "check_sample_type",
     "has_metric_depth",
+    "known_name",
     "known_names",
     "sample_names",
     "source_files",
@@ -81,6 +82,12 @@ def known_names(dataset: object) -> Sequence[str] | None:
         return known_names(dataset.dataset)
     names: Sequence[str] | None = getattr(dataset, "names", None)
     return _of_parts(dataset, known_names) if names is None else names
+
+
+def known_name(dataset: object, index: int) -> str:
+    """The name of a sample that cannot be read, or its index in words."""
+    names = known_names(dataset)
+    return f"sample {index}" if names is None else names[index]
 
 
 def source_files(dataset: object) -> list[list[Path]]:

@@ -15,7 +15,7 @@ from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
-__all__ = ["check_batch", "check_data", "check_source", "check_target_depth"]
+__all__ = ["check_batch", "check_data", "check_labels", "check_source", "check_target_depth"]
 
 _LABELLED = ("source", "val")
 _EXPECTED = {
@@ -84,13 +84,21 @@ def _check_classes(sample: Sample, name: str, space: LabelSpace | None, own: Lab
         )
     if "label" not in sample:
         return
+    check_labels(sample, classes, f"the first sample of {name}")
+
+
+def check_labels(sample: Sample, classes: int, what: str) -> None:
+    """Check that the labels of a sample are classes that a model predicts, or 255.
+
+    Raises:
+        ValueError: Some are not.
+    """
     label = sample["label"].as_subclass(Tensor)
-    foreign = label[((label < 0) | (label >= classes)) & (label != IGNORE_INDEX)]
-    if foreign.numel():
+    foreign = ((label < 0) | (label >= classes)) & (label != IGNORE_INDEX)
+    if foreign.any():
         raise ValueError(
-            f"the first sample of {name} has the labels {sorted({*foreign.tolist()})[:5]}, but the model predicts "
-            f"{classes} classes (0..{classes - 1}, and {IGNORE_INDEX} to ignore); map the ids, or create the model "
-            "with more classes"
+            f"{what} has the labels {sorted({*label[foreign].tolist()})[:5]}, but the model predicts {classes} classes "
+            f"(0..{classes - 1}, and {IGNORE_INDEX} to ignore); map the ids, or create the model with more classes"
         )
 
 

@@ -217,6 +217,7 @@ def batches_of(
             num_workers=config.num_workers,
             pin_memory=trainer.device.type == "cuda",
             skip=config.on_error == "skip",
+            classes=trainer.num_classes if domain in trainer.labelled_domains else None,
         )
         for domain in trainer.domains
     ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 
-from depthaware_uda.data.wrappers import Selected, sample_names
+from torch.utils.data import Subset
+
+from depthaware_uda.data.wrappers import Selected, known_name, known_names
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["UNREADABLE", "Unreadable"]
@@ -70,13 +72,20 @@ class Unreadable:
     def without(self, dataset: SampleDataset) -> SampleDataset:
         """A data set without the samples that cannot be read now; every sample is read once for it."""
         if id(dataset) not in self._readable:
-            names, kept = sample_names(dataset), []
-            for index, name in enumerate(names):
+            kept = []
+            for index in range(len(dataset)):
                 try:
                     dataset[index]
                 except UNREADABLE as error:
-                    self.note([(name, str(error))])
+                    self.note([(known_name(dataset, index), str(error))])
                 else:
-                    kept.append(name)
-            self._readable[id(dataset)] = dataset if len(kept) == len(names) else Selected(dataset, kept)
+                    kept.append(index)
+            self._readable[id(dataset)] = dataset if len(kept) == len(dataset) else _chosen(dataset, kept)
         return self._readable[id(dataset)]
+
+
+def _chosen(dataset: SampleDataset, indices: list[int]) -> SampleDataset:
+    names = known_names(dataset)
+    if names is None:
+        return Subset(dataset, indices)  # type: ignore[arg-type]
+    return Selected(dataset, [names[index] for index in indices])

@@ -18,10 +18,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
 from depthaware_uda.data.masks import as_tv_tensors
-from depthaware_uda.data.wrappers import check_sample_type, known_names
+from depthaware_uda.data.wrappers import check_sample_type, known_name
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.self_training import RareClassSampled
+from depthaware_uda.trainers.checks import check_labels
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
@@ -94,17 +95,28 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
     """Samples by (position, index), read and augmented under a seed of that position.
 
     With `skip`, another sample stands in for one that cannot be read: which one is drawn from the position too, so that
-    a resumed run takes the same.
+    a resumed run takes the same. With `classes`, labels must be among so many: a GPU that met another one in a loss
+    would be lost to the whole process, without a word of the sample.
     """
 
-    def __init__(self, dataset: SampleDataset, augment: Augmentation | None, key: tuple[int, ...], skip: bool) -> None:
-        self.dataset, self.augment, self.key, self.skip = dataset, augment, key, skip
+    def __init__(
+        self,
+        dataset: SampleDataset,
+        augment: Augmentation | None,
+        key: tuple[int, ...],
+        skip: bool,
+        classes: int | None,
+    ) -> None:
+        self.dataset, self.augment, self.key, self.skip, self.classes = dataset, augment, key, skip, classes
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Sample, list[_Trouble]]:
         position, index = item
         with seeded(*self.key, position):
             sample, troubles = self._read(position, index)
-            return augmented(sample, self.augment), troubles
+            sample = augmented(sample, self.augment)
+        if self.classes is not None and "label" in sample:  # or the step says that there is none
+            check_labels(sample, self.classes, repr(sample["name"]) if "name" in sample else f"sample {index}")
+        return sample, troubles
 
     def _read(self, position: int, index: int) -> tuple[Sample, list[_Trouble]]:
         if not self.skip:
@@ -118,8 +130,7 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
             try:
                 return dataset[candidate], troubles
             except UNREADABLE as error:
-                names = known_names(self.dataset)
-                troubles.append((f"sample {candidate}" if names is None else names[candidate], str(error)))
+                troubles.append((known_name(self.dataset, candidate), str(error)))
         raise ValueError(f"{len(troubles)} samples drawn one after the other cannot be read; the last: {troubles[-1]}")
 
 
@@ -143,15 +154,17 @@ def stream(
     num_workers: int = 0,
     pin_memory: bool = False,
     skip: bool = False,
+    classes: int | None = None,
 ) -> Iterator[Batch]:
     """Batches of the steps `start_step` to `stop_step` of a domain called `name`.
 
     Of each `batch_size` images of all processes this one gets its part, `share` neighbours at a time (by default all).
-    With `skip`, others stand in for samples that cannot be read, which the batch names.
+    With `skip`, others stand in for samples that cannot be read, which the batch names. With `classes`, a sample with
+    labels beyond them is a ValueError.
     """
     key = (seed, zlib.crc32(name.encode()))
     loader: DataLoader[Batch] = DataLoader(
-        _Seeded(dataset, augment, key, skip),  # type: ignore[arg-type]
+        _Seeded(dataset, augment, key, skip, classes),  # type: ignore[arg-type]
         batch_size=batch_size // world_size(),
         sampler=_Positions(
             len(dataset), start_step * batch_size, stop_step * batch_size, key, share or batch_size // world_size()

@@ -142,7 +142,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def tables(results: Results) -> str:
-    """Markdown tables of methods, and of what changes one of them: scores, then IoU of every class, then more streets."""
+    """Markdown tables of methods, and of what changes one of them: scores, IoU of every class, and more streets."""
     done = list(results["runs"])
     parts = [[name for name in done if (name in METHODS) == wanted] for wanted in (True, False)]
     kinds = [scores_table, classes_table]
@@ -189,7 +189,7 @@ def classes_table(results: Results, names: Sequence[str]) -> str:
 
 
 def train_table(results: Results, names: Sequence[str]) -> str:
-    """mIoU and IoU of every class on the training photographs, and what is gained over the control there and on val."""
+    """Scores on the training photographs, and what is gained over the control there and on val."""
     rows: list[list[str]] = []
     ons = ("train_miou", "miou")
     for name in names:
