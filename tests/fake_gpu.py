@@ -28,7 +28,7 @@ from depthaware_uda import (
     SelfTrainingTrainer,
 )
 from depthaware_uda.data import collate
-from depthaware_uda.trainers import Trainer, adversarial, base
+from depthaware_uda.trainers import Trainer, base
 from depthaware_uda.types import Batch
 from tests.tiny import CLASSES, Scenes, tiny_model
 
@@ -110,7 +110,7 @@ def pretend() -> None:
     """Stand-ins for what needs a driver, or values."""
     base.check_data = lambda *_: (CLASSES, True)  # reads the samples
     base.check_source = lambda *_, **__: None
-    adversarial.AdversarialTrainer._check_augmented = lambda _: None  # type: ignore[method-assign]
+    base.Trainer._check_augmented = lambda _: {}  # type: ignore[method-assign]
     torch.cuda.get_rng_state = lambda *_: None
     torch.cuda.set_rng_state = lambda *_: None
     torch.cuda.manual_seed = lambda *_: None

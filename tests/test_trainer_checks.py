@@ -213,9 +213,27 @@ def test_an_augmentation_that_gives_no_sample_is_named() -> None:
 
 
 def test_an_augmentation_that_normalises_too_is_named() -> None:
-    normalized = r"the first image of source, after its augmentation, has values in -.*, expected 0..1; the model norm"
-    with pytest.raises(ValueError, match=normalized):
-        daf(tiny_model(), augment=lambda sample: {**sample, "image": (sample["image"] - 0.5) / 0.25})
+    def normalized(sample: Sample) -> Sample:
+        sample["image"] = (sample["image"] - 0.5) / 0.25
+        return sample
+
+    message = "the first image of {}, after its augmentation, has values in -.*, expected 0..1; the model normalises"
+    for build, first in ((daf, "source"), (isl, "target"), (ida, "easy")):
+        with pytest.raises(ValueError, match=message.format(first)):
+            build(tiny_model(), augment=normalized)
+    with pytest.raises(ValueError, match=message.format("source")):
+        daf(tiny_model(), DAFConfig.source_only(), augment=normalized)
+
+
+def test_the_augmentation_of_a_target_with_pseudo_labels_meets_a_label_from_the_start() -> None:
+    seen = []
+
+    def mirrored(sample: Sample) -> Sample:
+        seen.append(sample["label"].shape)
+        return {**sample, "image": sample["image"].flip(-1), "label": sample["label"].flip(-1)}
+
+    isl(tiny_model(), augment=mirrored)
+    assert seen == [(32, 40)]
 
 
 def test_an_augmentation_of_the_image_alone_is_named() -> None:

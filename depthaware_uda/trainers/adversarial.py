@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled
-from depthaware_uda.inference import check_pixels
 from depthaware_uda.losses import SOURCE, TARGET, domain_loss
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.trainers.base import Losses, Trainer
@@ -17,7 +15,7 @@ from depthaware_uda.trainers.diagnostics import discriminator_measures, discrimi
 from depthaware_uda.trainers.method_config import AdversarialConfig
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
-from depthaware_uda.trainers.streams import augmented, seeded
+from depthaware_uda.trainers.streams import seeded
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]
@@ -61,8 +59,15 @@ class AdversarialTrainer(Trainer[AdversarialT]):
                 "fusion='joint' aligns a refined segmentation too, which this model does not have; "
                 "create_model(..., depth_head='dada', refined_head=True) builds one that does"
             )
+        sizes = self._check_augmented()
         if not config.adversarial_weight:
             return
+        for name, (height, width) in sizes.items():
+            if min(height, width) < MIN_DISCRIMINATOR_SIZE:
+                raise ValueError(
+                    f"{name} images of {height} x {width} are smaller than the {MIN_DISCRIMINATOR_SIZE} pixels that "
+                    "the discriminator needs; train on larger images"
+                )
         if config.fusion == "depth_aware" and not self.has_depth:
             raise ValueError(
                 "fusion='depth_aware' multiplies by predicted depth, which this model does not have; "
@@ -74,21 +79,6 @@ class AdversarialTrainer(Trainer[AdversarialT]):
             betas=config.discriminator_betas,
             fused=fused(self.discriminator.parameters()),
         )
-        self._check_augmented()
-
-    def _check_augmented(self) -> None:
-        """Look at an image of every domain after its augmentation: too small, it gives the discriminator no score."""
-        for name, dataset in self.fixed_datasets().items():
-            seen = dataset if name == "source" else Unlabelled(dataset)
-            with seeded(self.config.seed):
-                sample = augmented(self.unreadable.first(seen), self.augmentation(name))
-            check_pixels(sample["image"], f"the first image of {name}, after its augmentation,")
-            size = tuple(sample["image"].shape[-2:])
-            if min(size) < MIN_DISCRIMINATOR_SIZE:
-                raise ValueError(
-                    f"{name} images of {size[0]} x {size[1]} are smaller than the {MIN_DISCRIMINATOR_SIZE} pixels that "
-                    "the discriminator needs; train on larger images"
-                )
 
     def modules(self) -> dict[str, nn.Module]:
         """The model, its average, and the discriminator."""

@@ -15,10 +15,11 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Selected
+from depthaware_uda.data.wrappers import Selected, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.distributed import check_connected, is_writer, rank
-from depthaware_uda.inference import check_model
+from depthaware_uda.inference import check_model, check_pixels
+from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
 from depthaware_uda.trainers.averaging import WeightAverage
@@ -44,7 +45,7 @@ from depthaware_uda.trainers.sharing import (
     shared_model,
 )
 from depthaware_uda.trainers.skipping import Unreadable
-from depthaware_uda.trainers.streams import Augmentation, seeded
+from depthaware_uda.trainers.streams import Augmentation, augmented, seeded
 from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, JointOutput, SampleDataset, SegDepthOutput
 
@@ -335,6 +336,20 @@ class Trainer(ABC, Generic[ConfigT]):
                 raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
             dtype = next(self.model.parameters()).dtype
             self._class_weight = torch.tensor(weights, dtype=dtype, device=self.device)
+
+    def _check_augmented(self) -> dict[str, tuple[int, int]]:
+        """Look at the first image of every domain after its augmentation, and give its size; called by subclasses."""
+        sizes = {}
+        for name, dataset in self.fixed_datasets().items():
+            sample = self.unreadable.first(dataset if name == "source" else Unlabelled(dataset))
+            if name in self.labelled_domains and "label" not in sample:  # it will have pseudo-labels
+                sample["label"] = torch.full(sample["image"].shape[-2:], IGNORE_INDEX)
+            with seeded(self.config.seed):
+                sample = augmented(sample, self.augmentation(name))
+            check_pixels(sample["image"], f"the first image of {name}, after its augmentation,")
+            height, width = sample["image"].shape[-2:]
+            sizes[name] = height, width
+        return sizes
 
     def _check_source(self, source: SampleDataset) -> None:
         """A source needs labels, and depth where a depth loss asks for it; called by subclasses."""
