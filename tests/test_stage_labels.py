@@ -48,8 +48,10 @@ def test_isl_trains_on_the_labels_it_wrote_and_augments_them_with_the_image() ->
     trainer = isl(model, ISLConfig(**PLAIN, threshold=0), target=target, augment=note)
     teacher = copy.deepcopy(model).eval()
     trainer.fit()
-    assert len(seen) == 4
-    for sample in seen:
+    looked_at, *trained_on = seen
+    assert looked_at["label"].unique().tolist() == [255]  # before there were pseudo-labels
+    assert len(trained_on) == 4
+    for sample in trained_on:
         assert set(sample) == {"image", "label", "name"}
         with torch.no_grad():
             logits = teacher(sample["image"][None].as_subclass(Tensor)).logits
