@@ -117,6 +117,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
         for split in ("train", "val"):
             save(tmp_path / "data" / "camvid" / split / "images" / f"{index}.png", photo)
             save(tmp_path / "data" / "camvid" / split / "labels" / f"{index}.png", label)
+        save(tmp_path / "photos-depth" / f"{index}.png", rng.integers(0, 256, SIZE, np.uint8))
     shutil.copytree(miniatures, tmp_path / "data", dirs_exist_ok=True)
     save(tmp_path / "photo.jpg", rng.integers(0, 256, (80, 120, 3), np.uint8))
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Memory of a step: predicted beside measured, and what an error says when it does not suffice."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -91,6 +92,14 @@ def test_every_stage_has_an_estimate_and_a_source_adds_to_it() -> None:
         assert 0 < alone.step <= mixed.step
     with pytest.raises(TypeError, match="got TrainerConfig"):
         estimate_memory(tiny_model(), TrainerConfig(), (32, 40))
+
+
+def test_an_estimate_does_not_warn_of_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("depthaware_uda.precision.fast_half", lambda: False)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        estimate_memory(tiny_model(), DAFConfig(precision="bfloat16"), (64, 96))
+    assert warned == []
 
 
 @pytest.mark.slow

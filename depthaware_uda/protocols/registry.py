@@ -2,7 +2,7 @@
 
 EP1, EP2 and EP3 are the published ones, of which EP2 and EP3 come at two resolutions. Their figures are those that the
 authors of *Depth Guidance and Intra-Domain Adaptation for Semantic Segmentation* report. The two MiniCity protocols are
-this library's own, for a CPU and a quarter of an hour.
+this library's own, small enough for a CPU.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from dataclasses import dataclass, replace
 from typing import Any
@@ -56,7 +57,7 @@ def estimate_memory(
     """Predict the peak memory of a training step of a configuration, without running one.
 
     The step's operations are gone through without data or computation, and what they would hold is added up; only one
-    image is looked at in earnest, without gradients. The model, of which a copy is made, stays as it is. What a
+    image a domain is predicted in earnest. The model, of which a copy is made, stays as it is. What a
     library's kernel takes for itself while it runs is not seen, nor what `class_mix` pastes, which is little.
 
     Args:
@@ -111,11 +112,14 @@ def _dry_run(trainer: Trainer[Any], size: tuple[int, int]) -> int:
     dtype = next(trainer.model.parameters()).dtype
     trainer.train_mode()
     with (
+        warnings.catch_warnings(),
         FakeTensorMode(allow_non_fake_inputs=True),
         _Live() as live,
         trainer.execution.checkpointed(),
         statistics_kept(trainer.model),
     ):
+        # Nothing is computed: half precision, which stands for a GPU's, costs a slow processor no time.
+        warnings.filterwarnings("ignore", "precision=.* on a CPU without AVX-512")
         batch: dict[str, Any] = {
             "image": torch.empty(count, 3, *size, dtype=dtype, device=device),
             "label": torch.empty(count, *size, dtype=torch.int64, device=device),
