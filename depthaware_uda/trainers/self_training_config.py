@@ -70,6 +70,7 @@ class SelfTrainingConfig(AdversarialConfig):
         """What did best in the study, for a network that DAF has aligned.
 
         Class-mix, labels weighed by the surety of their image and by class, the teacher's own statistics, DAF's term.
+        Give it `class_weights` (`data.class_weights`): without them no class weighs more than another.
         """
         settings = {
             "adversarial_weight": 0.05,
