@@ -30,7 +30,7 @@ class _Packing(Dataset[PackedSample]):
 class InMemory:
     """A data set that was read once and is served from memory.
 
-    Images are kept in 8 bits, labels in 8 bits, depth in 32: 7 to 8 bytes a pixel with label and depth, 3 without.
+    Images are kept in 8 bits, labels in 8 bits, depth in 32: 8 bytes a pixel with label and depth, 3 without.
     An image that did not come from 8 bits is rounded to them. Wrap random transforms around it (`Augmented`), not
     inside it: they would be drawn once and for all.
 
