@@ -69,7 +69,7 @@ class SelfTrainingConfig(AdversarialConfig):
     def recommended(cls, **overrides: Any) -> SelfTrainingConfig:
         """What did best in the study, for a network that DAF has aligned.
 
-        Class-mix, labels weighed by the teacher's confidence in their image and by class, its own statistics, DAF's term.
+        Class-mix, labels weighed by confidence in their image and by class, the teacher's own statistics, DAF's term.
         Give it `class_weights` (`data.class_weights`): without them no class weighs more than another.
         """
         settings = {
