@@ -47,8 +47,9 @@ def evaluate(
     validation data of a protocol, and its `table` has the published results beside it. Logits are resized once, to the
     label's size, before the argmax, on the model's device, and one confusion matrix counts all images there. Depth is
     compared where the data has any, in metres: a data set or a model whose attribute ``is_metric`` is false has
-    relative depth, which is left out. The model's training mode is as before afterwards. Several processes (`distributed.initialize`)
-    share the batches; all of them call this, and each has the result that one process would have.
+    relative depth, which is left out. The model's training mode is as before afterwards. Several processes
+    (`distributed.initialize`) share the batches; all of them call this, and each has the result that one process would
+    have.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`.
