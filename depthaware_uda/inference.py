@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
-from depthaware_uda.data.collate import collate
+from depthaware_uda.data.collate import check_tensor, collate
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
@@ -65,14 +65,22 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def batch_names(batch: Batch) -> list[str]:
-    """Names of the samples of a batch; ValueError if they have none, where names are what results are kept by."""
+    """Names of the samples of a batch; ValueError if they are no texts or missing, where results are kept by them."""
     if "name" not in batch:
         raise ValueError("samples have no name; give every sample its path below the data root as 'name'")
+    for name in batch["name"]:
+        if not isinstance(name, str):
+            raise ValueError(f"the name of a sample is {name!r}, expected a text: its path below the data root")
     return batch["name"]
 
 
 def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32") -> SegDepthOutput:
-    """What a model gives for a batch of images, in float32 at least; TypeError if it is no `SegDepthOutput`."""
+    """What a model gives for a batch of images, in float32 at least.
+
+    Raises:
+        TypeError: It is no `SegDepthOutput`.
+        ValueError: Its maps have other shapes than that says.
+    """
     # Not `autocast("float32")`: a caller's own autocast stays as it is.
     with nullcontext() if precision == "float32" else autocast(image.device, precision):
         output: SegDepthOutput = model(image)
@@ -82,6 +90,16 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
             "wrap the network in a module that returns one, with None as inverse_depth if it has no depth"
         )
     depth = output.inverse_depth
+    if output.logits.ndim != 4 or len(output.logits) != len(image) or not output.logits.is_floating_point():
+        raise ValueError(
+            f"{type(model).__name__} gave logits of {output.logits.dtype} {tuple(output.logits.shape)} for "
+            f"a batch of {len(image)}, expected class scores (N, C, h, w) in floating point"
+        )
+    if depth is not None and (depth.ndim != 4 or depth.shape[:2] != (len(image), 1)):
+        raise ValueError(
+            f"{type(model).__name__} gave inverse depth {tuple(depth.shape)} for a batch of {len(image)}, expected "
+            "(N, 1, h, w)"
+        )
     return SegDepthOutput(at_least_float32(output.logits), None if depth is None else at_least_float32(depth))
 
 
@@ -117,6 +135,9 @@ def _collated(items: Sequence[tuple[int, Sample]]) -> Batch:
         return Batch(**collate(samples), index=index)
     # What a single image is compared with is not written to: it need not be copied, as an image for a model is.
     sample = samples[0].copy()
+    for key in ("label", "depth"):
+        if key in sample:
+            check_tensor(sample[key], key, repr(sample.get("name", "a sample without a name")))
     label, depth = sample.pop("label", None), sample.pop("depth", None)
     batch = Batch(**collate([sample]), index=index)
     if label is not None:

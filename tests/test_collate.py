@@ -48,3 +48,13 @@ def test_different_sizes_name_the_samples_and_the_remedy() -> None:
     del first["name"]
     with pytest.raises(ValueError, match="image of a sample without a name"):
         collate([first, nameless])
+
+
+@pytest.mark.parametrize("key", ["image", "label", "depth"])
+def test_what_is_no_tensor_is_named(key: str) -> None:
+    sample = make_sample("a")
+    array = {**sample, key: sample[key].numpy()}  # type: ignore[literal-required]
+    with pytest.raises(ValueError, match=f"{key} of 'a' is a ndarray, expected a tensor; torch.from_numpy"):
+        collate([array])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match=f"{key} of 'a' is None; leave out"):
+        collate([{**sample, key: None}])  # type: ignore[typeddict-item]

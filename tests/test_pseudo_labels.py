@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from depthaware_uda import PseudoLabels, SegDepthOutput, write_pseudo_labels
+from depthaware_uda import EntropyRanker, PseudoLabels, SegDepthOutput, write_pseudo_labels
 from depthaware_uda.data import Unlabelled
 from depthaware_uda.files import read_json, sha256, write_json
 from depthaware_uda.inference import predict_batches
@@ -220,10 +220,10 @@ def test_classes_that_bytes_cannot_tell_are_refused(tmp_path: Path, threshold: f
 
 
 class Breaking(Listed):
-    """Its third sample cannot be read."""
+    """Its second sample cannot be read."""
 
     def __getitem__(self, index: int) -> Sample:
-        if index == 2:
+        if index == 1:
             raise OSError("disk failed")
         return super().__getitem__(index)
 
@@ -232,7 +232,7 @@ def test_a_folder_whose_writing_was_cut_off_is_not_accepted(tmp_path: Path) -> N
     model, images = tiny_model(), Scenes(4)
     with pytest.raises(OSError, match="disk failed"):
         write_pseudo_labels(model, Breaking(images.samples), tmp_path)
-    assert (tmp_path / "street" / "1.png.png").exists()
+    assert (tmp_path / "street" / "0.png.png").exists()
     with pytest.raises(FileNotFoundError, match=r"pseudo_labels.json is missing: .*or their writing was cut off"):
         PseudoLabels(tmp_path)
 
@@ -397,3 +397,38 @@ def test_labels_of_before_digests_were_kept_are_read(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:40])
     with pytest.raises(ValueError, match=r"0\.png\.png: cannot be read as an image"):
         PseudoLabels(tmp_path).read("street/0.png")
+
+
+class Rolled(Scenes):
+    """Images that are shifted by chance, as a data set with a random crop has them."""
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        return Sample(image=sample["image"].roll(int(torch.randint(1, 40, ())), -1), name=sample["name"])
+
+
+def test_images_that_change_at_every_reading_get_no_labels(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"street/0.png is another image each time it is read"):
+        write_pseudo_labels(tiny_model(), Rolled(), tmp_path)
+    labels = write_pseudo_labels(tiny_model(), Scenes(), tmp_path)
+    with pytest.raises(ValueError, match=r"another image each time it is read, .* a trainer's `augment`"):
+        PseudoLabelled(Rolled(), labels)
+
+
+def test_a_pixel_without_a_number_for_a_score_has_no_label_at_any_threshold(tmp_path: Path) -> None:
+    output = confident([[0, 1, 2]], [[0.9, 0.5, 0.8]])
+    output.logits[0, 0, 0, 1] = torch.nan
+    images = Listed(numbered(1, (1, 3)))
+    for threshold in (0.0, 0.01):
+        labels = write_pseudo_labels(Oracle([output]), images, tmp_path / str(threshold), threshold=threshold)
+        assert labels.read("image/0").tolist() == [[0, 255, 2]]
+
+
+def test_names_are_texts(tmp_path: Path) -> None:
+    images = [Sample(image=torch.rand(3, 32, 40), name=Path("a.png"))]  # type: ignore[typeddict-item]
+    for use in (
+        lambda: write_pseudo_labels(tiny_model(), images, tmp_path),
+        lambda: EntropyRanker(tiny_model()).rank(images),
+    ):
+        with pytest.raises(ValueError, match=r"the name of a sample is .*Path\('a.png'\), expected a text"):
+            use()

@@ -15,8 +15,10 @@ from depthaware_uda import (
     DAFTrainer,
     EntropyRanker,
     ISLConfig,
+    SegDepthOutput,
     TargetSplit,
     evaluate,
+    predict,
     write_pseudo_labels,
 )
 from depthaware_uda.data import Unlabelled, collate
@@ -181,6 +183,8 @@ def test_what_gives_no_samples_is_named_outside_the_trainers(tmp_path: Path) -> 
     for look in looks:
         with pytest.raises(TypeError, match="the data set is a str, expected a data set"):
             look("photos")
+        with pytest.raises(TypeError, match="the data set is a DataLoader, expected a data set: give its `dataset`"):
+            look(DataLoader(Scenes(2), collate_fn=collate))  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"sample 0.* is a Tensor, expected a dict with 'image'"):
             look([torch.zeros(3, 32, 40)])
         with pytest.raises(ValueError, match=r"first image of the data set has values in 0\.\d+..25\d, expected 0..1"):
@@ -288,6 +292,39 @@ def test_a_network_that_returns_something_else_is_named() -> None:
             use(nn.Conv2d(3, 7, 1))
         with pytest.raises(TypeError, match="LogitsAlone returned Namespace, expected SegDepthOutput"):
             use(LogitsAlone())
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (
+            SegDepthOutput(torch.rand(7, 8, 10), None),
+            r"logits of torch.float32 \(7, 8, 10\) for a batch of 1, expected",
+        ),
+        (SegDepthOutput(torch.rand(2, 7, 8, 10), None), r"logits .*\(2, 7, 8, 10\) for a batch of 1, expected class"),
+        (SegDepthOutput(torch.zeros(1, 7, 8, 10).long(), None), r"logits of torch.int64 .* in floating point"),
+        (SegDepthOutput(torch.rand(1, 7, 8, 10), torch.rand(1, 8, 10)), r"inverse depth \(1, 8, 10\) .*\(N, 1, h, w\)"),
+        (
+            SegDepthOutput(torch.rand(1, 7, 8, 10), torch.rand(1, 2, 8, 10)),
+            r"inverse depth \(1, 2, 8, 10\) for a batch",
+        ),
+    ],
+)
+def test_a_network_whose_maps_have_other_shapes_is_named(output: SegDepthOutput, message: str) -> None:
+    for use in (daf, lambda model: evaluate(model, Scenes(1)), lambda model: predict(model, Scenes(1)[0]["image"])):
+        with pytest.raises(ValueError, match=f"Fixed gave {message}"):
+            use(Fixed(output))
+
+
+class Fixed(nn.Conv2d):
+    """A network that answers every batch alike."""
+
+    def __init__(self, output: SegDepthOutput) -> None:
+        super().__init__(3, 7, 1)
+        self.output = output
+
+    def forward(self, image: Tensor) -> Any:
+        return self.output
 
 
 class LogitsAlone(nn.Conv2d):

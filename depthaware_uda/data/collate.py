@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthaware_uda.types import Batch, Sample
 
-__all__ = ["collate"]
+__all__ = ["check_tensor", "collate"]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -18,7 +18,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     For ``DataLoader(collate_fn=collate)``.
 
     Raises:
-        ValueError: There are no samples, or they differ in their keys or sizes.
+        ValueError: There are no samples, they differ in their keys or sizes, or hold something else than tensors.
     """
     if not samples:
         raise ValueError("collate expected at least one sample, got none")
@@ -41,8 +41,20 @@ def collate(samples: Sequence[Sample]) -> Batch:
     return batch
 
 
+def check_tensor(value: object, key: str, what: str) -> None:
+    """ValueError if a part of a sample is no tensor, but None or an array; `what` names the sample."""
+    if value is None:
+        raise ValueError(f"{key} of {what} is None; leave out the keys of what is not known")
+    if not isinstance(value, Tensor):
+        raise ValueError(
+            f"{key} of {what} is a {type(value).__name__}, expected a tensor; torch.from_numpy makes one of an array "
+            "(images: RGB in 0..1, (3, H, W))"
+        )
+
+
 def _stack(key: str, samples: Sequence[Sample], tensors: list[Tensor]) -> Tensor:
     for sample, tensor in zip(samples, tensors, strict=True):
+        check_tensor(tensor, key, _name(sample))
         if tensor.shape != tensors[0].shape:
             raise ValueError(
                 f"samples of a batch must have the same size: {key} of {_name(samples[0])} is "

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar, cast
 
+from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
 from depthaware_uda.data.file_dataset import FileDataset
@@ -20,6 +21,7 @@ __all__ = [
     "Selected",
     "Unlabelled",
     "check_dataset_type",
+    "check_repeatable",
     "check_sample_type",
     "has_metric_depth",
     "known_name",
@@ -50,6 +52,22 @@ def check_sample_type(sample: object, what: str) -> None:
         )
     if "image" not in sample:
         raise ValueError(f"{what} has no 'image'; a sample is a dict with one, and 'label', 'depth', 'name' if known")
+
+
+def check_repeatable(dataset: SampleDataset) -> None:
+    """ValueError if an image is another one each time it is read, where labels are kept for it.
+
+    The first, the middle and the last one are read twice.
+    """
+    for index in sorted({0, len(dataset) // 2, len(dataset) - 1}):
+        first, second = (dataset[index]["image"] for _ in range(2))
+        same = isinstance(first, Tensor) and first.shape == second.shape and bool((first == second).all())
+        if isinstance(first, Tensor) and not (same or first.isnan().any()):
+            raise ValueError(
+                f"{known_name(dataset, index)} is another image each time it is read, and pseudo-labels would not "
+                "lie on it; leave random transforms out of the data set: a trainer's `augment`, or Augmented(...) "
+                "around the labelled images, moves image and label together"
+            )
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
@@ -195,6 +213,7 @@ class Unlabelled(_Wrapper):
     """
 
     def __init__(self, dataset: SampleDataset, *, depth: bool = False) -> None:
+        check_dataset_type(dataset)
         super().__init__(_unlabelled(dataset, depth))
         self.depth = depth
 

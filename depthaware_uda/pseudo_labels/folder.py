@@ -11,7 +11,7 @@ from torch import Tensor
 
 from depthaware_uda.data.images import read_ids
 from depthaware_uda.data.masks import LabelMask
-from depthaware_uda.data.wrappers import Unlabelled, sample_names
+from depthaware_uda.data.wrappers import Unlabelled, check_repeatable, sample_names
 from depthaware_uda.digests import read_sealed
 from depthaware_uda.files import expecting, safe_join, sha256
 from depthaware_uda.types import Sample, SampleDataset
@@ -98,7 +98,8 @@ class PseudoLabelled:
 
     Raises:
         FileNotFoundError: The folder holds no pseudo-labels; or, when a sample is read, its file has gone.
-        ValueError: An image has none; or, when a sample is read, its label is damaged or of another size.
+        ValueError: An image has none, or is another one each time it is read; or, when a sample is read, its label is
+            damaged or of another size.
     """
 
     def __init__(self, dataset: SampleDataset, labels: PseudoLabels | str | Path) -> None:
@@ -109,6 +110,7 @@ class PseudoLabelled:
             raise ValueError(
                 f"{labels.folder} lacks pseudo-labels of {len(missing)} samples, for instance {missing[:3]}"
             )
+        check_repeatable(self.dataset)
 
     def __len__(self) -> int:
         return len(self.names)

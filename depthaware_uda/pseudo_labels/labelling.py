@@ -62,7 +62,7 @@ def labels_at(output: SegDepthOutput, size: tuple[int, int], threshold: float | 
         raise ValueError(
             f"pseudo-labels are 8-bit images, with {IGNORE_INDEX} for none: {classes} classes are too many"
         )
-    if not isinstance(threshold, Tensor) and threshold == 0:
+    if not isinstance(threshold, Tensor) and threshold == 0 and not output.logits.isnan().any():
         return argmax_resized(output.logits, size).to(torch.uint8)
     return map_rows(output, size, lambda part: pseudo_label(part.logits, threshold).to(torch.uint8))
 

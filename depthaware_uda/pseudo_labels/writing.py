@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.data.wrappers import Unlabelled, check_dataset_type, check_repeatable
 from depthaware_uda.digests import write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, flush, sha256
@@ -59,16 +59,20 @@ def write_pseudo_labels(
         progress: Show a progress bar.
 
     Raises:
-        ValueError: threshold or proportion out of 0..1, an empty data set, samples without names, names that share a
-            file, a name that would leave the folder, or more than 255 classes.
+        TypeError: The model is no module, or the data set gives no samples by index.
+        ValueError: threshold or proportion out of 0..1, an empty data set, images that are others each time they are
+            read, samples without names, names that share a file, a name that would leave the folder, or more than 255
+            classes.
     """
     for argument, value in (("threshold", threshold), ("proportion", proportion)):
         if value is not None and not 0 <= value <= 1:
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
+    check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to label")
     check_precision(precision)
     folder, dataset = Path(folder), Unlabelled(dataset)
+    check_repeatable(dataset)
     loading: dict[str, Any] = {
         "batch_size": batch_size,
         "num_workers": num_workers,
