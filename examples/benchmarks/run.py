@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("what", choices=("step", "evaluate", "data", "memory", "scale", "precision"))
     parser.add_argument("--network", choices=tuple(NETWORKS), default="resnet101")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), help="of the library's step; by default both")
+    parser.add_argument(
+        "--precision", choices=("float32", "bfloat16"), help="of the library; by default float32, and on CUDA both"
+    )
     parser.add_argument("--batch", type=int, default=1, help="images of each domain")
     parser.add_argument("--checkpointing", choices=("none", "norms", "all"), default="none")
     parser.add_argument("--repeat", type=int, default=5, help="turns of each way")
@@ -68,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         args.what, precision
     )(args)
     device = torch.cuda.get_device_name() if args.device == "cuda" else platform.machine()
-    record = {"what": args.what, "network": args.network, "device": device, "threads": torch.get_num_threads()}
+    network = "quickstart" if args.what == "precision" else args.network
+    record = {"what": args.what, "network": network, "device": device, "threads": torch.get_num_threads()}
     record |= {"torch": torch.__version__, "python": platform.python_version(), "smoke": args.smoke, "rows": rows}
     for row in rows:
         print(
