@@ -35,7 +35,16 @@ MAX_METRES = 655.35
 
 
 def to_inverse_depth(metres: Tensor) -> Tensor:
-    """Inverse depth 655.36 / (metres + 0.01) of a depth in metres; NaN (unknown) stays NaN. Any shape."""
+    """Inverse depth 655.36 / (metres + 0.01) of a depth in metres; NaN (unknown) stays NaN. Any shape.
+
+    Raises:
+        ValueError: The depth is of integers, as files have them: they are centimetres or millimetres, and 0 is unknown.
+    """
+    if isinstance(metres, Tensor) and not metres.is_floating_point():
+        raise ValueError(
+            f"depth is {metres.dtype}, expected metres in floating point, NaN where unknown; DepthEncoding.decode, or "
+            "centimetres_to_metres, makes them of the integers of a file"
+        )
     return _NUMERATOR / (metres + _OFFSET)
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from depthaware_uda.labels import IGNORE_INDEX
 
 __all__ = [
+    "SOURCE",
+    "TARGET",
     "berhu",
     "cross_entropy",
     "domain_loss",
@@ -179,8 +181,10 @@ def self_information(logits: Tensor) -> Tensor:
         logits (N, C, H, W) -> (N, C, H, W).
 
     Raises:
-        ValueError: There are fewer than two classes, whose entropy is not defined.
+        ValueError: The logits have another shape, or fewer than two classes, whose entropy is not defined.
     """
+    if logits.ndim != 4:
+        raise ValueError(f"logits must be (N, C, H, W), got {tuple(logits.shape)}")
     if logits.shape[1] < 2:
         raise ValueError(f"self-information needs at least 2 classes, got logits of shape {tuple(logits.shape)}")
     log_p = F.log_softmax(at_least_float32(logits), dim=1)

@@ -112,3 +112,10 @@ def test_after_an_error_a_model_has_the_statistics_that_it_had() -> None:
         reestimate_statistics(model, Broken(4, (8, 8)), batch_size=2)
     assert all(torch.equal(value, before[name]) for name, value in statistics(model).items())
     assert model.norm.momentum == 0.3
+
+
+def test_a_smaller_last_batch_weighs_by_its_images() -> None:
+    model, scenes = Normed(), Scenes(5, (8, 8))
+    reestimate_statistics(model, scenes, batch_size=4)
+    images = torch.stack([scenes[i]["image"] for i in range(5)])
+    assert torch.allclose(model.norm.running_mean, images.mean(dim=(0, 2, 3)), atol=1e-6)

@@ -135,3 +135,8 @@ def test_wrong_encodings() -> None:
         DepthEncoding("disparities", baseline=0.2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"numbers of a depth encoding must be one of \('integer',.*got 'uint16'"):
         DepthEncoding("distance", numbers="uint16")  # type: ignore[arg-type]
+
+
+def test_the_integers_of_a_file_are_no_metres() -> None:
+    with pytest.raises(ValueError, match=r"depth is torch.uint16, expected metres in floating point"):
+        to_inverse_depth(torch.tensor([300], dtype=torch.uint16))

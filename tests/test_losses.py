@@ -417,3 +417,9 @@ def test_the_invariant_loss_teaches_the_order_of_depth() -> None:
     assert loss < 0.1 * before
     correlation = torch.corrcoef(torch.stack([prediction.detach().flatten(), target.flatten()]))[0, 1]
     assert correlation > 0.99
+
+
+def test_a_map_without_the_number_of_images_is_refused() -> None:
+    for measure in (self_information, normalized_entropy, entropy_loss):
+        with pytest.raises(ValueError, match=r"logits must be \(N, C, H, W\), got \(3, 4, 5\)"):
+            measure(torch.rand(3, 4, 5))

@@ -432,3 +432,14 @@ def test_names_are_texts(tmp_path: Path) -> None:
     ):
         with pytest.raises(ValueError, match=r"the name of a sample is .*Path\('a.png'\), expected a text"):
             use()
+
+
+def test_thresholds_are_probabilities_one_for_all_or_one_a_class() -> None:
+    logits = torch.rand(1, 3, 2, 2)
+    assert torch.equal(pseudo_label(logits, torch.tensor(0.4)), pseudo_label(logits, 0.4))
+    with pytest.raises(ValueError, match=r"threshold must lie in 0..1, got 90"):
+        pseudo_label(logits, 90)
+    with pytest.raises(ValueError, match=r"threshold has shape \(4,\), expected one a class of 3"):
+        pseudo_label(logits, torch.rand(4))
+    with pytest.raises(ValueError, match=r"logits must be \(N, C, H, W\), got \(3, 2, 2\)"):
+        pseudo_label(logits[0])

@@ -114,3 +114,22 @@ def test_confidence_is_computed_in_float32_at_least(dtype: torch.dtype) -> None:
     assert torch.equal(pixel_confidence(logits, 0.9), pixel_confidence(exact, 0.9))
     assert pixel_confidence(logits).dtype == confident_share(logits).dtype == exact.dtype
     assert torch.equal(pseudo_label(logits, 0.9), pseudo_label(exact, 0.9))
+
+
+def test_a_mask_is_drawn_of_a_batch_of_integers() -> None:
+    label = torch.randint(5, (2, 4, 6))
+    torch.manual_seed(0)
+    expected = class_mask(label)
+    torch.manual_seed(0)
+    assert torch.equal(class_mask(label.byte()), expected)
+    for wrong in (label[0], label[:, None], label.float()):
+        with pytest.raises(ValueError, match=r"expected class indices in integers, \(N, H, W\)"):
+            class_mask(wrong)
+
+
+def test_images_of_8_bits_are_not_mixed_with_others() -> None:
+    mask, image = torch.ones(1, 2, 2, dtype=torch.bool), torch.rand(1, 3, 2, 2)
+    with pytest.raises(
+        ValueError, match=r"source is torch.uint8, target torch.float32: divide images of 8 bits by 255"
+    ):
+        mix(mask, (255 * image).byte(), image)

@@ -221,7 +221,7 @@ def test_an_augmentation_that_normalises_too_is_named() -> None:
         sample["image"] = (sample["image"] - 0.5) / 0.25
         return sample
 
-    message = "the first image of {}, after its augmentation, has values in -.*, expected 0..1; the model normalises"
+    message = "image of the first sample of {}, after its augmentation, has values in -.*, expected 0..1; the model"
     for build, first in ((daf, "source"), (isl, "target"), (ida, "easy")):
         with pytest.raises(ValueError, match=message.format(first)):
             build(tiny_model(), augment=normalized)
@@ -413,3 +413,31 @@ def test_the_configuration_of_another_trainer_is_refused(config: Any) -> None:
     message = rf"config of DAFTrainer must be a DAFConfig, got {type(config).__name__}"
     with pytest.raises(TypeError, match=message):
         DAFTrainer(tiny_model(), Scenes(1), Scenes(1), config)
+
+
+def test_a_depth_of_0_is_not_unknown() -> None:
+    with pytest.raises(
+        ValueError, match=r"depth of the first sample of source is 0 or below .* NaN where it is not known"
+    ):
+        daf(tiny_model(), source=Changed("depth", lambda depth: depth.nan_to_num(0.0)))
+
+
+def test_an_augmentation_that_drops_depth_or_gives_arrays_is_named() -> None:
+    def images_and_labels(sample: Sample) -> Sample:
+        return Sample(**{key: value for key, value in sample.items() if key != "depth"})  # type: ignore[typeddict-item]
+
+    def arrays(sample: Sample) -> Sample:
+        return Sample(**{**sample, "image": sample["image"].numpy()})  # type: ignore[typeddict-item]
+
+    with pytest.raises(ValueError, match=r"the augmentation drops the depth of source samples"):
+        daf(tiny_model(), augment=images_and_labels)
+    with pytest.raises(ValueError, match=r"image of the first sample of source, after its augmentation, is a ndarray"):
+        daf(tiny_model(), augment=arrays)
+
+
+def test_the_first_batch_of_a_loop_of_ones_own_is_not_normalised() -> None:
+    trainer = daf(tiny_model())
+    source, target = batch(Scenes(2), 0), batch(Scenes(2), 1)
+    with pytest.raises(ValueError, match=r"the first image of the target batch has values in -.*, expected 0..1"):
+        trainer.step(source=source, target={**target, "image": 4 * target["image"] - 2})
+    assert trainer.step_count == 0

@@ -29,7 +29,19 @@ def pseudo_label(logits: Tensor, threshold: float | Tensor = 0.0) -> Tensor:
 
     Shape:
         logits (N, C, H, W), threshold scalar or (C,) -> (N, H, W) int64.
+
+    Raises:
+        ValueError: The logits have another shape, there are not as many thresholds as classes, or a threshold that is a
+            number does not lie in 0..1.
     """
+    if logits.ndim != 4:
+        raise ValueError(f"logits must be (N, C, H, W), got {tuple(logits.shape)}")
+    if isinstance(threshold, Tensor):
+        if threshold.shape not in ((), (logits.shape[1],)):
+            raise ValueError(f"threshold has shape {tuple(threshold.shape)}, expected one a class of {logits.shape[1]}")
+        threshold = threshold.expand(logits.shape[1])
+    elif not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
     probability = at_least_float32(logits).softmax(1)
     confidence, label = probability.amax(1), argmax(probability).long()
     if isinstance(threshold, Tensor):

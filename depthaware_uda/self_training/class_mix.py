@@ -21,9 +21,14 @@ def class_mask(label: Tensor) -> Tensor:
     waited for.
 
     Shape:
-        label (N, H, W) int64, ids 0 to 255 -> (N, H, W) bool.
+        label (N, H, W) integers, ids 0 to 255 -> (N, H, W) bool.
+
+    Raises:
+        ValueError: The label has another shape or floating point.
     """
-    ids = label.flatten(1)
+    if label.ndim != 3 or label.is_floating_point():
+        raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
+    ids = label.long().flatten(1)
     shown = torch.zeros(len(label), 256, dtype=torch.bool, device=label.device).scatter_(1, ids, True)
     shown[:, IGNORE_INDEX] = False
     lots = torch.rand(shown.shape, device=label.device) + ~shown  # those of classes that are not shown come last
@@ -61,11 +66,16 @@ def mix(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
         mask (N, H, W) bool, source and target both (N, H, W) or both (N, C, H, W) -> their shape.
 
     Raises:
-        ValueError: The shapes do not fit each other.
+        ValueError: The shapes do not fit each other, or one holds integers and the other floating-point numbers.
     """
     if source.shape != target.shape or mask.shape != (source.shape[0], *source.shape[-2:]):
         raise ValueError(
             f"source {tuple(source.shape)} and target {tuple(target.shape)} must have one shape, "
             f"and mask {tuple(mask.shape)} their number and size of images; bring all to one size first"
+        )
+    if source.is_floating_point() != target.is_floating_point():
+        raise ValueError(
+            f"source is {source.dtype}, target {target.dtype}: divide images of 8 bits by 255, and give "
+            "labels in integers"
         )
     return torch.where(mask if source.ndim == 3 else mask[:, None], source, target)

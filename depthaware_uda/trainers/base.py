@@ -26,7 +26,7 @@ from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback, check_callbacks
-from depthaware_uda.trainers.checks import check_batch, check_data, check_source
+from depthaware_uda.trainers.checks import check_batch, check_data, check_sample, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
@@ -238,6 +238,9 @@ class Trainer(ABC, Generic[ConfigT]):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
         for domain, batch in batches.items():
             check_batch(batch, domain, labelled=domain in self.labelled_domains)
+            first = batch["image"][:1]
+            if not self._stepped and first.isfinite().all():  # `TrainingDiverged` tells of others
+                check_pixels(first, f"the first image of the {domain} batch")
         try:
             return self._step(batches)
         except torch.OutOfMemoryError as error:
@@ -344,9 +347,15 @@ class Trainer(ABC, Generic[ConfigT]):
             sample = self.unreadable.first(dataset if name == "source" else Unlabelled(dataset))
             if name in self.labelled_domains and "label" not in sample:  # it will have pseudo-labels
                 sample["label"] = torch.full(sample["image"].shape[-2:], IGNORE_INDEX)
+            had_depth = "depth" in sample
             with seeded(self.config.seed):
                 sample = augmented(sample, self.augmentation(name))
-            check_pixels(sample["image"], f"the first image of {name}, after its augmentation,")
+            check_sample(sample, f"the first sample of {name}, after its augmentation,")
+            if name == "source" and had_depth and "depth" not in sample and self.has_depth and self.config.depth_weight:
+                raise ValueError(
+                    "the augmentation drops the depth of source samples; give back every key of a sample, or set "
+                    "depth_weight=0"
+                )
             height, width = sample["image"].shape[-2:]
             sizes[name] = height, width
         return sizes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 from depthaware_uda.data.wrappers import Unlabelled
@@ -46,6 +47,8 @@ def reestimate_statistics(
 ) -> None:
     """Replace the running statistics by those of a data set, seen once (AdaBN; Li et al., 2017). No label is read.
 
+    They are the means of the batches' means and variances, in which every image weighs alike.
+
     Several processes share the batches; the statistics are those of one process but for rounding. After an error, such
     as of a sample that cannot be read, the model is as it was.
 
@@ -64,11 +67,14 @@ def reestimate_statistics(
         with evaluating(model), alone(norms):
             for norm in norms:
                 norm.reset_running_stats()
-                norm.momentum = None  # the plain mean over all batches
                 norm.train()
+            seen = 0
             for _, image in batches:
+                seen += len(image)
+                for norm in norms:
+                    norm.momentum = len(image) / seen  # the mean over all images: a last batch may be smaller
                 model(image)
-        _combine(norms)
+        _combine(norms, seen)
     except BaseException:
         for norm, buffers in zip(norms, before, strict=True):
             norm.load_state_dict(buffers, strict=False)
@@ -78,15 +84,14 @@ def reestimate_statistics(
             norm.momentum = momentum
 
 
-def _combine(norms: list[nn.modules.batchnorm._BatchNorm]) -> None:
-    """Plain means over the batches of all processes, from each one's means over its own."""
+def _combine(norms: list[nn.modules.batchnorm._BatchNorm], seen: int) -> None:
+    """Means over the images of all processes, from each one's means over those that it has seen."""
     if world_size() == 1:
         return
     for norm in norms:
         if norm.running_mean is None or norm.running_var is None or norm.num_batches_tracked is None:
             continue
-        batches = norm.num_batches_tracked
-        own = batches.clone()
-        sum_(batches)
+        sum_(norm.num_batches_tracked)
+        images = sum_(torch.tensor(float(seen), dtype=torch.float64, device=norm.running_mean.device))
         for running in (norm.running_mean, norm.running_var):
-            running.copy_(sum_(running.double() * own) / batches)
+            running.copy_(sum_(running.double() * seen) / images)

@@ -15,7 +15,7 @@ from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
-__all__ = ["check_batch", "check_data", "check_labels", "check_source", "check_target_depth"]
+__all__ = ["check_batch", "check_data", "check_labels", "check_sample", "check_source", "check_target_depth"]
 
 _LABELLED = ("source", "val")
 _EXPECTED = {
@@ -58,7 +58,7 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         check_sample_type(first, f"the first sample of {name}")
         if name not in _LABELLED:
             first = Sample(image=first["image"])  # what else a target knows is not looked at: it may be anything
-        _check_sample(first, f"the first sample of {name}")
+        check_sample(first, f"the first sample of {name}")
         if name == "val" and "label" not in first:
             raise ValueError("val has no labels; give labelled samples, or no val")
         batch = Batch(image=first["image"].as_subclass(Tensor)[None])
@@ -102,7 +102,7 @@ def check_labels(sample: Sample, classes: int, what: str) -> None:
         )
 
 
-def _check_sample(sample: Sample, what: str) -> None:
+def check_sample(sample: Sample, what: str) -> None:
     """Compare the tensors of a sample with what `Sample` says of them."""
     for key, (dimensions, floating, expected) in _EXPECTED.items():
         if key not in sample:
@@ -155,6 +155,11 @@ def check_source(sample: Sample, *, needs_depth: bool) -> None:
         raise ValueError(
             "source has no depth, but the model predicts it and depth_weight is not 0; "
             "load the source with depth, or set depth_weight=0"
+        )
+    if needs_depth and (sample["depth"] <= 0).any():
+        raise ValueError(
+            "depth of the first sample of source is 0 or below at some pixels; depth is in metres, and NaN where it is "
+            "not known: 0 would be learnt as the nearest of all"
         )
 
 
