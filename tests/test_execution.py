@@ -77,7 +77,7 @@ class Consistency(Trainer[TrainerConfig]):
         super().__init__(model, TrainerConfig(max_steps=1, precision="float32", seed=1), device="cpu", progress=False)
         self.together = together
         self.target = Scenes(2, seed=1)
-        self._check_data()
+        self.check_inputs()
 
     def fixed_datasets(self) -> dict[str, SampleDataset]:
         return {"source": Scenes(2), "target": self.target}
@@ -90,6 +90,24 @@ class Consistency(Trainer[TrainerConfig]):
         for loss in [sum(losses.values())] if self.together else losses.values():
             self.backward(torch.as_tensor(loss))
         return losses
+
+
+class Unfinished(Consistency):
+    """It forgets to look at its inputs, and to call `backward`."""
+
+    def check_inputs(self) -> dict[str, tuple[int, int]]:
+        return super().check_inputs() if hasattr(self, "ready") else {}
+
+    def compute(self, source: Batch, target: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"segmentation": cross_entropy(self.predict(source).logits, source["label"])}
+
+
+def test_a_method_of_ones_own_that_forgets_a_call_is_told_or_does_without() -> None:
+    trainer = Unfinished(tiny_model(), together=True)
+    trainer.ready = True  # type: ignore[attr-defined]
+    with pytest.raises(RuntimeError, match=r"no gradient has reached the model: compute\(\) of Unfinished must call"):
+        trainer.fit()
+    assert trainer.num_classes == 7
 
 
 def test_a_loss_goes_back_through_its_own_forward_pass_while_another_one_waits() -> None:

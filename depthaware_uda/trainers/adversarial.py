@@ -46,7 +46,7 @@ class AdversarialTrainer(Trainer[AdversarialT]):
     def _set_up_adversary(self) -> None:
         """Build fusion, discriminator and its optimiser, and check that model and data suit them."""
         config = self.config
-        self._check_data()
+        sizes = self.check_inputs()
         self.fuse_source = config.fusion_module("source")
         self.fuse_target = config.fusion_module("target")
         with seeded(config.seed, _DISCRIMINATOR_KEY):
@@ -59,7 +59,6 @@ class AdversarialTrainer(Trainer[AdversarialT]):
                 "fusion='joint' aligns a refined segmentation too, which this model does not have; "
                 "create_model(..., depth_head='dada', refined_head=True) builds one that does"
             )
-        sizes = self._check_augmented()
         if not config.adversarial_weight:
             return
         for name, (height, width) in sizes.items():

@@ -230,12 +230,15 @@ class Trainer(ABC, Generic[ConfigT]):
         Raises:
             TypeError: The batches are not those of `domains`.
             ValueError: One lacks its images or labels, has them at several sizes, or cannot be divided.
+            RuntimeError: A subclass's `compute` called no `backward`.
             torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
             TrainingDiverged: On a CPU: a loss or gradient is NaN or infinite, once more than `max_skipped_steps`.
                 Weights and optimisers are as before the step.
         """
         if set(batches) != set(self.domains):
             raise TypeError(f"step expects the batches {list(self.domains)}, got {sorted(batches)}")
+        if not self.num_classes:
+            self.check_inputs()
         for domain, batch in batches.items():
             check_batch(batch, domain, labelled=domain in self.labelled_domains)
             first = batch["image"][:1]
@@ -266,6 +269,11 @@ class Trainer(ABC, Generic[ConfigT]):
                 computed = self.compute(**{domain: part[index] for domain, part in parts.items()})
                 for name, loss in computed.items():
                     losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
+        if not self._stepped and all(parameter.grad is None for parameter in self.model.parameters()):
+            raise RuntimeError(
+                f"no gradient has reached the model: compute() of {type(self).__name__} must call self.backward(loss) "
+                "on what is to be minimised"
+            )
         average_step(self.model, self.optimizers.values(), first=not self._stepped)
         self._stepped = True
         losses, self.measured = average_losses(losses), average_losses(self.measured)
@@ -308,6 +316,8 @@ class Trainer(ABC, Generic[ConfigT]):
                 goes on from it.
         """
         check_connected()
+        if not self.num_classes:
+            self.check_inputs()
         if self.output_dir is not None and is_writer():
             claim_run_folder(self.output_dir, describe(self), defaults=defaults(self.config))
         with locked(self.output_dir if is_writer() else None), Interruption() as interruption:
@@ -329,8 +339,15 @@ class Trainer(ABC, Generic[ConfigT]):
 
     # Set-up ---------------------------------------------------------------------------------------------------------
 
-    def _check_data(self) -> None:
-        """Compare the classes of the model and of every data set; called by subclasses."""
+    def check_inputs(self) -> dict[str, tuple[int, int]]:
+        """Compare model, settings and data; gives the size of the first image of every domain after its augmentation.
+
+        A subclass calls it at the end of its `__init__`, so that mistakes show at once; else the first step does.
+
+        Raises:
+            TypeError: A data set is none, or the model returns something else than `SegDepthOutput`.
+            ValueError: They do not fit each other, or a data set is empty.
+        """
         validation = {} if self.val is None else {"val": self.val}
         datasets = {**self.fixed_datasets(), **validation}
         self.num_classes, self.has_depth = check_data(self.model, datasets, self.unreadable)
@@ -339,9 +356,10 @@ class Trainer(ABC, Generic[ConfigT]):
                 raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
             dtype = next(self.model.parameters()).dtype
             self._class_weight = torch.tensor(weights, dtype=dtype, device=self.device)
+        return self._check_augmented()
 
     def _check_augmented(self) -> dict[str, tuple[int, int]]:
-        """Look at the first image of every domain after its augmentation, and give its size; called by subclasses."""
+        """Look at the first image of every domain after its augmentation, and give its size."""
         sizes = {}
         for name, dataset in self.fixed_datasets().items():
             sample = self.unreadable.first(dataset if name == "source" else Unlabelled(dataset))

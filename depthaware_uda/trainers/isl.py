@@ -74,8 +74,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.domains = ("target",) if source is None else ("target", "source")
         self._scratch = scratch_folder(self) if output_dir is None else None
         self._coverage = 1.0
-        self._check_data()
-        self._check_augmented()
+        self.check_inputs()
         if source is not None:
             self._check_source(source)
 
