@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from depthaware_uda.data.wrappers import Selected, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.distributed import check_connected, is_writer, rank
-from depthaware_uda.inference import check_model, check_pixels
+from depthaware_uda.inference import check_model
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
@@ -26,7 +26,7 @@ from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback, check_callbacks
-from depthaware_uda.trainers.checks import check_batch, check_data, check_sample, check_source
+from depthaware_uda.trainers.checks import check_batch, check_data, check_first_image, check_sample, check_source
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
@@ -241,9 +241,8 @@ class Trainer(ABC, Generic[ConfigT]):
             self.check_inputs()
         for domain, batch in batches.items():
             check_batch(batch, domain, labelled=domain in self.labelled_domains)
-            first = batch["image"][:1]
-            if not self._stepped and first.isfinite().all():  # `TrainingDiverged` tells of others
-                check_pixels(first, f"the first image of the {domain} batch")
+            if not self._stepped:
+                check_first_image(batch, domain)
         try:
             return self._step(batches)
         except torch.OutOfMemoryError as error:

@@ -15,7 +15,15 @@ from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
-__all__ = ["check_batch", "check_data", "check_labels", "check_sample", "check_source", "check_target_depth"]
+__all__ = [
+    "check_batch",
+    "check_data",
+    "check_first_image",
+    "check_labels",
+    "check_sample",
+    "check_source",
+    "check_target_depth",
+]
 
 _LABELLED = ("source", "val")
 _EXPECTED = {
@@ -141,6 +149,17 @@ def check_batch(batch: Batch, domain: str, *, labelled: bool) -> None:
                 f"{key} of the {domain} batch has {maps.shape[-2]} x {maps.shape[-1]} pixels, its images "
                 f"{height} x {width}; resize both, and let `augment` change both together"
             )
+
+
+def check_first_image(batch: Batch, domain: str) -> None:
+    """Look at the values of the first image of a batch, which waits for the device: once, before the first step.
+
+    Raises:
+        ValueError: They are not RGB in 0..1. NaN is not meant: `TrainingDiverged` tells of it.
+    """
+    first = batch["image"][:1]
+    if first.isfinite().all():
+        check_pixels(first, f"the first image of the {domain} batch")
 
 
 def check_source(sample: Sample, *, needs_depth: bool) -> None:
