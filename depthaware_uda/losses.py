@@ -26,8 +26,10 @@ __all__ = [
     "self_information",
 ]
 
-SOURCE, TARGET = 0, 1
-"""What the discriminator is taught to answer on a map of either domain."""
+SOURCE = 0
+"""What the discriminator is taught to answer on a map of the source."""
+TARGET = 1
+"""What it is taught to answer on a map of the target."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:
