@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,9 @@ def evaluate(
             scores, resizing and maps stay float32.
         progress: Show a progress bar.
 
+    Warns:
+        RuntimeWarning: Scores of some images are NaN.
+
     Raises:
         TypeError: Neither a data set nor a protocol was given.
         ValueError: The data set is empty, a sample has no label, data and model differ in their classes, the precision
@@ -87,6 +91,7 @@ def evaluate(
     shown_at, stride = input_size(model, size), stride_of(model)
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
+    undefined = 0
     # One a batch, by its first image, so that they add up in the same order in any number of processes.
     meters: dict[int, DepthMeter] = {}
     image_sizes: set[tuple[int, int]] = set()
@@ -110,6 +115,7 @@ def evaluate(
                 raise ValueError(
                     f"the model predicts {classes} classes, but label space {space.name!r} of the data has {len(space)}"
                 )
+            undefined += int(output.logits.isnan().flatten(1).any(1).sum())
             label = batch["label"].to(output.logits.device, non_blocking=True)
             image_sizes.add((image.shape[-2], image.shape[-1]))
             label_sizes.add((label.shape[-2], label.shape[-1]))
@@ -124,6 +130,13 @@ def evaluate(
                 metres = batch["depth"].to(label.device, non_blocking=True)
                 meter.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
     counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]
+    if undefined := sum(gather(undefined)):
+        warnings.warn(
+            f"the network's scores are NaN in {undefined} of {len(dataset)} images, and count as class 0 there: its "
+            "weights are NaN, or half precision overflowed",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     confusion = torch.stack(counted).sum(0)  # an empty data set has raised: some process has counted
     image_sizes, label_sizes = set().union(*gather(image_sizes)), set().union(*gather(label_sizes))
     depth = DepthMeter()

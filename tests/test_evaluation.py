@@ -250,6 +250,16 @@ def test_missing_labels_are_named() -> None:
         evaluate(tiny_model(), Unlabelled(Scenes(1)))
 
 
+def test_scores_that_are_nan_are_warned_of() -> None:
+    model = tiny_model()
+    with pytest.warns(RuntimeWarning, match="scores are NaN in 1 of 3 images, and count as class 0"):
+        evaluate(model, Augmented(Scenes(3), lambda sample: blinded(sample, "street/1.png")), batch_size=2)
+
+
+def blinded(sample: Sample, name: str) -> Sample:
+    return {**sample, "image": torch.full_like(sample["image"], torch.nan)} if sample["name"] == name else sample
+
+
 def test_an_empty_data_set_is_refused() -> None:
     with pytest.raises(ValueError, match="data set is empty"):
         evaluate(tiny_model(), Scenes(0))
