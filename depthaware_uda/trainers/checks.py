@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.data.collate import check_tensor
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.inference import check_pixels, evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
@@ -116,10 +117,7 @@ def check_sample(sample: Sample, what: str) -> None:
         if key not in sample:
             continue
         value: Any = sample[key]  # type: ignore[literal-required]
-        if value is None:
-            raise ValueError(f"{key} of {what} is None; leave out the keys of what is not known")
-        if not isinstance(value, Tensor):
-            raise ValueError(f"{key} of {what} is a {type(value).__name__}, expected a tensor: {expected}")
+        check_tensor(value, key, what)
         if value.ndim != dimensions or value.is_floating_point() != floating:
             raise ValueError(f"{key} of {what} is {value.dtype} {tuple(value.shape)}, expected {expected}")
     check_pixels(sample["image"], f"image of {what}")

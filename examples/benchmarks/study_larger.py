@@ -4,8 +4,8 @@
 
 Most of the training was paid for at the small size; people and vehicles, a few pixels there, are learnt at the larger.
 Runs of `--runs` go on from one another, each in the folder of the one before it, or from `--start` with `--apart`, and
-from where they were cut off. The JSON beside them has the scores of all that are done, on val and, measured here alone,
-on the labels of the training photographs, which show more kinds of streets.
+from where they were cut off. The JSON beside them has the scores of all that are done, on val and on the training
+photographs, which show more kinds of streets.
 """
 
 from __future__ import annotations
