@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
-from depthaware_uda.models import statistics_kept
+from depthaware_uda.models import BatchNorm2d, statistics_kept
 from depthaware_uda.trainers import reestimate_statistics
 from depthaware_uda.types import Sample
 from tests.tiny import Scenes, tiny_model
@@ -119,3 +119,28 @@ def test_a_smaller_last_batch_weighs_by_its_images() -> None:
     reestimate_statistics(model, scenes, batch_size=4)
     images = torch.stack([scenes[i]["image"] for i in range(5)])
     assert torch.allclose(model.norm.running_mean, images.mean(dim=(0, 2, 3)), atol=1e-6)
+
+
+@pytest.mark.parametrize("settings", [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}])
+def test_our_batch_norm_is_that_of_torch(settings: dict[str, Any]) -> None:
+    theirs, ours = nn.BatchNorm2d(5, **settings), BatchNorm2d(5, **settings)
+    for parameter in theirs.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    ours.load_state_dict(theirs.state_dict())
+    for seed, training in enumerate((True, True, False)):
+        values = 40 + 3 * torch.randn(2, 5, 9, 7, generator=torch.Generator().manual_seed(seed))
+        found = []
+        for norm in (theirs.train(training), ours.train(training)):
+            image = values.clone().requires_grad_()
+            out = norm(image)
+            (gradient,) = torch.autograd.grad((out**3).sum(), image, create_graph=True)
+            gradient.square().sum().backward()
+            found.append([out, gradient, image.grad, *(p.grad for p in norm.parameters()), *norm.buffers()])
+            norm.zero_grad()
+        for a, b in zip(*found, strict=True):
+            assert torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_our_batch_norm_refuses_a_single_value_a_channel_as_torch_does() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        BatchNorm2d(3)(torch.ones(1, 3, 1, 1))

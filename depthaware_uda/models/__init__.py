@@ -1,6 +1,7 @@
 """Networks and their pieces; each piece works alone."""
 
 from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmBackbone
+from depthaware_uda.models.batch_norm import BatchNorm2d
 from depthaware_uda.models.checkpointing import Checkpointing, statistics_kept
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
 from depthaware_uda.models.factory import create_model
@@ -13,6 +14,7 @@ from depthaware_uda.models.segmenter import DepthSegmenter
 __all__ = [
     "MIN_DISCRIMINATOR_SIZE",
     "ASPPv2",
+    "BatchNorm2d",
     "CaffeResNet101",
     "ChannelAttention",
     "Checkpointing",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, noop_context_fn
 
+from depthaware_uda.models.batch_norm import BatchNorm2d
 from depthaware_uda.models.checkpointing import Checkpointing, products_kept
 from depthaware_uda.models.pixels import CAFFE_PIXELS, Normalization, PixelStatistics
 from depthaware_uda.models.timm_backbone import TimmBackbone
@@ -32,23 +33,23 @@ class _Bottleneck(nn.Module):
         super().__init__()
         out_channels = self.expansion * width
         self.conv1 = nn.Conv2d(in_channels, width, 1, stride=stride, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.bn1 = BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
+        self.bn2 = BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
-        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.bn3 = BatchNorm2d(out_channels)
         self.relu = nn.ReLU(inplace=True)
         self.downsample: nn.Module = nn.Identity()
         if project:
             self.downsample = nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), nn.BatchNorm2d(out_channels)
+                nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False), BatchNorm2d(out_channels)
             )
 
     def forward(self, x: Tensor) -> Tensor:
         residual = self.relu(self.bn1(self.conv1(x)))
         residual = self.relu(self.bn2(self.conv2(residual)))
         residual = self.bn3(self.conv3(residual))
-        out: Tensor = self.relu(residual + self.downsample(x))
+        out: Tensor = self.relu(residual.add_(self.downsample(x)))
         return out
 
 
@@ -69,7 +70,7 @@ class CaffeResNet101(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.bn1 = BatchNorm2d(64)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)
         self.layer1 = self._stage(64, 64, blocks=3, stride=1, dilation=1)

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from depthaware_uda.models.batch_norm import BatchNorm2d
 from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
 
 __all__ = ["ASPPv2", "ChannelAttention", "DadaDepthHead", "DepthAttentionHead", "DepthGate"]
@@ -30,7 +31,7 @@ class ConvBlock(nn.Sequential):
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int) -> None:
         super().__init__(
             nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
-            nn.BatchNorm2d(out_channels),
+            BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
 

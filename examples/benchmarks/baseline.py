@@ -2,8 +2,8 @@
 
 Eager float32 after the description of the authors' code: two passes of the network, three of the discriminator, losses
 on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores on the host as NumPy.
-It takes the library's networks, with the classifier as the authors have it: four convolutions and a sum. Use the
-trainers to train.
+It takes the library's networks, with torch's own batch norm and the classifier as the authors have it: four
+convolutions and a sum. Use the trainers to train.
 """
 
 from __future__ import annotations
@@ -73,13 +73,16 @@ class BaselineDAF:
     """Steps of DAF as the `reference` preset has them, at the learning rates of the first step.
 
     Args:
-        model: The network, in train mode, with `parameter_groups`; its classifier is replaced by the plain one.
+        model: The network, in train mode, with `parameter_groups`; its classifier and batch norms become plain ones.
         discriminator: Of as many channels as the network has classes.
     """
 
     def __init__(self, model: nn.Module, discriminator: nn.Module) -> None:
         self.model, self.discriminator = model, discriminator
         model.classifier = PlainClassifier(model.classifier)  # type: ignore[arg-type]
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = nn.BatchNorm2d
         groups = model.parameter_groups()  # type: ignore[operator]
         rates = {"backbone": 3 * 2.5e-4, "heads": 10 * 2.5e-4}
         options = [{"params": groups[name], "lr": rate} for name, rate in rates.items()]
