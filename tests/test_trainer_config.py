@@ -190,6 +190,7 @@ def test_a_network_that_is_frozen_as_a_whole_is_refused() -> None:
         ({"batch_size": True}, "batch_size must be of type int, got True"),
         ({"learning_rate": "1e-3"}, "learning_rate must be of type float, got '1e-3'"),
         ({"compile": 1}, "compile must be of type bool, got 1"),
+        ({"validate_every": None}, "validate_every must be of type int, got None"),
         ({"schedule_steps": "90000"}, "schedule_steps must be of type int, got '90000'"),
         ({"class_weights": "balanced"}, "class_weights must be a tuple of numbers, one a class, got a str"),
         (

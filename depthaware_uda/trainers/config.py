@@ -133,12 +133,12 @@ class TrainerConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             wanted = str(field.type).removesuffix(" | None")
-            if wanted in _NUMBERS and value is not None and not _is_number(value, wanted):
+            if value is None and wanted != field.type:
+                continue
+            if wanted in _NUMBERS and not _is_number(value, wanted):
                 raise TypeError(f"{field.name} must be of type {wanted}, got {value!r}")
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{field.name} must be finite, got {value}")
-            if value is None:
-                continue
             if field.name in self._positive and value <= 0:
                 raise ValueError(f"{field.name} must be positive, got {value}")
             if field.name in self._not_negative and value < 0:
