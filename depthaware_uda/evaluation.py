@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from depthaware_uda.data.wrappers import has_metric_depth
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_by_index
-from depthaware_uda.inference import evaluating, image_batches, output_of
+from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
@@ -69,7 +68,7 @@ def evaluate(
         progress: Show a progress bar.
 
     Warns:
-        RuntimeWarning: Scores of some images are NaN.
+        RuntimeWarning: Scores of some images are NaN; one is named.
 
     Raises:
         TypeError: Neither a data set nor a protocol was given.
@@ -91,7 +90,7 @@ def evaluate(
     shown_at, stride = input_size(model, size), stride_of(model)
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
-    undefined = 0
+    undefined: list[str] = []
     # One a batch, by its first image, so that they add up in the same order in any number of processes.
     meters: dict[int, DepthMeter] = {}
     image_sizes: set[tuple[int, int]] = set()
@@ -115,7 +114,8 @@ def evaluate(
                 raise ValueError(
                     f"the model predicts {classes} classes, but label space {space.name!r} of the data has {len(space)}"
                 )
-            undefined += int(output.logits.isnan().flatten(1).any(1).sum())
+            for place in output.logits.isnan().flatten(1).any(1).nonzero().flatten().tolist():
+                undefined.append(batch["name"][place] if "name" in batch else f"sample {batch['index'][place]}")
             label = batch["label"].to(output.logits.device, non_blocking=True)
             image_sizes.add((image.shape[-2], image.shape[-1]))
             label_sizes.add((label.shape[-2], label.shape[-1]))
@@ -130,13 +130,8 @@ def evaluate(
                 metres = batch["depth"].to(label.device, non_blocking=True)
                 meter.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
     counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]
-    if undefined := sum(gather(undefined)):
-        warnings.warn(
-            f"the network's scores are NaN in {undefined} of {len(dataset)} images, and count as class 0 there: its "
-            "weights are NaN, or half precision overflowed",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    if undefined := [name for names in gather(undefined) for name in names]:
+        warn_of_nan(f"{len(undefined)} of {len(dataset)} images, such as {undefined[0]}", stacklevel=2)
     confusion = torch.stack(counted).sum(0)  # an empty data set has raised: some process has counted
     image_sizes, label_sizes = set().union(*gather(image_sizes)), set().union(*gather(label_sizes))
     depth = DepthMeter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
@@ -29,6 +30,7 @@ __all__ = [
     "output_batches",
     "output_of",
     "predict_batches",
+    "warn_of_nan",
 ]
 
 
@@ -48,6 +50,16 @@ def check_pixels(image: Tensor, what: str) -> None:
         raise ValueError(
             f"{what} has values in {lowest:.3g}..{highest:.3g}, expected 0..1; the model normalises by itself"
         )
+
+
+def warn_of_nan(where: str, *, stacklevel: int) -> None:
+    """Warn of class scores that are NaN, of which the first class is taken; `where` names the images."""
+    warnings.warn(
+        f"the network's scores are NaN in {where}, and count as class 0 there: its weights or image are NaN, or half "
+        "precision overflowed",
+        RuntimeWarning,
+        stacklevel=stacklevel + 1,
+    )
 
 
 @contextmanager

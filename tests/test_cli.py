@@ -229,6 +229,16 @@ def test_photographs_that_cannot_be_read_can_be_left_out(
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 2
 
 
+def test_scores_that_are_nan_are_warned_of(
+    weights: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = load_pretrained(weights)
+    torch.nn.init.constant_(next(model.classifier.parameters()), torch.nan)
+    monkeypatch.setattr(hub, "load_pretrained", lambda *_, **__: model)
+    assert main(["predict", str(photos), "-o", str(tmp_path / "out"), "--files", "labels"]) == 0
+    assert "warning: the network's scores are NaN in 0.png, and count as class 0" in capsys.readouterr().err
+
+
 def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupt(pattern: str) -> None:
         raise KeyboardInterrupt

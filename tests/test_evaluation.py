@@ -252,7 +252,9 @@ def test_missing_labels_are_named() -> None:
 
 def test_scores_that_are_nan_are_warned_of() -> None:
     model = tiny_model()
-    with pytest.warns(RuntimeWarning, match="scores are NaN in 1 of 3 images, and count as class 0"):
+    with pytest.warns(
+        RuntimeWarning, match="scores are NaN in 1 of 3 images, such as street/1.png, and count as class 0"
+    ):
         evaluate(model, Augmented(Scenes(3), lambda sample: blinded(sample, "street/1.png")), batch_size=2)
 
 

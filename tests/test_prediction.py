@@ -495,6 +495,23 @@ def test_every_kind_of_file(tmp_path: Path) -> None:
     assert float(to_inverse_depth(torch.tensor(65.526))) == pytest.approx(10, abs=1e-3)
 
 
+def test_scores_that_are_nan_are_warned_of_and_the_image_is_named(tmp_path: Path) -> None:
+    samples = numbered(3, (4, 4))
+    samples[1]["image"][:, 0] = torch.nan
+    with pytest.warns(RuntimeWarning, match="scores are NaN in image/1, and count as class 0 there") as told:
+        names = write_predictions(Pixelwise(), Listed(samples), tmp_path, files=["labels", "confidence", "entropy"])
+    assert (len(told), len(names)) == (1, 3)
+    with Image.open(tmp_path / "confidence" / "image" / "1.png") as confidence:
+        assert np.array(confidence)[:2, 0].tolist() == [0, 85]  # not known, and three scores alike
+    with Image.open(tmp_path / "entropy" / "image" / "1.png") as entropy:
+        assert np.array(entropy)[:, 0].tolist() == [255] * 4  # what is not known is not sure
+
+
+def test_the_picture_of_an_image_that_resampling_made_overshoot_is_clipped() -> None:
+    (found,) = predict(Pixelwise(), Listed([{"image": torch.tensor([1.02, -0.02, 0.5]).view(3, 1, 1), "name": "a"}]))
+    assert found.image[0, 0].tolist() == [255, 0, 128]
+
+
 def test_kinds_are_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"files must be one or more of .*, got \('colours',\)"):
         write_predictions(Pixelwise(), picture(), tmp_path, files=["colours"])  # type: ignore[list-item]

@@ -46,8 +46,9 @@ def predict_images(args: argparse.Namespace) -> int:
         for path in found.save(args.output, args.files):
             print(path)
         return 0
-    with warnings.catch_warnings(record=True) as left_out:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UnreadableImage)
+        warnings.simplefilter("always", RuntimeWarning)
         names = write_predictions(
             model,
             args.images[0] if len(args.images) == 1 else args.images,
@@ -59,10 +60,10 @@ def predict_images(args: argparse.Namespace) -> int:
             progress=True,
             **options,
         )
-    for warning in left_out:
+    for warning in caught:
         print(f"warning: {warning.message}", file=sys.stderr)
     print(f"{len(names)} images in {args.output}")
-    return 1 if any(issubclass(warning.category, UnreadableImage) for warning in left_out) else 0
+    return 1 if any(issubclass(warning.category, UnreadableImage) for warning in caught) else 0
 
 
 def _pixels(option: str, words: Sequence[str]) -> str | tuple[int, ...] | None:

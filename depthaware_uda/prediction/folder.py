@@ -70,6 +70,7 @@ def write_predictions(
 
     Warns:
         UnreadableImage: An image cannot be read, with ``on_error="skip"``; it is named.
+        RuntimeWarning: As in `predict`.
 
     Returns:
         The names of all images that were predicted, also of those whose files were there.

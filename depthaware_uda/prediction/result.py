@@ -86,8 +86,8 @@ class Prediction:
         painters: dict[FileKind, Callable[[], NDArray[np.uint8] | NDArray[np.uint16]]] = {
             "labels": lambda: self.label,
             "overlays": self.overlay,
-            "confidence": lambda: _grey(self.confidence),
-            "entropy": lambda: _grey(self.entropy),
+            "confidence": lambda: _grey(self.confidence, undefined=0.0),
+            "entropy": lambda: _grey(self.entropy, undefined=1.0),
         }
         if (depth := self.depth) is not None:
             painters["depth"] = lambda: metres_to_centimetres(depth)
@@ -107,8 +107,8 @@ class Prediction:
         return buffer.getvalue()
 
 
-def _grey(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.round(255 * values).astype(np.uint8)
+def _grey(values: NDArray[np.float32], *, undefined: float) -> NDArray[np.uint8]:
+    return np.round(255 * np.nan_to_num(values, nan=undefined)).astype(np.uint8)
 
 
 def _write(path: Path, pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> None:

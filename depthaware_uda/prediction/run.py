@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthaware_uda.depth import to_metres
-from depthaware_uda.inference import check_model, evaluating
+from depthaware_uda.inference import check_model, evaluating, warn_of_nan
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.input_size import InputSize
@@ -99,6 +99,9 @@ def predict(
             scores, resizing and maps stay float32.
         progress: Show a progress bar.
 
+    Warns:
+        RuntimeWarning: Scores of an image are NaN; it is named, and its confidence is NaN there.
+
     Returns:
         One `Prediction` for one image, an ``Iterator[Prediction]`` for many; each image is read when its turn comes.
 
@@ -152,6 +155,8 @@ def predict_source(
                     for name, image, *maps in zip(names, images, output.logits, _each(output), strict=True)
                 ]
             for prediction in results:
+                if np.isnan(prediction.confidence).any():
+                    warn_of_nan(prediction.name, stacklevel=2)
                 yield prediction
                 bar.update()
 
@@ -220,7 +225,7 @@ def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace 
         entropy[rows] = normalized_entropy(part.logits)[0].clamp(0, 1).cpu()
         if depth is not None and part.inverse_depth is not None:
             depth[rows] = to_metres(part.inverse_depth)[0, 0].cpu()
-    pixels = image if image.dtype == torch.uint8 else (255 * image).round().to(torch.uint8)
+    pixels = image if image.dtype == torch.uint8 else (255 * image.clamp(0, 1)).round().to(torch.uint8)
     return Prediction(name, label, confidence, entropy, depth, pixels.permute(1, 2, 0).cpu().numpy(), space)
 
 
