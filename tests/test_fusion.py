@@ -1,5 +1,6 @@
 """Resizing, depth-aware maps, and the discriminator that sees them."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -103,8 +104,10 @@ def test_the_map_gives_both_heads_a_gradient() -> None:
     ("call", "message"),
     [
         (lambda: DepthAwareFusion(mode="depth"), r"mode must be one of \('depth_aware', 'entropy'\), got 'depth'"),
-        (lambda: DepthAwareFusion(depth_power=-1), "depth_power must not be negative"),
+        (lambda: DepthAwareFusion(depth_power=-1), "depth_power must be a whole number of at least 0, got -1"),
+        (lambda: DepthAwareFusion(depth_power=0.5), "depth_power must be a whole number.* may be negative"),  # type: ignore[arg-type]
         (lambda: DepthAwareFusion(depth_scale=0), "depth_scale must be positive"),
+        (lambda: DepthAwareFusion(depth_scale=math.nan), "depth_scale must be positive and finite, got nan"),
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3)), "needs inverse_depth.*mode='entropy'"),
         (lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 1, 6, 6)), "differ in height.*resize"),
         (

@@ -467,6 +467,20 @@ def test_other_settings_or_weights_are_refused(photos: Path, tmp_path: Path) -> 
     assert len(write_predictions(tiny_model(seed=1), photos, out, overwrite=True)) == 3
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_files_that_are_no_predictions_are_not_replaced(photos: Path, tmp_path: Path, lazy: bool) -> None:
+    true = tmp_path / "labels" / "000001.png"
+    save(true, np.zeros((6, 8), np.uint8))
+    before = true.read_bytes()
+    for _ in (1, 2):
+        images = [picture() for _ in range(3)]
+        with pytest.raises(FileExistsError, match=r"000001\.png is there, but .* holds no predictions\.json"):
+            write_predictions(Pixelwise(), iter(images) if lazy else images, tmp_path)
+        assert true.read_bytes() == before
+    write_predictions(Pixelwise(), [picture() for _ in range(3)], tmp_path, overwrite=True)
+    assert true.read_bytes() != before
+
+
 def test_the_output_inside_the_input_is_no_input(photos: Path) -> None:
     for _ in range(2):
         assert len(write_predictions(Pixelwise(), photos, photos / "seen")) == 3

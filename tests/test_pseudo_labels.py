@@ -254,7 +254,26 @@ def test_no_half_written_label_is_left(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         write_pseudo_labels(tiny_model(), Scenes(1), tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["pseudo_labels.unfinished"]
+
+
+@pytest.mark.parametrize(("file", "preview"), [("a.png", None), ("a.color.png", "common7")])
+def test_files_that_are_no_pseudo_labels_are_never_replaced(tmp_path: Path, file: str, preview: str | None) -> None:
+    images = Listed([Sample(image=torch.rand(3, 32, 40), name=name) for name in ("b", "a")])
+    (tmp_path / file).write_bytes(b"a true label")
+    for _ in (1, 2):
+        with pytest.raises(FileExistsError, match=rf"{file} is there, and .* holds no pseudo-labels that could be"):
+            write_pseudo_labels(tiny_model(), images, tmp_path, preview=preview)
+        assert [path.name for path in tmp_path.iterdir()] == [file]
+        assert (tmp_path / file).read_bytes() == b"a true label"
+
+
+def test_labels_whose_writing_was_cut_off_are_replaced(tmp_path: Path) -> None:
+    images = Scenes(4)
+    with pytest.raises(OSError, match="disk failed"):
+        write_pseudo_labels(tiny_model(), Breaking(images.samples), tmp_path)
+    assert len(write_pseudo_labels(tiny_model(), images, tmp_path).check().names) == 4
+    assert not (tmp_path / "pseudo_labels.unfinished").exists()
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/../../outside", "C:/outside", "a\\b", ""])

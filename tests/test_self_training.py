@@ -125,6 +125,9 @@ def test_a_mask_is_drawn_of_a_batch_of_integers() -> None:
     for wrong in (label[0], label[:, None], label.float()):
         with pytest.raises(ValueError, match=r"expected class indices in integers, \(N, H, W\)"):
             class_mask(wrong)
+    for strange in (-1, 256):
+        with pytest.raises(ValueError, match=f"label holds the id {strange}, expected classes, and 255 for none"):
+            class_mask(torch.where(label == 4, strange, label))
 
 
 def test_images_of_8_bits_are_not_mixed_with_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -27,7 +28,8 @@ class DepthAwareFusion(nn.Module):
 
     Args:
         mode: ``"depth_aware"``, or ``"entropy"`` for the plain weighted self-information map of AdvEnt.
-        depth_power: Exponent of the inverse depth; the paper has 1, the published code 2 on target maps.
+        depth_power: Exponent of the inverse depth, a whole number: a prediction may be negative. The paper has 1, the
+            published code 2 on target maps.
         depth_scale: Factor on the inverse depth, whose raw values reach hundreds.
 
     Shape:
@@ -41,10 +43,13 @@ class DepthAwareFusion(nn.Module):
         super().__init__()
         if mode not in get_args(FusionMode):
             raise ValueError(f"mode must be one of {get_args(FusionMode)}, got {mode!r}")
-        if depth_power < 0:
-            raise ValueError(f"depth_power must not be negative, got {depth_power}")
-        if depth_scale <= 0:
-            raise ValueError(f"depth_scale must be positive, got {depth_scale}")
+        if not isinstance(depth_power, int) or depth_power < 0:
+            raise ValueError(
+                f"depth_power must be a whole number of at least 0, got {depth_power!r}: a predicted inverse depth "
+                "may be negative, and no other power of it is defined"
+            )
+        if not 0 < depth_scale < math.inf:
+            raise ValueError(f"depth_scale must be positive and finite, got {depth_scale}")
         self.mode: FusionMode = mode
         self.depth_power = depth_power
         self.depth_scale = depth_scale

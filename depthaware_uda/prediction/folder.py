@@ -76,6 +76,7 @@ def write_predictions(
         The names of all images that were predicted, also of those whose files were there.
 
     Raises:
+        FileExistsError: A prediction would replace a file of a folder that holds none, such as a true label.
         FileNotFoundError: There is no such input.
         TypeError: The input is of another kind.
         ValueError: As in `predict`; or the folder holds predictions of other settings, or two images would share
@@ -94,6 +95,7 @@ def write_predictions(
     if not kinds:
         raise ValueError(f"files asks for {tuple(files)} alone, but the model has no depth")
     record = {**passes.record(), "weights": _fingerprint(model), "classes": space and list(space.classes)}
+    fresh = not overwrite and not (folder / RECORD_FILE).is_file()
     _claim(folder, record, overwrite=overwrite)
 
     names: dict[Path, str] = {}
@@ -108,7 +110,14 @@ def write_predictions(
                     "the folder above them, below which names tell them apart"
                 )
             names[path] = frame.name
-            if overwrite or not all(prediction_path(folder, kind, frame.name).is_file() for kind in kinds):
+            there = [path for kind in kinds if (path := prediction_path(folder, kind, frame.name)).is_file()]
+            if fresh and there:
+                (folder / RECORD_FILE).unlink()  # the folder is not claimed
+                raise FileExistsError(
+                    f"{there[0]} is there, but {folder} holds no {RECORD_FILE}: it may be no prediction, and was not "
+                    "replaced. Choose another folder, or pass overwrite=True"
+                )
+            if overwrite or len(there) < len(kinds):
                 yield frame
             else:
                 done.append(frame.name)

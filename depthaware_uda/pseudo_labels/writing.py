@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled, check_dataset_type, check_repeatable
+from depthaware_uda.data.wrappers import Unlabelled, check_dataset_type, check_repeatable, sample_names
 from depthaware_uda.digests import write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, flush, sha256
@@ -23,6 +23,8 @@ from depthaware_uda.types import SampleDataset
 __all__ = ["write_pseudo_labels"]
 
 _PREVIEW_SUFFIX = ".color.png"
+_UNFINISHED_FILE = "pseudo_labels.unfinished"
+"""Lies in a folder while it is written, and after a kill: what is there may be replaced."""
 
 
 def write_pseudo_labels(
@@ -40,10 +42,10 @@ def write_pseudo_labels(
 ) -> PseudoLabels:
     """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
 
-    The label of ``town/0001.jpg`` is ``town/0001.jpg.png``; `PseudoLabels` opens the folder again. Labels that are
-    there are replaced. The record is written last: a folder with one is complete. Several processes
-    (`distributed.initialize`) share the images: all of them call this with one folder, each writes the labels of its
-    share, and rank 0 the record.
+    The label of ``town/0001.jpg`` is ``town/0001.jpg.png``; `PseudoLabels` opens the folder again. Those that
+    this function wrote there are replaced, other files never. The record is written last: a folder with one is
+    complete. Several processes (`distributed.initialize`) share the images: all of them call this with one folder, each
+    writes the labels of its share, and rank 0 the record.
 
     Args:
         model: Any module that maps images to `SegDepthOutput`.
@@ -59,6 +61,7 @@ def write_pseudo_labels(
         progress: Show a progress bar.
 
     Raises:
+        FileExistsError: A label would replace a file that is no pseudo-label; nothing was written.
         TypeError: The model is no module, or the data set gives no samples by index.
         ValueError: threshold or proportion out of 0..1, an empty data set, images that are others each time they are
             read, samples without names, names that share a file, a name that would leave the folder, or more than 255
@@ -81,10 +84,13 @@ def write_pseudo_labels(
         "shared": True,
     }
     space = None if preview is None else get_label_space(preview)
+    _check_free(folder, dataset, previews=space is not None)
     limits: Tensor | None = None
     if proportion is not None:
         limits = class_thresholds(confidence_histogram(model, dataset, loading), proportion, ceiling=threshold)
     if is_writer():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _UNFINISHED_FILE).touch()
         (folder / RECORD_FILE).unlink(missing_ok=True)
     barrier()
     named: dict[int, tuple[str, str]] = {}  # names and digests
@@ -132,8 +138,25 @@ def write_pseudo_labels(
     barrier()
     if is_writer():
         write_sealed(folder / RECORD_FILE, record)
+        (folder / _UNFINISHED_FILE).unlink(missing_ok=True)
     barrier()
     return PseudoLabels(folder)
+
+
+def _check_free(folder: Path, dataset: SampleDataset, *, previews: bool) -> None:
+    """FileExistsError if labels would replace files of a folder that holds no pseudo-labels, such as true labels."""
+    if any((folder / file).exists() for file in (RECORD_FILE, _UNFINISHED_FILE)):
+        return
+    if not folder.exists() or not any(folder.iterdir()):  # names may cost a reading of all images
+        return
+    for name in filter(None, sample_names(dataset)):
+        path = label_path(folder, name)
+        for file in (path, *([path.with_suffix(_PREVIEW_SUFFIX)] if previews else [])):
+            if file.exists():
+                raise FileExistsError(
+                    f"{file} is there, and {folder} holds no pseudo-labels that could be replaced; nothing was "
+                    "written. Choose another folder"
+                )
 
 
 def _check_preview(name: str, others: set[str]) -> None:

@@ -24,11 +24,13 @@ def class_mask(label: Tensor) -> Tensor:
         label (N, H, W) integers, ids 0 to 255 -> (N, H, W) bool.
 
     Raises:
-        ValueError: The label has another shape or floating point.
+        ValueError: The label has another shape or floating point, or, on a CPU, ids outside 0 to 255.
     """
     if label.ndim != 3 or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
     ids = label.long().flatten(1)
+    if ids.is_cpu and (foreign := ids[(ids < 0) | (ids > 255)]).numel():
+        raise ValueError(f"label holds the id {int(foreign[0])}, expected classes, and {IGNORE_INDEX} for none")
     shown = torch.zeros(len(label), 256, dtype=torch.bool, device=label.device).scatter_(1, ids, True)
     shown[:, IGNORE_INDEX] = False
     lots = torch.rand(shown.shape, device=label.device) + ~shown  # those of classes that are not shown come last
