@@ -223,13 +223,13 @@ class Breaking(Listed):
     """Its second sample cannot be read."""
 
     def __getitem__(self, index: int) -> Sample:
-        if index == 1:
+        if index == 4:  # not one that is looked at beforehand
             raise OSError("disk failed")
         return super().__getitem__(index)
 
 
 def test_a_folder_whose_writing_was_cut_off_is_not_accepted(tmp_path: Path) -> None:
-    model, images = tiny_model(), Scenes(4)
+    model, images = tiny_model(), Scenes(10)
     with pytest.raises(OSError, match="disk failed"):
         write_pseudo_labels(model, Breaking(images.samples), tmp_path)
     assert (tmp_path / "street" / "0.png.png").exists()
@@ -238,7 +238,7 @@ def test_a_folder_whose_writing_was_cut_off_is_not_accepted(tmp_path: Path) -> N
 
 
 def test_a_complete_folder_is_not_complete_while_it_is_written_anew(tmp_path: Path) -> None:
-    model, images = tiny_model(), Scenes(4)
+    model, images = tiny_model(), Scenes(10)
     write_pseudo_labels(model, images, tmp_path)
     with pytest.raises(OSError, match="disk failed"):
         write_pseudo_labels(model, Breaking(images.samples), tmp_path)
@@ -269,10 +269,10 @@ def test_files_that_are_no_pseudo_labels_are_never_replaced(tmp_path: Path, file
 
 
 def test_labels_whose_writing_was_cut_off_are_replaced(tmp_path: Path) -> None:
-    images = Scenes(4)
+    images = Scenes(10)
     with pytest.raises(OSError, match="disk failed"):
         write_pseudo_labels(tiny_model(), Breaking(images.samples), tmp_path)
-    assert len(write_pseudo_labels(tiny_model(), images, tmp_path).check().names) == 4
+    assert len(write_pseudo_labels(tiny_model(), images, tmp_path).check().names) == 10
     assert not (tmp_path / "pseudo_labels.unfinished").exists()
 
 
@@ -432,6 +432,22 @@ def test_images_that_change_at_every_reading_get_no_labels(tmp_path: Path) -> No
     labels = write_pseudo_labels(tiny_model(), Scenes(), tmp_path)
     with pytest.raises(ValueError, match=r"another image each time it is read, .* a trainer's `augment`"):
         PseudoLabelled(Rolled(), labels)
+
+
+class Flipped(Scenes):
+    """Images that are flipped or not; the draws repeat themselves at the first three of them."""
+
+    reads = 0
+
+    def __getitem__(self, index: int) -> Sample:
+        sample, self.reads = super().__getitem__(index), self.reads + 1
+        return {**sample, "image": sample["image"].flip(-1)} if self.reads > 6 and self.reads % 2 else sample
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_flips_that_a_few_readings_do_not_show_are_noticed(tmp_path: Path, count: int) -> None:
+    with pytest.raises(ValueError, match="is another image each time it is read"):
+        write_pseudo_labels(tiny_model(), Flipped(count), tmp_path)
 
 
 def test_a_pixel_without_a_number_for_a_score_has_no_label_at_any_threshold(tmp_path: Path) -> None:
