@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
-from depthaware_uda.data.collate import check_tensor, collate
+from depthaware_uda.data.collate import check_pixels, check_tensor, collate
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
@@ -23,7 +23,6 @@ from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 __all__ = [
     "batch_names",
     "check_model",
-    "check_pixels",
     "evaluating",
     "ignore_interrupts",
     "image_batches",
@@ -40,15 +39,6 @@ def check_model(model: object) -> None:
         raise TypeError(
             f"model must be a torch.nn.Module, got {type(model).__name__}; create_model or load_pretrained makes one "
             "from a name"
-        )
-
-
-def check_pixels(image: Tensor, what: str) -> None:
-    """ValueError if the values of an image are not RGB in 0..1, but 0..255 or normalised; `what` names it."""
-    lowest, highest = (float(value) for value in image.as_subclass(Tensor).aminmax())
-    if not (lowest > -0.5 and highest < 1.5):  # resampling may overshoot a little
-        raise ValueError(
-            f"{what} has values in {lowest:.3g}..{highest:.3g}, expected 0..1; the model normalises by itself"
         )
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch.utils.data import DataLoader
@@ -32,6 +34,20 @@ def test_it_serves_a_loader() -> None:
 def test_no_samples() -> None:
     with pytest.raises(ValueError, match="at least one sample, got none"):
         collate([])
+
+
+@pytest.mark.parametrize("wrong", [lambda image: 255 * image, lambda image: (image - 0.45) / 0.22])
+def test_an_image_that_is_not_in_0_to_1_is_named(wrong: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    good, bad = make_sample("a", height=30), make_sample("b", height=30)
+    good["image"], bad["image"] = torch.rand(3, 30, 40) * 1.2 - 0.1, wrong(torch.rand(3, 30, 40))  # a little overshoot
+    with pytest.raises(ValueError, match=r"image of 'b' has values in .*, expected 0\.\.1; the model normalises"):
+        collate([good, bad])
+
+
+def test_whole_numbers_and_nan_are_left_to_others() -> None:
+    sample = make_sample("a")
+    for image in (torch.full((3, 8, 12), 255, dtype=torch.uint8), torch.full((3, 8, 12), torch.nan)):
+        assert collate([{**sample, "image": image}])["image"].dtype == image.dtype
 
 
 def test_different_keys_name_the_samples() -> None:

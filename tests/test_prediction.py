@@ -212,6 +212,25 @@ def test_frames_may_come_in_one_buffer(batch_size: int) -> None:
         np.testing.assert_array_equal(one.image, frame)
 
 
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (255 * torch.rand(3, 9, 9), r"image of image/1 has values in .*, expected 0\.\.1; the model normalises"),
+        (
+            torch.ones(3, 9, 9, dtype=torch.int64),
+            r"image of image/1 is torch.int64 \(3, 9, 9\), expected RGB in 0\.\.1",
+        ),
+        (torch.rand(1, 9, 9), r"image of image/1 is torch.float32 \(1, 9, 9\), expected RGB"),
+        (np.zeros((9, 9, 3), np.uint8), "image of image/1 is a ndarray, expected a tensor"),
+    ],
+)
+def test_an_image_of_a_data_set_that_is_none_is_named(image: Any, message: str) -> None:
+    samples = numbered(2, (9, 9))
+    samples[1]["image"] = image
+    with pytest.raises(ValueError, match=message):
+        list(predict(Pixelwise(), Listed(samples)))
+
+
 def test_what_would_be_clipped_or_guessed_is_refused() -> None:
     with pytest.raises(ValueError, match="the image: expected an image of 8 bits a channel, got mode I;16"):
         predict(Pixelwise(), Image.fromarray(np.full((4, 4), 999, np.uint16)))

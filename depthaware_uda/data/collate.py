@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthaware_uda.types import Batch, Sample
 
-__all__ = ["check_tensor", "collate"]
+__all__ = ["check_pixels", "check_some_pixels", "check_tensor", "collate"]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -18,7 +18,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     For ``DataLoader(collate_fn=collate)``.
 
     Raises:
-        ValueError: There are no samples, they differ in their keys or sizes, or hold something else than tensors.
+        ValueError: There are no samples, they differ in their keys or sizes, or hold something else than tensors; or an
+            image is not in 0..1, but in 0..255 or normalised.
     """
     if not samples:
         raise ValueError("collate expected at least one sample, got none")
@@ -32,6 +33,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     batch = Batch()
     if "image" in first:
         batch["image"] = _stack("image", samples, [sample["image"] for sample in samples])
+        for sample in samples:
+            check_some_pixels(sample["image"], f"image of {_name(sample)}")
     if "label" in first:
         batch["label"] = _stack("label", samples, [sample["label"] for sample in samples])
     if "depth" in first:
@@ -49,6 +52,31 @@ def check_tensor(value: object, key: str, what: str) -> None:
         raise ValueError(
             f"{key} of {what} is a {type(value).__name__}, expected a tensor; torch.from_numpy makes one of an array "
             "(images: RGB in 0..1, (3, H, W))"
+        )
+
+
+def check_pixels(image: Tensor, what: str) -> None:
+    """ValueError if the values of an image are not RGB in 0..1, but 0..255 or normalised; `what` names it."""
+    _check_range(*image.as_subclass(Tensor).aminmax(), what)
+
+
+def check_some_pixels(image: Tensor, what: str) -> None:
+    """`check_pixels` at every eighth pixel of every eighth row, in a percent of the time that reading takes.
+
+    Images on a GPU, which would be waited for, are not looked at, nor are whole numbers, NaN and infinity.
+    """
+    some = image.as_subclass(Tensor)[..., ::8, ::8]
+    if some.is_cpu and some.is_floating_point() and some.numel():
+        lowest, highest = some.aminmax()
+        if lowest.isfinite() and highest.isfinite():
+            _check_range(lowest, highest, what)
+
+
+def _check_range(lowest: Tensor, highest: Tensor, what: str) -> None:
+    if not (lowest > -0.5 and highest < 1.5):  # resampling may overshoot a little
+        raise ValueError(
+            f"{what} has values in {float(lowest):.3g}..{float(highest):.3g}, expected 0..1; the model normalises by "
+            "itself"
         )
 
 

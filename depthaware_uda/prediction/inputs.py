@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from depthaware_uda.data.collate import check_some_pixels, check_tensor
 from depthaware_uda.data.images import read_image
 from depthaware_uda.data.listing import IMAGE_SUFFIXES, list_files
-from depthaware_uda.data.wrappers import sample_names
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.data.wrappers import check_sample_type, sample_names
+from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["Frame", "PredictionInput", "Source", "open_input"]
 
@@ -113,11 +114,24 @@ def _before_magic(pattern: PurePath) -> Iterator[str]:
 def _open_dataset(dataset: SampleDataset) -> Source:
     names = sample_names(dataset)
 
-    def reader(index: int) -> Callable[[], Tensor]:
-        return lambda: dataset[index]["image"].as_subclass(Tensor)
+    def reader(index: int, name: str) -> Callable[[], Tensor]:
+        return lambda: _sample_image(dataset[index], name)
 
-    frames = (Frame(name, reader(index)) for index, name in enumerate(names))
+    frames = (Frame(name, reader(index, name)) for index, name in enumerate(names))
     return Source(frames, len(names), single=False)
+
+
+def _sample_image(sample: Sample, name: str) -> Tensor:
+    check_sample_type(sample, name)
+    image = sample["image"]
+    check_tensor(image, "image", name)
+    known = image.is_floating_point() or image.dtype == torch.uint8
+    if image.ndim != 3 or len(image) != 3 or image.numel() == 0 or not known:
+        raise ValueError(
+            f"image of {name} is {image.dtype} {tuple(image.shape)}, expected RGB in 0..1 in floating point, (3, H, W)"
+        )
+    check_some_pixels(image, f"image of {name}")
+    return image.as_subclass(Tensor)
 
 
 def _numbered(images: Iterable[OneImage], *, copy: bool) -> Iterator[Frame]:

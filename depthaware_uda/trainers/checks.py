@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.collate import check_tensor
+from depthaware_uda.data.collate import check_pixels, check_tensor
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
-from depthaware_uda.inference import check_pixels, evaluating, output_of
+from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
