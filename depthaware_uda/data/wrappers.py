@@ -108,7 +108,11 @@ def known_names(dataset: object) -> Sequence[str] | None:
 def known_name(dataset: object, index: int) -> str:
     """The name of a sample that cannot be read, or its index in words."""
     names = known_names(dataset)
-    return f"sample {index}" if names is None else names[index]
+    if names is not None:
+        return names[index]
+    if isinstance(dataset, Subset):
+        return known_name(dataset.dataset, int(dataset.indices[index]))
+    return known_name(dataset.dataset, index) if isinstance(dataset, _Wrapper) else f"sample {index}"
 
 
 def source_files(dataset: object) -> list[list[Path]]:

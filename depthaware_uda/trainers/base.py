@@ -326,9 +326,9 @@ class Trainer(ABC, Generic[ConfigT]):
             self._predictor = None
             return Loop(self, interruption).run()
 
-    def readable(self, dataset: SampleDataset) -> SampleDataset:
+    def readable(self, dataset: SampleDataset, domain: str = "target") -> SampleDataset:
         """A data set for a pass over all of it: with ``on_error="skip"`` without what cannot be read."""
-        return dataset if self.config.on_error == "raise" else self.unreadable.without(dataset)
+        return dataset if self.config.on_error == "raise" else self.unreadable.without(dataset, domain)
 
     def labelled(self, dataset: SampleDataset, labels: PseudoLabels) -> SampleDataset:
         """A data set with its pseudo-labels; with ``on_error="skip"``, the samples that have some."""

@@ -127,7 +127,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         if (temperature := self.config.rare_class_temperature) is not None:
             pixels = self.config.rare_class_pixels
             self._drawn = RareClassSampled(
-                self.readable(source), self.num_classes, temperature=temperature, min_pixels=pixels
+                self.readable(source, "source"), self.num_classes, temperature=temperature, min_pixels=pixels
             )
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:

@@ -26,10 +26,11 @@ class Unreadable:
     def __init__(self, most: int) -> None:
         self.most = most
         self.names: list[str] = []
+        """Such as "town/1.png of the source": both domains may have a sample of one name."""
         self._readable: dict[int, SampleDataset] = {}
 
-    def note(self, troubles: Iterable[tuple[str, str]]) -> None:
-        """Count samples, given by name and by what was wrong.
+    def note(self, troubles: Iterable[tuple[str, str]], domain: str) -> None:
+        """Count samples of a domain, given by name and by what was wrong.
 
         Warns:
             UserWarning: A sample is new among them.
@@ -37,7 +38,9 @@ class Unreadable:
         Raises:
             ValueError: There are more than `most`.
         """
-        for name, trouble in troubles:
+        for sample, trouble in troubles:
+            # The easy and the hard domain are parts of the target.
+            name = f"{sample} of the {'source' if domain == 'source' else 'target'}"
             if name in self.names:
                 continue
             self.names.append(name)
@@ -53,8 +56,8 @@ class Unreadable:
 
     def note_batches(self, batches: Mapping[str, Batch]) -> None:
         """Count the samples that others stand in for in batches."""
-        for batch in batches.values():
-            self.note(batch.pop("unreadable", []))
+        for domain, batch in batches.items():
+            self.note(batch.pop("unreadable", []), domain)
 
     def first(self, dataset: SampleDataset) -> Sample:
         """The first sample that can be read, for a look at a data set; `most` may come before it.
@@ -69,15 +72,15 @@ class Unreadable:
                 continue
         return dataset[min(self.most, len(dataset) - 1)]
 
-    def without(self, dataset: SampleDataset) -> SampleDataset:
-        """A data set without the samples that cannot be read now; every sample is read once for it."""
+    def without(self, dataset: SampleDataset, domain: str) -> SampleDataset:
+        """A data set of a domain without the samples that cannot be read now; every sample is read once for it."""
         if id(dataset) not in self._readable:
             kept = []
             for index in range(len(dataset)):
                 try:
                     dataset[index]
                 except UNREADABLE as error:
-                    self.note([(known_name(dataset, index), str(error))])
+                    self.note([(known_name(dataset, index), str(error))], domain)
                 else:
                     kept.append(index)
             self._readable[id(dataset)] = dataset if len(kept) == len(dataset) else _chosen(dataset, kept)
