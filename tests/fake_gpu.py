@@ -34,6 +34,7 @@ from tests.tiny import CLASSES, Scenes, tiny_model
 
 SIZE = (64, 96)
 SOURCE, TARGET = Scenes(2, SIZE), Scenes(2, SIZE, seed=1)
+BATCHES = {"source": collate(SOURCE.samples), "target": collate(TARGET.samples)}  # not fake: it looks at values
 SETTINGS: dict[str, Any] = {"max_steps": 30, "batch_size": 2}
 PLACE: dict[str, Any] = {"device": "cuda", "progress": False}
 
@@ -85,8 +86,7 @@ def on_gpu(batch: Batch) -> Any:
 
 def batches(trainer: Trainer[Any]) -> dict[str, Any]:
     """A batch of every domain, on the device; photographs have labels where they need pseudo-labels."""
-    source, target = collate(SOURCE.samples), collate(TARGET.samples)
-    return {domain: on_gpu(source if domain == "source" else target) for domain in trainer.domains}
+    return {domain: on_gpu(BATCHES["source" if domain == "source" else "target"]) for domain in trainer.domains}
 
 
 def steps(make: Callable[[], Trainer[Any]]) -> None:
