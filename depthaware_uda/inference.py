@@ -22,6 +22,7 @@ from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = [
     "batch_names",
+    "check_loading",
     "check_model",
     "evaluating",
     "ignore_interrupts",
@@ -40,6 +41,13 @@ def check_model(model: object) -> None:
             f"model must be a torch.nn.Module, got {type(model).__name__}; create_model or load_pretrained makes one "
             "from a name"
         )
+
+
+def check_loading(batch_size: int, num_workers: int = 0) -> None:
+    """ValueError if they are not how many images go through a network at once, and how many processes read them."""
+    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def warn_of_nan(where: str, *, stacklevel: int) -> None:
@@ -165,8 +173,9 @@ def image_batches(
 
     Raises:
         TypeError: The data set gives no samples by index.
-        ValueError: The data set is empty, or its first images are not RGB in 0..1 in floating point.
+        ValueError: The data set is empty, an argument is out of range, or images are not RGB in 0..1 in floating point.
     """
+    check_loading(batch_size, num_workers)
     check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to predict")

@@ -46,6 +46,7 @@ class TargetSplit:
     """Names of the target images by difficulty: `easy` is the sub-source domain, `hard` the sub-target one.
 
     Raises:
+        TypeError: A side is a text.
         ValueError: A side is empty, or an image is on both.
     """
 
@@ -54,6 +55,8 @@ class TargetSplit:
 
     def __post_init__(self) -> None:
         for side, names in (("easy", self.easy), ("hard", self.hard)):
+            if isinstance(names, str):
+                raise TypeError(f"{side} must be a list of sample names, got the text {names!r}")
             object.__setattr__(self, side, tuple(names))  # lists do as well
             if not names:
                 raise ValueError(f"the {side} side of the split is empty; rank more images or choose another fraction")

@@ -42,7 +42,7 @@ class Drawings:
         return COUNT
 
     def __getitem__(self, index: int) -> Sample:
-        if index == self.die_at:
+        if index == self.die_at and self.read().count(index) == 2:  # all are looked at twice before
             os._exit(17)
         with self.reads.open("a") as file:
             file.write(f"{index}\n")
@@ -104,12 +104,12 @@ def test_every_centimetre_of_depth_survives(tmp_path: Path) -> None:
     assert torch.equal(kept.as_subclass(torch.Tensor), sample["depth"])
 
 
-def test_the_second_call_decodes_nothing_but_three_probes_twice(tmp_path: Path) -> None:
+def test_the_second_call_decodes_nothing_but_three_probes(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     cached(drawings, tmp_path / "cache", progress=False)
     drawings.reads.unlink()
     cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == [0, 0, 3, 3, 6, 6]
+    assert drawings.read() == [0, 3, 6]
 
 
 def test_it_says_what_it_takes_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,7 +169,7 @@ def die(folder: Path, at: int) -> None:
 
 
 def cut_off(folder: Path) -> Path:
-    """A cache whose process died amid it, at sample 4 (no probe); its folder."""
+    """A cache whose process died amid it, at sample 4; its folder."""
     process = multiprocessing.get_context("fork").Process(target=die, args=(folder, 4))
     process.start()
     process.join(60)
@@ -186,7 +186,7 @@ def test_a_cache_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     drawings.reads.unlink()
     ours = cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == sorted([0, 0, 3, 3, 6, 6, *(index for index in range(COUNT) if index not in done)])
+    assert drawings.read() == sorted([0, 3, 6, *(index for index in range(COUNT) if index not in done)])
     for index in range(COUNT):
         assert_same(ours[index], drawings[index])
 
@@ -200,7 +200,7 @@ def test_a_sample_that_was_half_written_is_written_anew(tmp_path: Path) -> None:
     drawings = Drawings(tmp_path)
     drawings.reads.unlink()
     again = cached(drawings, tmp_path / "cache", progress=False)
-    assert drawings.read() == [0, 0, 2, 3, 3, 6, 6]
+    assert drawings.read() == [0, 2, 3, 6]
     assert_same(again[2], drawings[2])
 
 
@@ -255,6 +255,17 @@ def test_random_transforms_are_not_frozen_into_a_cache(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"'town/0\.png' is another sample each time it is read.*around the cache"):
         cached(flipping, tmp_path / "cache", progress=False)
     assert not (tmp_path / "cache").exists()
+
+
+def test_flips_that_a_few_readings_do_not_show_are_noticed(tmp_path: Path) -> None:
+    class Flipped(Drawings):
+        def __getitem__(self, index: int) -> Sample:
+            sample, reads = super().__getitem__(index), self.read()
+            flip = len(reads) > 9 and len(reads) % 2  # the draws repeat themselves at first
+            return Sample(**{**sample, "image": sample["image"].flip(-1)}) if flip else sample
+
+    with pytest.raises(ValueError, match="is another sample each time it is read"):
+        cached(Flipped(tmp_path), tmp_path / "cache", progress=False)
 
 
 def test_another_label_map_is_another_cache(camvid_copy: Path, tmp_path: Path) -> None:

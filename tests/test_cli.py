@@ -210,7 +210,7 @@ def test_errors_of_the_disk_and_of_devices_are_a_line_too(
     assert main(["predict", photo, "--model", weights, "--device", "abacus"]) == 2
     assert capsys.readouterr().err.startswith("error: device 'abacus' cannot be used here: ")
     assert main(["predict", photo, "--model", weights, "--batch-size", "0"]) == 2
-    assert "batch_size must be at least 1" in capsys.readouterr().err
+    assert "batch_size must be a whole number of at least 1" in capsys.readouterr().err
 
 
 def test_photographs_that_cannot_be_read_can_be_left_out(

@@ -97,6 +97,8 @@ def test_the_depth_head_without_attention_has_no_attention_weights() -> None:
         (lambda: DepthAttentionHead([8, 4])(stages((4, 4, 4), (8, 2, 2))), r"with C of \(8, 4\), in this order, got"),
         (lambda: DepthAttentionHead([8])([torch.zeros(8, 4, 4)]), r"stages \(N, C, H, W\).* got \[\(8, 4, 4\)\]"),
         (lambda: ASPPv2(8, 3, dilations=()), "dilations is empty"),
+        (lambda: ASPPv2(8, 3, dilations=4), "dilations must be whole numbers above 0, .* got 4"),  # type: ignore[arg-type]
+        (lambda: ASPPv2(8, 3, dilations=(1, 0)), r"dilations must be whole numbers above 0, .* got \(1, 0\)"),
     ],
 )
 def test_heads_refuse_what_does_not_fit(build: Callable[[], Any], message: str) -> None:

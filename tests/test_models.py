@@ -219,6 +219,8 @@ def test_the_factory_names_what_does_not_fit(name: str, options: dict[str, Any],
 def test_a_label_space_in_place_of_the_number_of_classes_is_refused() -> None:
     with pytest.raises(TypeError, match="num_classes must be the number of classes, got 'common7'"):
         create_model("timm/resnet10t", "common7")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="name must be the name of a network, such as 'timm/resnet50', got None"):
+        create_model(None, 7)  # type: ignore[arg-type]
 
 
 def test_a_gate_without_a_depth_head_is_refused() -> None:

@@ -252,7 +252,7 @@ def test_a_strange_frame_is_named() -> None:
         ({"tile": "large"}, "tile must be 'auto'"),
         ({"size": 0}, "size must be pixels"),
         ({"size": "large"}, "size must be pixels of the shorter side"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
         ({"label_space": "common7"}, "predicts 3 classes, but label space 'common7' has 7"),
     ],
 )

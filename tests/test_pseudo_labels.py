@@ -308,6 +308,9 @@ def test_previews_are_written_on_request(tmp_path: Path, asked: bool) -> None:
         ({"threshold": -0.1}, "threshold must lie"),
         ({"proportion": 2}, r"proportion must lie in 0\.\.1, got 2"),
         ({"preview": "nowhere"}, "unknown label space 'nowhere'"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        ({"num_workers": -1}, "num_workers must be a whole number of at least 0, got -1"),
+        ({"threshold": None}, "not supported between instances"),
     ],
 )
 def test_arguments_out_of_range_are_refused_before_anything_is_written(
@@ -315,8 +318,10 @@ def test_arguments_out_of_range_are_refused_before_anything_is_written(
 ) -> None:
     folder = tmp_path / "labels"
     kept = write_pseudo_labels(four_pixels()[1], four_pixels()[0], folder)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         write_pseudo_labels(four_pixels()[1], four_pixels()[0], folder, **options)
+    with pytest.raises(TypeError, match="model must be"):
+        write_pseudo_labels("a name", four_pixels()[0], folder)  # type: ignore[arg-type]
     assert PseudoLabels(folder).record == kept.record
 
 

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -229,6 +230,21 @@ def test_a_network_without_depth_needs_the_entropy_mode() -> None:
     with pytest.raises(ValueError, match="needs inverse_depth"):
         EntropyRanker(model).rank(Scenes(2))
     assert len(EntropyRanker(model, DepthAwareFusion(mode="entropy")).rank(Scenes(2)).names) == 2
+
+
+def test_a_text_is_no_list_of_names() -> None:
+    with pytest.raises(TypeError, match=r"hard must be a list of sample names, got the text 'b\.png'"):
+        TargetSplit(("a.png",), "b.png")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"names must be a list of sample names, got the text 'a\.png'"):
+        Selected(Scenes(1), "a.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"batch_size": 0}, "batch_size must be"), ({"num_workers": None}, "num_workers must be")]
+)
+def test_loading_is_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EntropyRanker(tiny_model(), **options).rank(Scenes(1))
 
 
 def test_names_must_be_unique() -> None:

@@ -103,6 +103,10 @@ def test_rare_classes_need_labels() -> None:
         RareClassSampled(Scenes(2, labels=False), 7)
     with pytest.raises(ValueError, match="min_pixels must be at least 1"):
         RareClassSampled(Scenes(2), 7, min_pixels=0)
+    with pytest.raises(ValueError, match="num_classes must be the number of classes, got None"):
+        RareClassSampled(Scenes(2), None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="data set is empty"):
+        RareClassSampled(Scenes(0), 7)
     with pytest.raises(ValueError, match=r"labels of '\[0, 7\]' hold \[7\], expected integers in 0\.\.2"):
         RareClassSampled(labelled([0, 0], [0, 7]), 3)
 

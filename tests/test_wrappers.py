@@ -1,6 +1,8 @@
 import pickle
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from depthaware_uda.data import (
     Selected,
     Unlabelled,
     cached,
+    check_dataset,
     sample_names,
 )
 from depthaware_uda.data.wrappers import known_names, source_files
@@ -219,6 +222,12 @@ def test_depth_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
     assert Unlabelled(folder, depth=True)[0]["depth"].unique().tolist() == [2.5]
     assert sorted(Unlabelled(folder, depth=True)[0]) == ["depth", "image", "name"]
     assert sorted(folder[0]) == ["depth", "image", "label", "name"]
+
+
+@pytest.mark.parametrize("use", [InMemory, check_dataset, lambda data: cached(data, "nowhere"), sample_names])
+def test_a_path_in_place_of_a_data_set_is_refused(use: Callable[[Any], Any]) -> None:
+    with pytest.raises(TypeError, match=r"the data set is a str, expected a data set: .* SegmentationFolder reads"):
+        use("photos")
 
 
 def test_selected_keeps_the_order_of_the_names(camvid_copy: Path) -> None:

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.packing import PackedSample, pack, unpack
-from depthaware_uda.data.wrappers import has_metric_depth
+from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["InMemory"]
@@ -40,12 +40,14 @@ class InMemory:
         progress: Whether to show a progress bar.
 
     Raises:
+        TypeError: The data set gives no samples by index.
         ValueError: The data set is empty, `workers` is negative, an image is not in 0..1, or a label not in 0..255.
     """
 
     def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:
         if workers < 0:
             raise ValueError(f"workers must be 0 or more, got {workers}")
+        check_dataset_type(dataset)
         if len(dataset) == 0:
             raise ValueError("dataset: expected at least one sample, got an empty data set")
         bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)

@@ -26,12 +26,14 @@ __all__ = [
     "has_metric_depth",
     "known_name",
     "known_names",
+    "looks",
     "sample_names",
     "source_files",
 ]
 
 T = TypeVar("T")
 _LOOKS = 8
+"""Pairs of readings that tell whether a data set is the same each time: flips by chance alone pass one time in 256."""
 
 
 def check_dataset_type(dataset: object, what: str = "the data set") -> None:
@@ -58,11 +60,9 @@ def check_sample_type(sample: object, what: str) -> None:
 def check_repeatable(dataset: SampleDataset) -> None:
     """ValueError if an image is another one each time it is read, where labels are kept for it.
 
-    Eight are read twice, the first to the last, a small set's images several times: flips by chance alone pass one time
-    in 256.
+    Eight are read twice, see `looks`.
     """
-    for look in range(_LOOKS):
-        index = look * (len(dataset) - 1) // (_LOOKS - 1)
+    for index in looks(dataset):
         first, second = (dataset[index]["image"] for _ in range(2))
         same = isinstance(first, Tensor) and first.shape == second.shape and bool((first == second).all())
         if isinstance(first, Tensor) and not (same or first.isnan().any()):
@@ -73,14 +73,21 @@ def check_repeatable(dataset: SampleDataset) -> None:
             )
 
 
+def looks(dataset: SampleDataset) -> list[int]:
+    """Eight indices from the first to the last; those of a small data set come several times."""
+    return [look * (len(dataset) - 1) // (_LOOKS - 1) for look in range(_LOOKS)]
+
+
 def sample_names(dataset: SampleDataset) -> list[str]:
     """Names of the samples of a data set, in order: its attribute ``names``, or else every sample is read for it.
 
     Torch's ``Subset`` and ``ConcatDataset`` take those of the data sets that they are made of.
 
     Raises:
+        TypeError: The data set gives no samples by index.
         ValueError: A sample has no name, or a name comes twice.
     """
+    check_dataset_type(dataset)
     names = known_names(dataset)
     if names is None:
         samples = (dataset[index] for index in range(len(dataset)))
@@ -243,11 +250,14 @@ class Selected(_Wrapper):
         names: Names of the samples to keep, each once.
 
     Raises:
+        TypeError: `names` is a text.
         ValueError: There are no names, one comes twice, or the data set lacks some.
     """
 
     def __init__(self, dataset: SampleDataset, names: Iterable[str]) -> None:
         super().__init__(dataset)
+        if isinstance(names, str):
+            raise TypeError(f"names must be a list of sample names, got the text {names!r}")
         wanted = list(names)
         if not wanted:
             raise ValueError("names: expected at least one sample name, got none")

@@ -60,8 +60,11 @@ def create_model(
         seed: Draw the initial weights from this seed, leaving torch's generator as it was; None draws from that one.
 
     Raises:
+        TypeError: The name is no text, or the number of classes no whole number.
         ValueError: Unknown name (near names are suggested), or arguments that do not fit each other.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name must be the name of a network, such as 'timm/resnet50', got {name!r}")
     space = None if label_space is None else get_label_space(label_space)
     _check_arguments(num_classes, space, depth_head, depth_size, image_size, refined_head=refined_head)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):

@@ -193,13 +193,15 @@ class ASPPv2(nn.Module):
         (N, in_channels, H, W) -> logits (N, C, H, W).
 
     Raises:
-        ValueError: There are no dilations.
+        ValueError: There are no dilations, or one is no whole number above 0.
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, dilations: Sequence[int] = (6, 12, 18, 24)) -> None:
         super().__init__()
         if not dilations:
             raise ValueError("dilations is empty: the classifier is the sum of one convolution a dilation")
+        if isinstance(dilations, int) or not all(isinstance(dilation, int) and dilation > 0 for dilation in dilations):
+            raise ValueError(f"dilations must be whole numbers above 0, such as (6, 12, 18, 24), got {dilations!r}")
         self.branches = nn.ModuleList(
             nn.Conv2d(in_channels, num_classes, 3, padding=dilation, dilation=dilation) for dilation in dilations
         )

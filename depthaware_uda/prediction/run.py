@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from depthaware_uda.depth import to_metres
-from depthaware_uda.inference import check_model, evaluating, warn_of_nan
+from depthaware_uda.inference import check_loading, check_model, evaluating, warn_of_nan
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.input_size import InputSize
@@ -113,16 +113,10 @@ def predict(
     check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)
     space = space_of(model, label_space)
-    check_batch_size(batch_size)
+    check_loading(batch_size)
     source = open_input(images)
     predictions = predict_source(model, source, passes, space, batch_size=batch_size, progress=progress)
     return next(predictions) if source.single else predictions
-
-
-def check_batch_size(batch_size: int) -> None:
-    """ValueError if it is below 1; here, because `predict_source` would only notice at the first image."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def space_of(model: nn.Module, label_space: str | LabelSpace | None) -> LabelSpace | None:

@@ -13,7 +13,7 @@ from depthaware_uda.data.wrappers import Unlabelled, check_dataset_type, check_r
 from depthaware_uda.digests import write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, flush, sha256
-from depthaware_uda.inference import batch_names, output_batches
+from depthaware_uda.inference import batch_names, check_loading, check_model, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.pseudo_labels.folder import RECORD_FILE, PseudoLabels, label_path
@@ -67,13 +67,15 @@ def write_pseudo_labels(
             read, samples without names, names that share a file, a name that would leave the folder, or more than 255
             classes.
     """
-    for argument, value in (("threshold", threshold), ("proportion", proportion)):
-        if value is not None and not 0 <= value <= 1:
+    for argument, value in (("threshold", threshold), ("proportion", 0.0 if proportion is None else proportion)):
+        if not 0 <= value <= 1:
             raise ValueError(f"{argument} must lie in 0..1, got {value}")
     check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to label")
     check_precision(precision)
+    check_model(model)
+    check_loading(batch_size, num_workers)
     folder, dataset = Path(folder), Unlabelled(dataset)
     check_repeatable(dataset)
     loading: dict[str, Any] = {

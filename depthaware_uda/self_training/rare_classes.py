@@ -46,16 +46,22 @@ class RareClassSampled:
         min_pixels: Least number of pixels by which an image shows a class; where no image has so many, one is enough.
 
     Raises:
-        ValueError: A sample has no label or one of no class, which is named, or an argument is out of its range.
+        TypeError: The data set gives no samples by index.
+        ValueError: The data set is empty, a sample has no label or one of no class, which is named, or an argument is
+            out of its range.
     """
 
     def __init__(
         self, dataset: SampleDataset, num_classes: int, *, temperature: float = 0.01, min_pixels: int = 1
     ) -> None:
-        if min_pixels < 1:
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"num_classes must be the number of classes, got {num_classes!r}")
+        if not min_pixels >= 1:
             raise ValueError(f"min_pixels must be at least 1, got {min_pixels}")
         self.dataset = dataset
         self.names = sample_names(dataset)
+        if not self.names:
+            raise ValueError("the data set is empty: there is nothing to draw")
         if (space := getattr(dataset, "label_space", None)) is not None:
             self.label_space = space
         counts = torch.stack(

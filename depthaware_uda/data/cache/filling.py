@@ -19,7 +19,7 @@ from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack
 from depthaware_uda.data.transforms import resize
-from depthaware_uda.data.wrappers import sample_names, source_files
+from depthaware_uda.data.wrappers import check_dataset_type, looks, sample_names, source_files
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import SampleDataset
@@ -37,17 +37,12 @@ class Source(Dataset[PackedSample]):
     def __init__(self, dataset: SampleDataset, size: tuple[int, int] | None, depth_format: DepthFormat) -> None:
         if depth_format not in get_args(DepthFormat):
             raise ValueError(f"depth_format must be one of {get_args(DepthFormat)}, got {depth_format!r}")
+        check_dataset_type(dataset)
         if len(dataset) == 0:
             raise ValueError("dataset: expected at least one sample, got an empty data set")
         self.dataset, self.size = dataset, size
         self.names = sample_names(dataset)
         probes = {index: self._read(index) for index in sorted({0, len(dataset) // 2, len(dataset) - 1})}
-        for index, packed in probes.items():
-            if _checksums(packed) != _checksums(self._read(index)):
-                raise ValueError(
-                    f"dataset: {self.names[index]!r} is another sample each time it is read, and a cache would keep "
-                    "one for good; put random transforms around the cache, as Augmented(cached(...), transform)"
-                )
         self.layout = CacheLayout.of(probes[0], len(dataset), depth_format)
         self.identity = _digest([self.names, size, str(self.layout), depth_format])
         content = [checksum for packed in probes.values() for checksum in _checksums(packed)]
@@ -56,6 +51,15 @@ class Source(Dataset[PackedSample]):
     def _read(self, index: int) -> PackedSample:
         sample = as_tv_tensors(self.dataset[index])
         return pack(sample if self.size is None else resize(self.size)(sample))
+
+    def check_repeatable(self) -> None:
+        """ValueError if a sample is another one each time it is read."""
+        for index in looks(self.dataset):
+            if _checksums(self._read(index)) != _checksums(self._read(index)):
+                raise ValueError(
+                    f"dataset: {self.names[index]!r} is another sample each time it is read, and a cache would keep "
+                    "one for good; put random transforms around the cache, as Augmented(cached(...), transform)"
+                )
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -90,6 +94,8 @@ class _Filling(Dataset[int]):
 def fill(source: Source, files: CacheFiles, workers: int, progress: bool) -> None:
     """Write every sample that is missing, and then the record."""
     begun = files.folder.is_dir()
+    if not begun:
+        source.check_repeatable()
     files.folder.mkdir(parents=True, exist_ok=True)
     if progress:
         _announce(source, files)

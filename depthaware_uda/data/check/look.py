@@ -22,7 +22,7 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
-from depthaware_uda.data.wrappers import has_metric_depth, known_names
+from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_names
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -46,10 +46,12 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
         The report: ``print(report.table())``, ``report.save("report.json")``, ``report.draw("page.png")``.
 
     Raises:
+        TypeError: The data set gives no samples by index.
         ValueError: The data set is empty or `workers` is negative.
     """
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {workers}")
+    check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one sample, got an empty data set")
     space: LabelSpace | None = getattr(dataset, "label_space", None)
