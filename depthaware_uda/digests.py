@@ -17,26 +17,26 @@ SUMS_FILE = "SHA256SUMS"
 _SEAL = "checksum"
 
 
-def write_sums(folder: Path, names: Sequence[str]) -> None:
-    """Write the digests of files of a folder to `SHA256SUMS` there."""
-    with atomic_path(folder / SUMS_FILE, durable=True) as partial:
+def write_sums(folder: Path, names: Sequence[str], sums_file: str = SUMS_FILE) -> None:
+    """Write the digests of files of a folder to a file there, by default `SHA256SUMS`."""
+    with atomic_path(folder / sums_file, durable=True) as partial:
         partial.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in names))
 
 
-def check_sums(folder: Path, names: Sequence[str]) -> None:
+def check_sums(folder: Path, names: Sequence[str], sums_file: str = SUMS_FILE) -> None:
     """Compare files with the digests that `write_sums` wrote beside them, where there are some.
 
     Raises:
         ValueError: A file is not the one that was written; it is named.
     """
-    sums = folder / SUMS_FILE
+    sums = folder / sums_file
     if not sums.is_file():
         return
     written = set(read_text(sums).splitlines())
     for name in names:
         if f"{sha256(folder / name)}  {name}" not in written:
             raise ValueError(
-                f"{folder / name}: not the file that was saved, its SHA-256 in {SUMS_FILE} differs: it is damaged, or "
+                f"{folder / name}: not the file that was saved, its SHA-256 in {sums_file} differs: it is damaged, or "
                 f"was changed since. Save it again; or, if you changed the file yourself, remove {sums}"
             )
 

@@ -84,8 +84,16 @@ def batch_names(batch: Batch) -> list[str]:
     return batch["name"]
 
 
+def _finite(logits: Tensor) -> Tensor:
+    """Class scores with minus infinity, as a class that is masked out has it, so low that the probability is 0.
+
+    Infinity itself would be no number once it is resized.
+    """
+    return logits.maximum(-4 * logits.where(logits.isfinite(), 0).abs().amax() - 1000)
+
+
 def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32") -> SegDepthOutput:
-    """What a model gives for a batch of images, in float32 at least.
+    """What a model gives for a batch of images, in float32 at least, and without minus infinity.
 
     Raises:
         TypeError: It is no `SegDepthOutput`.
@@ -110,7 +118,7 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
             f"{type(model).__name__} gave inverse depth {tuple(depth.shape)} for a batch of {len(image)}, expected "
             "(N, 1, h, w)"
         )
-    return SegDepthOutput(at_least_float32(output.logits), None if depth is None else at_least_float32(depth))
+    return SegDepthOutput(_finite(at_least_float32(output.logits)), None if depth is None else at_least_float32(depth))
 
 
 def ignore_interrupts(worker: int) -> None:

@@ -59,8 +59,8 @@ def cross_entropy(
         logits (N, C, H, W), label (N, H, W), class_weight (C,), pixel_weight (N, H, W) -> scalar.
 
     Raises:
-        ValueError: logits and label differ in size, label has another shape or floating point, pixel_weight has not
-            the label's shape, or, on a CPU, label holds indices that are no class.
+        ValueError: logits and label differ in size, label has another shape or floating point, class_weight not one a
+            class, pixel_weight has not the label's shape, or, on a CPU, label holds indices that are no class.
     """
     if label.ndim != 3 or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
@@ -71,6 +71,8 @@ def cross_entropy(
         )
     if pixel_weight is not None and pixel_weight.shape != label.shape:
         raise ValueError(f"pixel_weight {tuple(pixel_weight.shape)} must have the shape of label {tuple(label.shape)}")
+    if class_weight is not None and getattr(class_weight, "shape", None) != logits.shape[1:2]:
+        raise ValueError(f"class_weight must be a tensor (C,) of {logits.shape[1]} classes, got {class_weight!r}")
     logits, label = at_least_float32(logits), label.long()
     weight = logits.new_ones(logits.shape[1]) if class_weight is None else class_weight.to(logits)
     reduction = "sum" if pixel_weight is None else "none"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled
-from depthaware_uda.digests import SUMS_FILE, check_sums, read_sealed, write_sealed, write_sums
+from depthaware_uda.digests import check_sums, read_sealed, write_sealed, write_sums
 from depthaware_uda.distributed import gather_by_index
 from depthaware_uda.files import atomic_path, expecting, read_text
 from depthaware_uda.inference import batch_names, output_batches
@@ -25,6 +25,7 @@ __all__ = ["EntropyRanker", "Ranking", "TargetSplit", "rare_class_weight"]
 
 DEFAULT_FRACTION = 0.66
 _SIDES = ("easy.txt", "hard.txt")
+_SUMS_FILE = "split.sha256"  # not that of a model, which may lie in the same folder
 
 
 def _check_fraction(fraction: float) -> None:
@@ -64,12 +65,12 @@ class TargetSplit:
             raise ValueError(f"{len(both)} images are both easy and hard, for instance {both[:3]}")
 
     def save(self, folder: str | Path) -> None:
-        """Write `easy.txt` and `hard.txt`, one name a line, and `SHA256SUMS` of both."""
+        """Write `easy.txt` and `hard.txt`, one name a line, and `split.sha256`, the digests of both."""
         folder = Path(folder)
-        (folder / SUMS_FILE).unlink(missing_ok=True)
+        (folder / _SUMS_FILE).unlink(missing_ok=True)
         for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
             _write_names(folder / file, names)
-        write_sums(folder, _SIDES)
+        write_sums(folder, _SIDES, _SUMS_FILE)
 
     @classmethod
     def load(cls, folder: str | Path) -> TargetSplit:
@@ -77,11 +78,11 @@ class TargetSplit:
 
         Raises:
             FileNotFoundError: A list is missing.
-            ValueError: A list is damaged, which `SHA256SUMS` beside it tells, or empty.
+            ValueError: A list is damaged, which `split.sha256` beside it tells, or empty.
         """
         if not Path(folder).is_dir():
             raise FileNotFoundError(f"{folder}: expected a folder with {' and '.join(_SIDES)}, one name a line")
-        check_sums(Path(folder), _SIDES)
+        check_sums(Path(folder), _SIDES, _SUMS_FILE)
         easy, hard = (_read_names(Path(folder) / file) for file in _SIDES)
         return cls(easy, hard)
 

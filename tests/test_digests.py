@@ -19,7 +19,7 @@ WRITTEN: dict[str, Written] = {
     "ranking": ("ranking.json", RANKING, RANKING.save, Ranking.load),
     "result": ("result.json", RESULT, RESULT.save, EvaluationResult.load),
     "easy": ("easy.txt", SPLIT, lambda path: SPLIT.save(path.parent), lambda path: TargetSplit.load(path.parent)),
-    "sums": ("SHA256SUMS", SPLIT, lambda path: SPLIT.save(path.parent), lambda path: TargetSplit.load(path.parent)),
+    "sums": ("split.sha256", SPLIT, lambda path: SPLIT.save(path.parent), lambda path: TargetSplit.load(path.parent)),
 }
 
 

@@ -1,6 +1,7 @@
 """Losses against numbers worked out by hand, PyTorch's and SciPy's own, and properties."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,6 +48,12 @@ def two_pixels() -> tuple[Tensor, Tensor]:
 def test_cross_entropy_is_the_mean_over_pixels() -> None:
     logits, label = two_pixels()
     assert cross_entropy(logits, label).item() == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
+
+
+@pytest.mark.parametrize("weight", [(1.0, 2.0), torch.ones(3), torch.tensor(1.0)])
+def test_class_weights_are_a_tensor_of_one_a_class(weight: Any) -> None:
+    with pytest.raises(ValueError, match=r"class_weight must be a tensor \(C,\) of 2 classes, got "):
+        cross_entropy(torch.zeros(1, 2, 1, 1), torch.zeros(1, 1, 1, dtype=torch.long), class_weight=weight)
 
 
 def test_class_weights_weigh_the_mean_too() -> None:

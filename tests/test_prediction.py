@@ -540,6 +540,20 @@ def test_scores_that_are_nan_are_warned_of_and_the_image_is_named(tmp_path: Path
         assert np.array(entropy)[:, 0].tolist() == [255] * 4  # what is not known is not sure
 
 
+@pytest.mark.parametrize("options", [{}, {"flip": True}, {"size": 9}])
+def test_a_class_that_is_masked_out_wins_nowhere(options: dict[str, Any]) -> None:
+    class Masked(Pixelwise):
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            logits = super().forward(image).logits[..., ::2, ::2].clone()
+            logits[:, 1] = -torch.inf
+            return SegDepthOutput(logits, None)
+
+    found = predict(Masked(), picture(), **options)
+    assert set(np.unique(found.label)) == {0, 2}
+    assert 0.5 - 1e-6 <= found.confidence.min() <= found.confidence.max() <= 1
+    assert found.entropy.max() <= np.log(2) / np.log(3) + 1e-6
+
+
 def test_the_picture_of_an_image_that_resampling_made_overshoot_is_clipped() -> None:
     (found,) = predict(Pixelwise(), Listed([{"image": torch.tensor([1.02, -0.02, 0.5]).view(3, 1, 1), "name": "a"}]))
     assert found.image[0, 0].tolist() == [255, 0, 128]

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from depthaware_uda import DepthAwareFusion, EntropyRanker, Ranking, SegDepthOutput, TargetSplit
+from depthaware_uda import DepthAwareFusion, EntropyRanker, Ranking, SegDepthOutput, TargetSplit, load_pretrained
 from depthaware_uda.data import Selected
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import self_information
 from depthaware_uda.ranking import rare_class_weight
 from depthaware_uda.types import Sample, SampleDataset
-from tests.tiny import Listed, Oracle, Scenes, numbered, scenes_of_two_sizes, tiny_model
+from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, scenes_of_two_sizes, tiny_model
 
 SCORES = {"c": 0.3, "a": 0.1, "d": 0.3, "b": 0.2, "e": 0.3}
 
@@ -145,7 +145,7 @@ def test_a_split_is_text_with_one_name_a_line_and_comes_back(tmp_path: Path) -> 
     split.save(tmp_path / "split")
     text = (tmp_path / "split" / "easy.txt").read_text(encoding="utf-8")
     assert text == "aachen/ü 1.png\n日本/a.png\n"
-    assert {path.name for path in (tmp_path / "split").iterdir()} == {"easy.txt", "hard.txt", "SHA256SUMS"}
+    assert {path.name for path in (tmp_path / "split").iterdir()} == {"easy.txt", "hard.txt", "split.sha256"}
     assert TargetSplit.load(tmp_path / "split") == split
 
 
@@ -230,6 +230,14 @@ def test_a_network_without_depth_needs_the_entropy_mode() -> None:
     with pytest.raises(ValueError, match="needs inverse_depth"):
         EntropyRanker(model).rank(Scenes(2))
     assert len(EntropyRanker(model, DepthAwareFusion(mode="entropy")).rank(Scenes(2)).names) == 2
+
+
+def test_a_split_and_a_model_share_a_folder(tmp_path: Path) -> None:
+    split = TargetSplit(("a",), ("b",))
+    tiny_model().save_pretrained(tmp_path)
+    split.save(tmp_path)
+    assert_same_weights(load_pretrained(tmp_path).state_dict(), tiny_model().state_dict())
+    assert TargetSplit.load(tmp_path) == split
 
 
 def test_a_text_is_no_list_of_names() -> None:
