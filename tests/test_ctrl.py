@@ -71,8 +71,10 @@ def test_the_joint_space_stacks_three_maps() -> None:
 
 
 def test_arguments_are_checked() -> None:
-    with pytest.raises(ValueError, match="bins must be at least 2, got 1"):
+    with pytest.raises(ValueError, match="bins must be a whole number of at least 2, got 1"):
         JointSpace(1)
+    with pytest.raises(ValueError, match=r"bins must be a whole number of at least 2, got 2\.5"):
+        JointSpace(2.5)  # type: ignore[arg-type]
     assert JointSpace(2).channels(7) == 16
     with pytest.raises(ValueError, match=r"differ in height or width: \[\(4, 5\), \(8, 10\)\]; resize"):
         JointSpace()(torch.zeros(1, 7, 4, 5), torch.zeros(1, 1, 8, 10), torch.zeros(1, 7, 4, 5))

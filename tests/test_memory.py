@@ -82,6 +82,12 @@ def test_weights_and_state_are_counted_to_the_byte() -> None:
     assert str(estimate).startswith(f"peak {estimate.peak / 2**30:.2f} GiB (weights ")
 
 
+@pytest.mark.parametrize("size", [64, (64,), (0, 64), None])
+def test_an_estimate_needs_height_and_width(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"size must be \(height, width\)"):
+        estimate_memory(tiny_model(), DAFConfig(), size)
+
+
 def test_every_stage_has_an_estimate_and_a_source_adds_to_it() -> None:
     mixing = SelfTrainingConfig.recommended(precision="float32", discriminator_channels=4, max_steps=2)
     taught = estimate_memory(tiny_model(), mixing, SIZE)

@@ -81,6 +81,10 @@ def test_class_thresholds_by_hand() -> None:
     histogram[2, 4] = 6
     assert class_thresholds(histogram, 0.5).tolist() == pytest.approx([0.9, 0.5, 0.4])
     assert class_thresholds(histogram, 0.625).tolist() == pytest.approx([0.8, 0.4, 0.4])
+    with pytest.raises(ValueError, match=r"proportion must lie in 0\.\.1, got 50"):
+        class_thresholds(histogram, 50)
+    with pytest.raises(ValueError, match=r"histogram must be \(C, bins\), got \(\d+,\)"):
+        class_thresholds(histogram[0], 0.5)
     assert class_thresholds(histogram, 0.125).tolist() == pytest.approx([0.9, 0.7, 0.4])
     assert class_thresholds(histogram, 0.5, ceiling=0.6).tolist() == pytest.approx([0.6, 0.5, 0.4])
     assert (class_thresholds(histogram, 1.0) <= torch.tensor([0.8, 0.3, 0.4]) + 1e-9).all()

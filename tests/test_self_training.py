@@ -67,6 +67,9 @@ def test_the_confidence_of_a_pixel_is_its_best_probability_where_that_suffices()
     assert pixel_confidence(logits)[0, 0].tolist() == pytest.approx([0.9, 0.6])
     with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
         pixel_confidence(logits, -1)
+    for weight in (pixel_confidence, confident_share):
+        with pytest.raises(ValueError, match=r"logits must be \(N, C, H, W\), got \(2, 1, 2\)"):
+            weight(logits[0])
 
 
 def labelled(*rows: list[int]) -> Listed:

@@ -121,8 +121,8 @@ class JointSpace(nn.Module):
 
     def __init__(self, bins: int = DEPTH_BINS) -> None:
         super().__init__()
-        if bins < 2:
-            raise ValueError(f"bins must be at least 2, got {bins}")
+        if not isinstance(bins, int) or bins < 2:
+            raise ValueError(f"bins must be a whole number of at least 2, got {bins!r}")
         self.bins = bins
 
     def channels(self, num_classes: int) -> int:

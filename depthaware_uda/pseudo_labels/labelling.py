@@ -59,7 +59,14 @@ def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1
 
     Shape:
         histogram (C, bins) -> (C,).
+
+    Raises:
+        ValueError: The histogram has another shape, or the proportion is not in 0..1.
     """
+    if histogram.ndim != 2:
+        raise ValueError(f"histogram must be (C, bins), got {tuple(histogram.shape)}")
+    if not 0 <= proportion <= 1:
+        raise ValueError(f"proportion must lie in 0..1, got {proportion}")
     bins = histogram.shape[1]
     from_top = histogram.flip(1).cumsum(1)
     # The fewest best bins that hold the share; float64, since float32 cannot count beyond 2 ** 24.

@@ -22,11 +22,9 @@ def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
         logits (N, C, H, W) -> (N,), in 0..1.
 
     Raises:
-        ValueError: The threshold is not in 0..1.
+        ValueError: The logits have another shape, or the threshold is not in 0..1.
     """
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold must lie in 0..1, got {threshold}")
-    confidence = at_least_float32(logits).softmax(1).amax(1)
+    confidence = _confidence(logits, threshold)
     return (confidence > threshold).to(confidence).mean(dim=(1, 2))
 
 
@@ -41,9 +39,16 @@ def pixel_confidence(logits: Tensor, threshold: float = 0.0) -> Tensor:
         logits (N, C, H, W) -> (N, H, W), in 0..1.
 
     Raises:
-        ValueError: The threshold is not in 0..1.
+        ValueError: The logits have another shape, or the threshold is not in 0..1.
     """
+    confidence = _confidence(logits, threshold)
+    return confidence.where(confidence >= threshold, 0.0)
+
+
+def _confidence(logits: Tensor, threshold: float) -> Tensor:
+    """Probability of each pixel's most likely class, once both arguments are checked."""
+    if logits.ndim != 4:
+        raise ValueError(f"logits must be (N, C, H, W), got {tuple(logits.shape)}")
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in 0..1, got {threshold}")
-    confidence = at_least_float32(logits).softmax(1).amax(1)
-    return confidence.where(confidence >= threshold, 0.0)
+    return at_least_float32(logits).softmax(1).amax(1)

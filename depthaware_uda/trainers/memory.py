@@ -69,7 +69,11 @@ def estimate_memory(
 
     Raises:
         TypeError: The configuration is not that of a stage.
+        ValueError: The size is not (height, width).
     """
+    sides = size if isinstance(size, (tuple, list)) else ()
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise ValueError(f"size must be (height, width) in pixels, got {size!r}")
     trainer = _trainer(copy.deepcopy(model), config, size, source)
     modules = [module for name, module in trainer.modules().items() if name != "discriminator" or _trained(trainer)]
     weights = sum(_bytes(tensor) for module in modules for tensor in module.state_dict().values())
