@@ -23,7 +23,7 @@ from typing import Any
 
 import baseline
 import torch
-from measure import Clock, ours_and_theirs, peak_memory, samples, step_flops
+from measure import Clock, Step, ours_and_theirs, peak_memory, samples, step_flops
 from torch import nn
 
 from depthaware_uda import (
@@ -58,7 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "--precision", choices=("float32", "bfloat16"), help="of the library; by default float32, and on CUDA both"
     )
     parser.add_argument("--batch", type=int, default=1, help="images of each domain")
-    parser.add_argument("--checkpointing", choices=("none", "norms", "all"), default="none")
+    kinds = ("none", "norms", "all")
+    parser.add_argument("--checkpointing", choices=kinds, nargs="+", default=["none"], help="of the step; one row each")
     parser.add_argument("--repeat", type=int, default=5, help="turns of each way")
     parser.add_argument("--threads", type=int, help="of a CPU")
     parser.add_argument("--smoke", action="store_true", help="a tiny network at small sizes")
@@ -110,15 +111,18 @@ def step(args: argparse.Namespace) -> list[dict[str, Any]]:
     rows = []
     for precision in precisions(args):
         clock = Clock(args.device, "float32" if args.device == "cpu" else precision)
-        config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=args.checkpointing)
-        ours, theirs = ours_and_theirs(network, args, config, sizes(args))
-        seconds = clock.turns({"ours": ours, "baseline": theirs}, args.repeat)
-        flops = step_flops(ours)
-        row = {"precision": precision, "checkpointing": args.checkpointing, "batch": args.batch, **medians(seconds)}
-        row |= {"tera_operations": flops / 1e12, **clock.peaks(), "turns": seconds}
-        for name in ("ours", "baseline"):
-            row[f"{name}_of_peak"] = flops / median(seconds[name]) / (clock.peaks()["matmul_tflops"] * 1e12)
-        rows.append(row)
+        ways: dict[str, Step] = {}
+        for checkpointing in args.checkpointing:
+            config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
+            ways[checkpointing], ways["baseline"] = ours_and_theirs(network, args, config, sizes(args))
+        seconds = clock.turns(ways, args.repeat)
+        flops, peak = step_flops(ways[args.checkpointing[0]]), clock.peaks()["matmul_tflops"] * 1e12
+        for checkpointing in args.checkpointing:
+            turns = {"ours": seconds[checkpointing], "baseline": seconds["baseline"]}
+            row = {"precision": precision, "checkpointing": checkpointing, "batch": args.batch, **medians(turns)}
+            row |= {"tera_operations": flops / 1e12, **clock.peaks(), "turns": turns}
+            row |= {f"{name}_of_peak": flops / median(times) / peak for name, times in turns.items()}
+            rows.append(row)
     return rows
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +35,23 @@ from depthaware_uda.version import __version__
 EVERY_150 = {"validate_every": 150, "checkpoint_every": 150}
 
 
-def finish(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-    """The recipe for 900 steps more, in another order, with a learning rate that falls to 0."""
-    return teacher(3, poly_power=0.9, seed=study.seed + 10, **EVERY_150)(study, model, out)
+def finish(start: Callable[..., Start]) -> Start:
+    """900 steps more, in another order, with a learning rate that falls to 0."""
+
+    def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        return start(3, poly_power=0.9, seed=study.seed + 10, **EVERY_150)(study, model, out)
+
+    return begin
 
 
 STAGES: dict[str, Start] = {
     "control": source_only(1),
+    "control-on": source_only(2, **EVERY_150),
+    "control-finish": finish(source_only),
     "isl": isl(),
     "ida": ida(),
     "recipe": teacher(2, **EVERY_150),
-    "finish": finish,
+    "finish": finish(teacher),
 }
 
 
