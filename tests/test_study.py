@@ -76,9 +76,10 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
     tables = study.tables(json.loads((docs / "results" / "study-small.json").read_text())).split("\n\n")
     assert len(tables) == 4
     assert [table for table in tables if table not in page] == []
-    scores, _, train = study.tables(json.loads((docs / "results" / "study-small-again.json").read_text())).split("\n\n")
-    assert scores in page
-    assert train in page
+    for file in ("study-small-again.json", "study-pretrained.json"):
+        scores, _, train = study.tables(json.loads((docs / "results" / file).read_text())).split("\n\n")
+        assert scores in page
+        assert train in page
 
 
 @pytest.mark.parametrize("seed", [0, 2])

@@ -73,6 +73,23 @@ SCALES = {
         batch=4,
         precision=HALF,
     ),
+    "pretrained": Scale(  # begins with a network that knows ImageNet, as the published one does
+        size=(240, 320),
+        renders=3000,
+        network={  # 3.5 M parameters
+            "name": "timm/tf_efficientnet_lite0",
+            "output_stride": 16,
+            "dilations": (1, 2, 4),
+            "pretrained_backbone": True,
+        },
+        first_steps=400,
+        stage_steps=150,
+        validate_every=150,
+        first_batch=4,
+        batch=4,
+        precision=HALF,
+        trainer={"backbone_lr_multiplier": 0.2},
+    ),
     "medium": Scale(  # hours of two CPU cores, minutes of a GPU
         size=(240, 320),
         renders=3000,
