@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from depthaware_uda import load_pretrained
+from depthaware_uda.trainers.streams import augmented
 from tests.test_examples import EXAMPLES, camvid_tree, load
 from tests.tiny import tiny_model
 
@@ -117,10 +118,10 @@ def test_rank_correlation_is_that_of_scipy(study: ModuleType) -> None:
     assert sys.modules["study_diagnostics"].spearman(first, second) == pytest.approx(expected)
 
 
-def of_stamp_size(name: str, size: tuple[int, int]) -> None:
+def of_stamp_size(name: str, size: tuple[int, int], *, window: tuple[int, int] | None = None) -> None:
     scales = sys.modules["study_setup"].SCALES
     network = {**scales[name].network, "backbone_arguments": {"channels": (8, 16, 24, 32), "stem_width": 8}}
-    stamp = {"size": size, "renders": 4, "network": network, "first_steps": 4, "stage_steps": 2}
+    stamp = {"size": size, "window": window, "renders": 4, "network": network, "first_steps": 4, "stage_steps": 2}
     batches = {"validate_every": 1, "first_batch": 2, "batch": 2, "precision": "float32"}
     scales[name] = dataclasses.replace(scales[name], **stamp, **batches)
 
@@ -165,3 +166,16 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     assert chosen.image_size == 64
     steps = [load_file(file) for file in (tmp_path / "larger" / "seed2" / "isl").rglob("snapshots/*.safetensors")]
     assert any(all(torch.equal(weights[key], value) for key, value in chosen.state_dict().items()) for weights in steps)
+    of_stamp_size("windows", (64, 96), window=(48, 64))
+    study_larger.main([*command, "--size", "windows", "--runs", "finish", "--workers", "0"])
+    runs = json.loads((tmp_path / "study-windows-seed2.json").read_text())["runs"]
+    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "finish": 6}
+    assert load_pretrained(tmp_path / "windows" / "seed2" / "finish" / "model").image_size == 64
+
+
+def test_windows_show_photographs_larger_than_they_are_whole(study: ModuleType, tmp_path: Path) -> None:
+    setup = sys.modules["study_setup"]
+    seen = setup.Study("windows", tmp_path, tmp_path, 0, device="cpu", workers=0)
+    photograph = {"image": torch.rand(3, 360, 480)}
+    assert {augmented(photograph, how)["image"].shape for how in (seen.view, seen.augment)} == {(3, 240, 320)}
+    assert seen.view.zoom == (1.3, pytest.approx(1.95))  # 240 pixels are 0.87 to 1.3 of as many of 360

@@ -57,7 +57,7 @@ STAGES: dict[str, Start] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
-    study = Study("larger", args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
+    study = Study(args.size, args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
     began, folder, folders = args.start, study.folder, []
     for name in args.runs:
         folder = (study.folder if args.apart else folder) / name
@@ -67,12 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write_json(folder / SCORES, fitted(study, trainer, folder))
         began = args.start if args.apart else folder / "model"
     results = collect(args, study)
-    write_json(args.output / f"study-larger-seed{args.seed}.json", results)
+    write_json(args.output / f"study-{args.size}-seed{args.seed}.json", results)
     print(table(results))
     if importlib.util.find_spec("matplotlib") is not None:
         networks = {"start": at_size(args.start, study)}
         networks |= {name: at_size(folder / "model", study) for name, folder in zip(args.runs, folders, strict=True)}
-        draw_panel(study, networks, args.output / f"study-larger-seed{args.seed}-panel.png")
+        draw_panel(study, networks, args.output / f"study-{args.size}-seed{args.seed}-panel.png")
     if args.export is not None:
         export(folders, study, args)
 
@@ -126,6 +126,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
     parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as study.py --export wrote")
+    sizes = "320 x 240, or windows of that size out of 480 x 360; default: larger"
+    parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
     parser.add_argument("--runs", nargs="+", choices=tuple(STAGES), default=["isl", "ida"])
     parser.add_argument("--apart", action="store_true", help="each run from --start")
     parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")

@@ -22,7 +22,7 @@ from depthaware_uda import (
     SelfTrainingConfig,
     SelfTrainingTrainer,
 )
-from depthaware_uda.data import RandomView, class_weights
+from depthaware_uda.data import class_weights
 from depthaware_uda.trainers import Trainer
 
 Start = Callable[[Study, nn.Module, Path], "Trainer[Any]"]
@@ -95,9 +95,8 @@ def teacher(stages: float = 2, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         config = SelfTrainingConfig.recommended(**{**study.later(stages), **changes})
         # The teacher sees photographs as they are, the student with colours and noise: those of every other method.
-        view = RandomView(study.scale.size, zoom=(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
         perturb = study.augment.transforms[1]
-        options = {**study.options(), "target_augment": view, "perturb": perturb}
+        options = {**study.options(), "target_augment": study.view, "perturb": perturb}
         return SelfTrainingTrainer(model, study.source, study.target, config, out, **options)
 
     return start

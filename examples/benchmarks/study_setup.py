@@ -1,4 +1,4 @@
-"""What every run of the study shares: data, network, augmentation and settings, at three sizes."""
+"""What every run of the study shares: data, network, augmentation and settings, at every size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from typing import Any
 import torch
 
 from depthaware_uda import create_model
-from depthaware_uda.data import CamVid, InMemory, MiniCity, Unlabelled, cached, class_weights, strong_augmentation
+from depthaware_uda.data import (
+    CamVid,
+    InMemory,
+    MiniCity,
+    RandomView,
+    Unlabelled,
+    cached,
+    class_weights,
+    strong_augmentation,
+)
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.precision import fast_half
 from depthaware_uda.trainers.streams import Augmentation
@@ -41,6 +50,12 @@ class Scale:
     batch: int
     precision: str
     num_workers: int = 0
+    window: tuple[int, int] | None = None
+    """Height and width of what is trained on; None: `size`."""
+    magnification: float = 1.0
+    """By which a picture is larger in a window than if it just filled it."""
+    learning_rate: float = 5e-4
+    """Of every stage after the first."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Further settings of every trainer."""
 
@@ -88,6 +103,21 @@ SCALES = {
         first_batch=4,
         batch=4,
         precision=HALF,
+        trainer={"backbone_lr_multiplier": 0.2},
+    ),
+    "windows": Scale(  # goes on from a network of the size before, on windows of the photographs as they are
+        size=(360, 480),
+        renders=1800,
+        network={},
+        first_steps=0,
+        stage_steps=300,
+        validate_every=150,
+        first_batch=4,
+        batch=4,
+        precision=HALF,
+        window=(240, 320),
+        magnification=1.3,
+        learning_rate=1e-3,
         trainer={"backbone_lr_multiplier": 0.2},
     ),
     "medium": Scale(  # hours of two CPU cores, minutes of a GPU
@@ -154,7 +184,14 @@ class Study:
     @cached_property
     def augment(self) -> Augmentation:
         """The same for every method and domain."""
-        return strong_augmentation(self.scale.size)
+        window, larger = self.scale.window or self.scale.size, self.scale.magnification
+        return strong_augmentation(window, zoom=(0.8 * larger, 1.7 * larger))
+
+    @cached_property
+    def view(self) -> Augmentation:
+        """What the mean teacher sees of a photograph: its geometry alone is changed."""
+        window, larger = self.scale.window or self.scale.size, self.scale.magnification
+        return RandomView(window, zoom=(larger, 1.5 * larger), aspect=(3 / 4, 4 / 3), flip=0.5)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -182,7 +219,7 @@ class Study:
         return {
             **self._shared(),
             "batch_size": self.scale.batch,
-            "learning_rate": 5e-4,
+            "learning_rate": self.scale.learning_rate,
             "poly_power": 0.0,
             "warmup_steps": 20,
             "ema_decay": 0.98,  # half the weight on the last 35 steps: steady, and not far behind
