@@ -83,12 +83,12 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
         assert train in page
 
 
-@pytest.mark.parametrize("seed", [0, 2])
-def test_the_page_has_the_tables_of_the_larger_size(study: ModuleType, seed: int) -> None:
+@pytest.mark.parametrize("name", ["larger-seed0", "larger-seed2", "windows-seed0"])
+def test_the_page_has_the_tables_of_the_larger_sizes(study: ModuleType, name: str) -> None:
     import study_larger  # type: ignore[import-not-found]
 
     docs = EXAMPLES.parent / "docs"
-    results = json.loads((docs / "results" / f"study-larger-seed{seed}.json").read_text())
+    results = json.loads((docs / "results" / f"study-{name}.json").read_text())
     assert study_larger.table(results) in (docs / "study.md").read_text(encoding="utf-8")
 
 
