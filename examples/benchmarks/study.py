@@ -160,7 +160,8 @@ def describe_device() -> str:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
-    parser.add_argument("--size", choices=tuple(SCALES), default="small")
+    begun = [name for name, scale in SCALES.items() if scale.first_steps]  # study_larger.py has the others
+    parser.add_argument("--size", choices=begun, default="small")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))

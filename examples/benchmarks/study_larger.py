@@ -3,6 +3,7 @@
     python examples/benchmarks/study_larger.py --camvid FOLDER --start runs/chosen --export runs/larger
 
 Most of the training was paid for at the small size; people and vehicles, a few pixels there, are learnt at the larger.
+`--size windows` goes on with a network of study.py's `--size pretrained`, on windows out of 480 x 360.
 Runs of `--runs` go on from one another, each in the folder of the one before it, or from `--start` with `--apart`, and
 from where they were cut off. The JSON beside them has the scores of all that are done, on val and on the training
 photographs, which show more kinds of streets.
