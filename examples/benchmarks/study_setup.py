@@ -59,6 +59,11 @@ class Scale:
     trainer: dict[str, Any] = field(default_factory=dict)
     """Further settings of every trainer."""
 
+    def view(self, smallest: float, largest: float) -> dict[str, Any]:
+        """Arguments of an augmentation: what is trained on, out of pictures so many times as large as it."""
+        zoom = (smallest * self.magnification, largest * self.magnification)
+        return {"size": self.window or self.size, "zoom": zoom}
+
 
 SMALL_NETWORK: dict[str, Any] = {
     "name": "timm/resnet10t",
@@ -184,14 +189,12 @@ class Study:
     @cached_property
     def augment(self) -> Augmentation:
         """The same for every method and domain."""
-        window, larger = self.scale.window or self.scale.size, self.scale.magnification
-        return strong_augmentation(window, zoom=(0.8 * larger, 1.7 * larger))
+        return strong_augmentation(**self.scale.view(0.8, 1.7))
 
     @cached_property
     def view(self) -> Augmentation:
         """What the mean teacher sees of a photograph: its geometry alone is changed."""
-        window, larger = self.scale.window or self.scale.size, self.scale.magnification
-        return RandomView(window, zoom=(larger, 1.5 * larger), aspect=(3 / 4, 4 / 3), flip=0.5)
+        return RandomView(**self.scale.view(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
