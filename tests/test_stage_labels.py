@@ -3,16 +3,17 @@
 import copy
 from pathlib import Path
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthaware_uda import (
-    ISLConfig,
-    PseudoLabels,
-)
+from depthaware_uda import ISLConfig, PseudoLabels, write_pseudo_labels
+from depthaware_uda.data import collate
+from depthaware_uda.models import Ensemble
+from depthaware_uda.pseudo_labels import PseudoLabelled
 from depthaware_uda.types import Sample
-from tests.tiny import Listed, Scenes, tiny_model, weights
+from tests.tiny import Listed, Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import PLAIN, SPLIT, daf, ida, isl, losses_of
 
 
@@ -64,6 +65,37 @@ def test_isl_keeps_the_thresholds_of_its_settings(tmp_path: Path) -> None:
     isl(tiny_model(), config, output_dir=tmp_path / "run").fit()
     record = PseudoLabels(tmp_path / "run" / "pseudo_labels" / "000").record
     assert (record["threshold"], record["proportion"]) == (0.8, 0.3)
+
+
+def test_isl_learns_the_labels_that_it_is_given(tmp_path: Path) -> None:
+    target, models = Scenes(3, seed=1), [tiny_model(seed=seed) for seed in (1, 2)]
+    labels = write_pseudo_labels(Ensemble(models), target, tmp_path / "labels", threshold=0)
+    model, config = tiny_model(), ISLConfig(**PLAIN, refresh_every=1)
+    losses = losses_of(isl(model, config, target=target, labels=labels, output_dir=tmp_path / "run").fit().history)
+    assert not (tmp_path / "run" / "pseudo_labels").exists()
+    same = tiny_model()
+    assert losses_of(isl(same, config, target=target, labels=tmp_path / "labels").fit().history) == losses
+    assert_same_weights(weights(same), weights(model))
+    learner = tiny_model()
+    trainer = isl(learner, config, target=target, labels=labels)
+    batch = collate([PseudoLabelled(target, labels)[0]])
+    expected = F.cross_entropy(trainer.predict(batch).logits, batch["label"]).detach()
+    assert float(trainer.step(target=batch)["segmentation"]) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_isl_refuses_labels_that_do_not_fit_or_are_not_those_of_its_run(tmp_path: Path) -> None:
+    target, run = Scenes(3, seed=1), tmp_path / "run"
+    first, other = (
+        write_pseudo_labels(tiny_model(seed=seed), target, tmp_path / str(seed), threshold=0) for seed in (1, 2)
+    )
+    with pytest.raises(ValueError, match="lacks pseudo-labels of 1 samples"):
+        isl(tiny_model(), target=Scenes(4, seed=1), labels=first)
+    with pytest.raises(FileNotFoundError, match="no pseudo-labels there"):
+        isl(tiny_model(), target=target, labels=run)
+    isl(tiny_model(), target=target, labels=first, output_dir=run).fit()
+    for labels in (other, None):
+        with pytest.raises(ValueError, match=r"another run, .* It differs in: labels"):
+            isl(tiny_model(), target=target, labels=labels, output_dir=run).fit()
 
 
 def test_isl_with_no_confident_pixel_changes_nothing_but_the_decay() -> None:

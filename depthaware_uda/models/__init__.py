@@ -4,6 +4,7 @@ from depthaware_uda.models.backbones import CaffeResNet101, Normalization, TimmB
 from depthaware_uda.models.batch_norm import BatchNorm2d
 from depthaware_uda.models.checkpointing import Checkpointing, statistics_kept
 from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_discriminator
+from depthaware_uda.models.ensemble import Ensemble
 from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace, depth_bin_logits
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
@@ -23,6 +24,7 @@ __all__ = [
     "DepthAwareFusion",
     "DepthGate",
     "DepthSegmenter",
+    "Ensemble",
     "FusionMode",
     "JointSpace",
     "Normalization",

@@ -85,6 +85,8 @@ class Trainer(ABC, Generic[ConfigT]):
     """What `config` has to be."""
     labelled_domains: tuple[str, ...] = ("source",)
     """Those of them whose batches need labels, or pseudo-labels."""
+    labels: PseudoLabels | None = None
+    """Pseudo-labels of the target that the trainer was given."""
 
     def __init__(
         self,

@@ -20,9 +20,10 @@ __all__ = ["ISLTrainer"]
 
 
 class ISLTrainer(Trainer[ISLConfig]):
-    """Train on pseudo-labels of the target, which are written anew every `refresh_every` steps.
+    """Train on pseudo-labels of the target: the network's own, or given ones.
 
-    A step minimises the cross-entropy of target images against their pseudo-labels, and, if a source is given,
+    Its own are written anew every `refresh_every` steps. A step minimises the cross-entropy of target images against
+    their pseudo-labels, and, if a source is given,
     source_weight * (L_seg + depth_weight * L_depth) of source images. The published method has no source here.
 
     Args:
@@ -31,6 +32,8 @@ class ISLTrainer(Trainer[ISLConfig]):
         config: Settings; by default the published ones.
         output_dir: See `Trainer`, as the further arguments. Pseudo-labels are kept in `pseudo_labels` below it.
         source: Labelled samples to go on training on.
+        labels: Pseudo-labels of the target, or their folder, to learn instead of the network's own, such as those that
+            `write_pseudo_labels` wrote of an `Ensemble`; `threshold`, `proportion` and `refresh_every` are not used.
         val: Labelled samples to validate on.
         augment: Called with every training sample, pseudo-label included.
         device: Where to train.
@@ -39,7 +42,9 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     Raises:
         TypeError: As of `Trainer`.
-        ValueError: As of `Trainer`; or the source has no labels, or no depth where `depth_weight` asks for it.
+        FileNotFoundError: `labels` is a folder without pseudo-labels.
+        ValueError: As of `Trainer`; or the source has no labels, or no depth where `depth_weight` asks for it; or
+            `labels` lacks those of an image.
     """
 
     labelled_domains = ("target", "source")
@@ -53,6 +58,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         output_dir: str | Path | None = None,
         *,
         source: SampleDataset | None = None,
+        labels: PseudoLabels | str | Path | None = None,
         val: SampleDataset | None = None,
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
@@ -77,14 +83,17 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.check_inputs()
         if source is not None:
             self._check_source(source)
+        if labels is not None:
+            self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels(labels)
+            self.labelled(target, self.labels)  # which looks whether all are there
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Target, and source if there is one."""
         return {"target": self.target, **({} if self.source is None else {"source": self.source})}
 
     def data_is_stale(self) -> bool:
-        """Every `refresh_every` steps."""
-        return self.step_count % self.config.refresh_every == 0
+        """Every `refresh_every` steps, unless pseudo-labels were given."""
+        return self.labels is None and self.step_count % self.config.refresh_every == 0
 
     def datasets(self) -> Mapping[str, SampleDataset]:
         """The target with the current generation of pseudo-labels, and the source as given."""
@@ -102,7 +111,9 @@ class ISLTrainer(Trainer[ISLConfig]):
         )
 
     def _pseudo_labels(self) -> PseudoLabels:
-        """This generation's pseudo-labels: written at its first step, read at any later one (after a resume)."""
+        """Those given, or this generation's: written at its first step, read at any later one (after a resume)."""
+        if self.labels is not None:
+            return self.labels.check()
         generation, age = divmod(self.step_count, self.config.refresh_every)
         root = self._scratch if self._scratch is not None else self.output_dir
         assert root is not None  # one of the two is there

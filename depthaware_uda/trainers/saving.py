@@ -82,6 +82,7 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
         "model": getattr(trainer.model, "config", None) or type(trainer.model).__name__,
         "model_tensors": digest(tensors),
         "data": {name: _identity(dataset) for name, dataset in trainer.fixed_datasets().items()},
+        "labels": None if trainer.labels is None else digest(trainer.labels.record),
     }
 
 

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     for name in args.runs or RUNS:
         for seed in args.seeds:
-            study = Study(args.size, args.camvid, args.output, seed, device=args.device, workers=args.workers)
+            study = set_up(args, seed)
             train(study, name)
             if name in DIAGNOSED and not (file := study.folder / name / DIAGNOSIS).is_file():
                 write_json(file, diagnose(study, network(study, name)))
@@ -124,13 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         export(args, results, args.export)
     if importlib.util.find_spec("matplotlib") is not None:
         draw_curves(results, CURVES, args.output / f"study-{args.size}-curves.png")
-        study = Study(args.size, args.camvid, args.output, args.seeds[-1], device=args.device, workers=args.workers)
+        study = set_up(args, args.seeds[-1])
         done = [name for name in PANEL if (study.folder / name / SCORES).is_file()]
         networks = {PANEL[name]: network(study, name) for name in done}
         if done:
             draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
         if "daf" in done:
             draw_depth(study, networks[PANEL["daf"]], args.output / f"study-{args.size}-depth.png")
+
+
+def set_up(args: argparse.Namespace, seed: int) -> Study:
+    """Data and settings of one seed, as the command line wants them."""
+    options = {"device": args.device, "workers": args.workers, "backbone": args.backbone}
+    return Study(args.size, args.camvid, args.output, seed, **options)
 
 
 def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
@@ -145,7 +151,7 @@ def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
     if not points:
         raise SystemExit(f"--export needs a finished run of {', '.join(CANDIDATES)}")
     score, name, seed, step = max(points)
-    study = Study(args.size, args.camvid, args.output, int(seed), device=args.device, workers=args.workers)
+    study = set_up(args, int(seed))
     model = network(study, name)
     model.load_state_dict(load_file(study.folder / name / "snapshots" / f"{step:06d}.safetensors"))
     model.save_pretrained(folder)
@@ -162,6 +168,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
     begun = [name for name, scale in SCALES.items() if scale.first_steps]  # study_larger.py has the others
     parser.add_argument("--size", choices=begun, default="small")
+    parser.add_argument("--backbone", help="instead of the size's own, such as timm/tf_efficientnet_lite2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))

@@ -4,6 +4,7 @@
 
 Most of the training was paid for at the small size; people and vehicles, a few pixels there, are learnt at the larger.
 `--size windows` goes on with a network of study.py's `--size pretrained`, on windows out of 480 x 360.
+`taught` is ISL on the labels of an ensemble, the networks of `--teachers`.
 Runs of `--runs` go on from one another, each in the folder of the one before it, or from `--start` with `--apart`, and
 from where they were cut off. The JSON beside them has the scores of all that are done, on val and on the training
 photographs, which show more kinds of streets.
@@ -21,26 +22,41 @@ from typing import Any
 from safetensors.torch import load_file
 from study import describe_device, fitted
 from study_figures import draw_panel
-from study_methods import Start, ida, isl, source_only, teacher
+from study_methods import ISL, Start, ida, isl, source_only, teacher
 from study_setup import Study
 from study_table import SCORES, markdown
 from torch import nn
 
-from depthaware_uda import evaluate, load_pretrained
+from depthaware_uda import PseudoLabels, evaluate, load_pretrained, write_pseudo_labels
 from depthaware_uda.files import sha256, write_json
-from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.models import DepthSegmenter, Ensemble
 from depthaware_uda.models.pretrained import WEIGHTS_FILE
+from depthaware_uda.pseudo_labels.folder import RECORD_FILE
 from depthaware_uda.trainers import Trainer
 from depthaware_uda.version import __version__
 
 EVERY_150 = {"validate_every": 150, "checkpoint_every": 150}
+TAUGHT = "taught"
 
 
-def finish(start: Callable[..., Start]) -> Start:
+def finish(start: Callable[..., Start], **changes: Any) -> Start:
     """900 steps more, in another order, with a learning rate that falls to 0."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        return start(3, poly_power=0.9, seed=study.seed + 10, **EVERY_150)(study, model, out)
+        return start(3, poly_power=0.9, seed=study.seed + 10, **EVERY_150, **changes)(study, model, out)
+
+    return begin
+
+
+def taught(teachers: Sequence[Path]) -> Start:
+    """As long, on labels of the photographs that several networks gave together."""
+
+    def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+        folder = out.with_name(f"{out.name}-labels")
+        if not (folder / RECORD_FILE).is_file():
+            ensemble = Ensemble(at_size(weights, study) for weights in teachers)
+            write_pseudo_labels(ensemble, study.target, folder, **ISL)
+        return finish(isl, labels=PseudoLabels(folder))(study, model, out)
 
     return begin
 
@@ -60,11 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     study = Study(args.size, args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
     began, folder, folders = args.start, study.folder, []
+    stages = {**STAGES, TAUGHT: taught(args.teachers)}
     for name in args.runs:
         folder = (study.folder if args.apart else folder) / name
         folders.append(folder)
         if not (folder / SCORES).is_file():
-            trainer = STAGES[name](study, at_size(began, study), folder)
+            trainer = stages[name](study, at_size(began, study), folder)
             write_json(folder / SCORES, fitted(study, trainer, folder))
         began = args.start if args.apart else folder / "model"
     results = collect(args, study)
@@ -129,7 +146,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as study.py --export wrote")
     sizes = "320 x 240, or windows of that size out of 480 x 360; default: larger"
     parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
-    parser.add_argument("--runs", nargs="+", choices=tuple(STAGES), default=["isl", "ida"])
+    parser.add_argument("--runs", nargs="+", choices=(*STAGES, TAUGHT), default=["isl", "ida"])
+    parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
     parser.add_argument("--apart", action="store_true", help="each run from --start")
     parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))

@@ -19,6 +19,7 @@ from depthaware_uda import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    PseudoLabels,
     SelfTrainingConfig,
     SelfTrainingTrainer,
 )
@@ -73,11 +74,11 @@ def daf(preset: Callable[..., DAFConfig] = DAFConfig, stages: float = 1, **chang
     return start
 
 
-def isl(**changes: Any) -> Start:
+def isl(stages: float = 1, labels: PseudoLabels | None = None, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        settings = {**study.later(), **ISL, **LATER, "refresh_every": study.scale.stage_steps // 2}
+        settings = {**study.later(stages), **ISL, **LATER, "refresh_every": study.scale.stage_steps // 2}
         config = ISLConfig(**{**settings, **changes})
-        return ISLTrainer(model, study.target, config, out, source=study.source, **study.options())
+        return ISLTrainer(model, study.target, config, out, source=study.source, labels=labels, **study.options())
 
     return start
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -159,8 +159,20 @@ SCALES = {
 class Study:
     """Data and settings of one seed at one size; data are read when they are first asked for."""
 
-    def __init__(self, scale: str, camvid: Path, out: Path, seed: int, *, device: str | None, workers: int) -> None:
+    def __init__(
+        self,
+        scale: str,
+        camvid: Path,
+        out: Path,
+        seed: int,
+        *,
+        device: str | None,
+        workers: int,
+        backbone: str | None = None,
+    ) -> None:
         self.scale = SCALES[scale]
+        if backbone is not None:
+            self.scale = replace(self.scale, network={**self.scale.network, "name": backbone})
         self.camvid, self.seed, self.device, self.workers = camvid, seed, device, workers
         self.cache = out / "cache"
         self.folder = out / scale / f"seed{seed}"

@@ -1,0 +1,65 @@
+"""Several networks as one, whose errors differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda.models.resize import resize
+from depthaware_uda.types import SegDepthOutput
+
+__all__ = ["Ensemble"]
+
+
+class Ensemble(nn.Module):
+    """The mean of what several networks say of an image: of their class probabilities, and of their inverse depths.
+
+    Networks that learnt differently err differently, and where they disagree the mean is unsure (Lakshminarayanan et
+    al., 2017): what an ensemble is sure of is right more often. It goes wherever a network predicts, into `evaluate`,
+    `predict`, `EntropyRanker` and `write_pseudo_labels`.
+
+    Args:
+        models: Modules that map images to `SegDepthOutput`, of any strides, with the same classes.
+
+    Shape:
+        image (N, 3, H, W) -> logits (N, C, h, w), logarithms of probabilities, at the finest stride among the members'
+        logits; inverse depth (N, 1, h', w') likewise, of the members that predict it, None if none does.
+
+    Raises:
+        TypeError: A member is no module.
+        ValueError: There are none, or they name different classes; in `forward`, their numbers of classes differ.
+    """
+
+    def __init__(self, models: Iterable[nn.Module]) -> None:
+        super().__init__()
+        members = list(models)
+        if not members:
+            raise ValueError("an ensemble needs at least one network")
+        self.members = nn.ModuleList(members)
+        spaces = {space.name: space for model in members if (space := getattr(model, "label_space", None)) is not None}
+        if len(spaces) > 1:
+            raise ValueError(f"the networks name different classes: {', '.join(sorted(spaces))}")
+        self.label_space = next(iter(spaces.values()), None)
+        sizes = {getattr(model, "image_size", None) for model in members}
+        self.image_size = sizes.pop() if len(sizes) == 1 else None
+        self.stride = max(getattr(model, "stride", 1) for model in members)
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        """The mean of all members."""
+        outputs: list[SegDepthOutput] = [model(image) for model in self.members]
+        classes = [output.logits.shape[1] for output in outputs]
+        if len(set(classes)) > 1:
+            raise ValueError(f"the networks of an ensemble need the same classes, but have {classes} of them")
+        probability = _mean([output.logits for output in outputs], of_probabilities=True)
+        depths = [output.inverse_depth for output in outputs if output.inverse_depth is not None]
+        logits = probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+        return SegDepthOutput(logits, _mean(depths) if depths else None)
+
+
+def _mean(maps: list[Tensor], *, of_probabilities: bool = False) -> Tensor:
+    """Mean of maps (N, C, h, w), or of their softmax, at the size of the finest."""
+    height, width = max((each.shape[-2:] for each in maps), key=lambda size: size[0] * size[1])
+    resized = (resize(each, (height, width)) for each in maps)
+    return torch.stack([each.softmax(1) if of_probabilities else each for each in resized]).mean(0)
