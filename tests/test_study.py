@@ -167,10 +167,17 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     steps = [load_file(file) for file in (tmp_path / "larger" / "seed2" / "isl").rglob("snapshots/*.safetensors")]
     assert any(all(torch.equal(weights[key], value) for key, value in chosen.state_dict().items()) for weights in steps)
     of_stamp_size("windows", (64, 96), window=(48, 64))
-    study_larger.main([*command, "--size", "windows", "--runs", "finish", "--workers", "0"])
+    names = ["finish", "taught", "self-taught"]
+    teachers = ["--teachers", str(tmp_path / "start"), str(tmp_path / "best")]
+    study_larger.main([*command, "--size", "windows", "--apart", "--runs", *names, "--workers", "0", *teachers])
     runs = json.loads((tmp_path / "study-windows-seed2.json").read_text())["runs"]
-    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, "finish": 6}
-    assert load_pretrained(tmp_path / "windows" / "seed2" / "finish" / "model").image_size == 64
+    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, **dict.fromkeys(names, 6)}
+    folder = tmp_path / "windows" / "seed2"
+    assert load_pretrained(folder / "finish" / "model").image_size == 64
+    assert not list(folder.rglob("pseudo_labels/*"))  # no labels of their own
+    records = [json.loads((folder / f"{name}-labels" / "pseudo_labels.json").read_text()) for name in names[1:]]
+    assert records[0]["names"] == records[1]["names"]
+    assert records[0]["sha256"] != records[1]["sha256"]
 
 
 def test_windows_show_photographs_larger_than_they_are_whole(study: ModuleType, tmp_path: Path) -> None:
