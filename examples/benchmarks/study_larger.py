@@ -22,16 +22,15 @@ from typing import Any
 from safetensors.torch import load_file
 from study import describe_device, fitted
 from study_figures import draw_panel
-from study_methods import ISL, Start, ida, isl, source_only, teacher
+from study_methods import Start, ensemble_labels, ida, isl, source_only, teacher
 from study_setup import Study
 from study_table import SCORES, markdown
 from torch import nn
 
-from depthaware_uda import PseudoLabels, evaluate, load_pretrained, write_pseudo_labels
+from depthaware_uda import evaluate, load_pretrained
 from depthaware_uda.files import sha256, write_json
-from depthaware_uda.models import DepthSegmenter, Ensemble
+from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.models.pretrained import WEIGHTS_FILE
-from depthaware_uda.pseudo_labels.folder import RECORD_FILE
 from depthaware_uda.trainers import Trainer
 from depthaware_uda.version import __version__
 
@@ -52,11 +51,9 @@ def taught(teachers: Sequence[Path]) -> Start:
     """As long, on labels of the photographs that several networks gave together."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        folder = out.with_name(f"{out.name}-labels")
-        if not (folder / RECORD_FILE).is_file():
-            ensemble = Ensemble(at_size(weights, study) for weights in teachers)
-            write_pseudo_labels(ensemble, study.target, folder, **ISL)
-        return finish(isl, labels=PseudoLabels(folder))(study, model, out)
+        networks = (load_pretrained(weights) for weights in teachers)
+        labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
+        return finish(isl, labels=labels)(study, model, out)
 
     return begin
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,12 @@ from depthaware_uda import (
     PseudoLabels,
     SelfTrainingConfig,
     SelfTrainingTrainer,
+    load_pretrained,
+    write_pseudo_labels,
 )
 from depthaware_uda.data import class_weights
+from depthaware_uda.models import Ensemble
+from depthaware_uda.pseudo_labels.folder import RECORD_FILE
 from depthaware_uda.trainers import Trainer
 
 Start = Callable[[Study, nn.Module, Path], "Trainer[Any]"]
@@ -83,6 +87,20 @@ def isl(stages: float = 1, labels: PseudoLabels | None = None, **changes: Any) -
     return start
 
 
+def ensemble_labels(networks: Iterable[nn.Module], study: Study, folder: Path) -> PseudoLabels:
+    """Labels of the photographs that several networks give together, written once."""
+    if (folder / RECORD_FILE).is_file():
+        return PseudoLabels(folder)
+    return write_pseudo_labels(Ensemble(networks), study.target, folder, **ISL)
+
+
+def isl_of_all(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
+    """ISL on the labels of DAF's networks of all seeds, as far as they are trained."""
+    networks = (load_pretrained(folder) for folder in sorted(study.folder.parent.glob("seed*/daf/model")))
+    labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
+    return isl(labels=labels)(study, model, out)
+
+
 def ida(ranked_by: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         split = EntropyRanker(model, ranked_by, fraction).rank(study.target).split()
@@ -134,6 +152,7 @@ add("daf-frozen", "DAF, batch norm frozen", "source", daf(batch_norm="frozen"))
 add("daf-isl", "DAF + ISL", "daf", isl())
 add("daf-isl-ida", "DAF + ISL + IDA", "daf-isl", ida())
 add("daf-isl-isl", "DAF + ISL + further ISL", "daf-isl", isl())
+add("isl-of-all", "DAF + ISL, labels of all seeds' networks", "daf", isl_of_all)
 add("isl-weighted", "DAF + ISL, pseudo-labels with class weights", "daf", isl(pseudo_class_weights=True))
 add("ida-confident", "DAF + ISL + IDA, labels from 0.8", "daf-isl", ida(threshold=0.8))
 add("ida-half", "DAF + ISL + IDA, half of the images easy", "daf-isl", ida(fraction=0.5))
