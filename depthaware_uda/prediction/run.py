@@ -215,10 +215,10 @@ def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace 
     maps = SegDepthOutput(logits[None], None if inverse_depth is None else inverse_depth[None])
     for rows, part in row_slices(maps, (height, width)):
         best, index = part.logits[0].softmax(0).max(0)
-        label[rows], confidence[rows] = index.to(torch.uint8).cpu(), best.cpu()
-        entropy[rows] = normalized_entropy(part.logits)[0].clamp(0, 1).cpu()
+        label[rows], confidence[rows] = index.to(torch.uint8).cpu().numpy(), best.cpu().numpy()
+        entropy[rows] = normalized_entropy(part.logits)[0].clamp(0, 1).cpu().numpy()
         if depth is not None and part.inverse_depth is not None:
-            depth[rows] = to_metres(part.inverse_depth)[0, 0].cpu()
+            depth[rows] = to_metres(part.inverse_depth)[0, 0].cpu().numpy()
     pixels = image if image.dtype == torch.uint8 else (255 * image.clamp(0, 1)).round().to(torch.uint8)
     return Prediction(name, label, confidence, entropy, depth, pixels.permute(1, 2, 0).cpu().numpy(), space)
 
