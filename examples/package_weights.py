@@ -35,12 +35,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
     shown = "shorter side that predict shows pictures at; default: as the weights say, or that of --size"
     parser.add_argument("--shown-at", type=int, metavar="PIXELS", help=shown)
+    taken_off = "weights that classes had in training, which are taken off the scores"
+    parser.add_argument("--class-weights", type=float, nargs="+", metavar="WEIGHT", help=taken_off)
     parser.add_argument("--notes", type=Path, help="Markdown that ends the card: known failures, pictures")
     args = parser.parse_args(arguments)
     model, folder = load_pretrained(args.folder), args.weights / args.name
     if model.config is not None:
         model.image_size = args.shown_at or model.image_size or min(args.size)
         model.config["image_size"] = model.image_size
+    if args.class_weights is not None:
+        model.classifier.adjust_logits(args.class_weights)
     with TemporaryDirectory() as rehearsal:  # a file that is too large never gets into the package
         model.save_pretrained(rehearsal, dtype=torch.float16)
         if (size := (Path(rehearsal) / WEIGHTS_FILE).stat().st_size) > MAX_BYTES:

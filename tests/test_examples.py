@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.util
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -254,7 +255,7 @@ def test_weights_are_packaged_with_a_record_that_is_true(tmp_path: Path, capsys:
         [
             *(str(tmp_path / "model"), "--name", "mine", "--weights", str(tmp_path / "weights")),
             *("--protocol", "not trained at all", "--camvid", str(tmp_path / "camvid"), "--size", "32", "48"),
-            *("--shown-at", "40"),
+            *("--shown-at", "40", "--class-weights", *"1111112"),
         ]
     )
     folder = tmp_path / "weights" / "mine"
@@ -265,6 +266,8 @@ def test_weights_are_packaged_with_a_record_that_is_true(tmp_path: Path, capsys:
     assert record["protocol"] == "not trained at all"
     stored = load_pretrained(folder)
     assert stored.image_size == 40
+    shift = stored.classifier.branches[0].bias - tiny_model().classifier.branches[0].bias
+    torch.testing.assert_close(shift, torch.tensor([0.0] * 6 + [-math.log(2)]), atol=1e-3, rtol=0)
     val = CamVid(tmp_path / "camvid", "val", labels="common7", size=(32, 48))
     assert record["miou"] == pytest.approx(evaluate(stored, val).miou, abs=1e-4)
     assert 0 <= json.loads((folder / "check.json").read_text())["miou"] < 1

@@ -1,5 +1,6 @@
 """Heads: depth with channel attention, DADA's, the gate, the classifier."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -146,6 +147,17 @@ def test_the_classifier_is_the_sum_of_its_dilated_convolutions() -> None:
     )
     torch.testing.assert_close(classifier(features), expected)
     assert [branch.dilation[0] for branch in ASPPv2(6, 5).branches] == [6, 12, 18, 24]
+
+
+def test_class_weights_are_taken_off_the_scores() -> None:
+    classifier, features = ASPPv2(6, 3, dilations=(1, 3)), torch.randn(2, 6, 7, 9)
+    before = classifier(features).softmax(1)
+    classifier.adjust_logits((0.5, 1.0, 4.0))
+    divided = before / torch.tensor([0.5, 1.0, 4.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(classifier(features).softmax(1), divided / divided.sum(1, keepdim=True))
+    for weights in ((1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, math.nan)):
+        with pytest.raises(ValueError, match="expected 3 weights above 0, one a class"):
+            classifier.adjust_logits(weights)
 
 
 def test_the_classifier_can_be_differentiated_by_torch_func() -> None:

@@ -214,6 +214,22 @@ class ASPPv2(nn.Module):
         logits: Tensor = DilatedSum.apply(features, *self._arguments())
         return logits
 
+    @torch.no_grad()
+    def adjust_logits(self, class_weights: Sequence[float]) -> None:
+        """Take the logarithms of class weights off the scores from now on (logit adjustment; Menon et al., 2021).
+
+        What was trained with `class_weights` expects rare classes as much more often; this takes that back afterwards.
+
+        Raises:
+            ValueError: There are not as many weights as classes, or one is not positive.
+        """
+        bias = self.branches[0].bias
+        assert isinstance(bias, Tensor)  # the branches have one
+        weights = torch.as_tensor(class_weights, dtype=torch.float64)
+        if weights.shape != bias.shape or not (weights > 0).all():
+            raise ValueError(f"expected {len(bias)} weights above 0, one a class, got {class_weights}")
+        bias -= weights.log().to(bias)
+
     def _arguments(self) -> tuple[Any, ...]:
         branches = [branch for branch in self.branches if isinstance(branch, nn.Conv2d)]
         dilations = tuple(branch.dilation[0] for branch in branches)
