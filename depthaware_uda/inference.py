@@ -16,7 +16,7 @@ from depthaware_uda.data.collate import check_pixels, check_tensor, collate
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
-from depthaware_uda.models.resize import resize_output
+from depthaware_uda.models.resize import finite_scores, resize_output
 from depthaware_uda.precision import Precision, autocast, check_precision
 from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
@@ -84,14 +84,6 @@ def batch_names(batch: Batch) -> list[str]:
     return batch["name"]
 
 
-def _finite(logits: Tensor) -> Tensor:
-    """Class scores with minus infinity, as a class that is masked out has it, so low that the probability is 0.
-
-    Infinity itself would be no number once it is resized.
-    """
-    return logits.maximum(-4 * logits.where(logits.isfinite(), 0).abs().amax() - 1000)
-
-
 def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32") -> SegDepthOutput:
     """What a model gives for a batch of images, in float32 at least, and without minus infinity.
 
@@ -118,7 +110,9 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
             f"{type(model).__name__} gave inverse depth {tuple(depth.shape)} for a batch of {len(image)}, expected "
             "(N, 1, h, w)"
         )
-    return SegDepthOutput(_finite(at_least_float32(output.logits)), None if depth is None else at_least_float32(depth))
+    return SegDepthOutput(
+        finite_scores(at_least_float32(output.logits)), None if depth is None else at_least_float32(depth)
+    )
 
 
 def ignore_interrupts(worker: int) -> None:

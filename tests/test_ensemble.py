@@ -48,6 +48,14 @@ def test_a_class_that_no_member_thinks_of_has_a_finite_score() -> None:
     assert logits[0, 0, 0, 0] == 0
 
 
+def test_a_class_that_one_member_masks_out_is_left_to_the_others() -> None:
+    masked = torch.zeros(1, 3, 2, 2)
+    masked[:, 2] = -torch.inf
+    coarse, fine = (Oracle([SegDepthOutput(logits, None)]) for logits in (masked, torch.zeros(1, 3, 4, 4)))
+    shares = Ensemble([coarse, fine])(torch.zeros(1, 3, 8, 8)).logits.exp()
+    torch.testing.assert_close(shares[0, :, 1, 2], torch.tensor([5 / 12, 5 / 12, 1 / 6]))
+
+
 def test_it_goes_where_a_network_goes(tmp_path: Path) -> None:
     scenes = Scenes(4)
     ensemble = Ensemble([tiny_model(seed=1, image_size=32), tiny_model(seed=2, image_size=32)])

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import resize
+from depthaware_uda.models.resize import finite_scores, resize
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["Ensemble"]
@@ -52,7 +52,7 @@ class Ensemble(nn.Module):
         classes = [output.logits.shape[1] for output in outputs]
         if len(set(classes)) > 1:
             raise ValueError(f"the networks of an ensemble need the same classes, but have {classes} of them")
-        probability = _mean([output.logits for output in outputs], of_probabilities=True)
+        probability = _mean([finite_scores(output.logits) for output in outputs], of_probabilities=True)
         depths = [output.inverse_depth for output in outputs if output.inverse_depth is not None]
         logits = probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
         return SegDepthOutput(logits, _mean(depths) if depths else None)

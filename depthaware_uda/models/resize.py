@@ -11,7 +11,15 @@ from torch import Tensor
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
-__all__ = ["resize", "resize_output"]
+__all__ = ["finite_scores", "resize", "resize_output"]
+
+
+def finite_scores(logits: Tensor) -> Tensor:
+    """Class scores with minus infinity, as a class that is masked out has it, so low that the probability is 0.
+
+    Infinity itself would be no number once it is resized. Shape: (N, C, h, w) -> (N, C, h, w).
+    """
+    return logits.maximum(-4 * logits.where(logits.isfinite(), 0).abs().amax() - 1000)
 
 
 @overload
