@@ -110,9 +110,7 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
             f"{type(model).__name__} gave inverse depth {tuple(depth.shape)} for a batch of {len(image)}, expected "
             "(N, 1, h, w)"
         )
-    return SegDepthOutput(
-        finite_scores(at_least_float32(output.logits)), None if depth is None else at_least_float32(depth)
-    )
+    return SegDepthOutput(finite_scores(output.logits), None if depth is None else at_least_float32(depth))
 
 
 def ignore_interrupts(worker: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -52,14 +53,16 @@ class Ensemble(nn.Module):
         classes = [output.logits.shape[1] for output in outputs]
         if len(set(classes)) > 1:
             raise ValueError(f"the networks of an ensemble need the same classes, but have {classes} of them")
-        probability = _mean([finite_scores(output.logits) for output in outputs], of_probabilities=True)
+        logits = _at_finest([finite_scores(output.logits) for output in outputs])
+        probability = torch.stack([scores.softmax(1) for scores in logits]).mean(0)
         depths = [output.inverse_depth for output in outputs if output.inverse_depth is not None]
-        logits = probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
-        return SegDepthOutput(logits, _mean(depths) if depths else None)
+        return SegDepthOutput(
+            probability.clamp(min=torch.finfo(probability.dtype).tiny).log(),
+            torch.stack(_at_finest(depths)).mean(0) if depths else None,
+        )
 
 
-def _mean(maps: list[Tensor], *, of_probabilities: bool = False) -> Tensor:
-    """Mean of maps (N, C, h, w), or of their softmax, at the size of the finest."""
-    height, width = max((each.shape[-2:] for each in maps), key=lambda size: size[0] * size[1])
-    resized = (resize(each, (height, width)) for each in maps)
-    return torch.stack([each.softmax(1) if of_probabilities else each for each in resized]).mean(0)
+def _at_finest(maps: list[Tensor]) -> list[Tensor]:
+    """Maps (N, C, h, w) at the size of the finest of them."""
+    finest = max((each.shape[-2:] for each in maps), key=math.prod)
+    return [resize(each, finest) for each in maps]

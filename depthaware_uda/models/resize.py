@@ -17,8 +17,12 @@ __all__ = ["finite_scores", "resize", "resize_output"]
 def finite_scores(logits: Tensor) -> Tensor:
     """Class scores with minus infinity, as a class that is masked out has it, so low that the probability is 0.
 
-    Infinity itself would be no number once it is resized. Shape: (N, C, h, w) -> (N, C, h, w).
+    Infinity itself would be no number once it is resized. Half precision is raised to float32.
+
+    Shape:
+        (N, C, h, w) -> (N, C, h, w).
     """
+    logits = at_least_float32(logits)
     return logits.maximum(-4 * logits.where(logits.isfinite(), 0).abs().amax() - 1000)
 
 

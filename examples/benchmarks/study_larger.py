@@ -35,7 +35,6 @@ from depthaware_uda.trainers import Trainer
 from depthaware_uda.version import __version__
 
 EVERY_150 = {"validate_every": 150, "checkpoint_every": 150}
-TAUGHT = ("taught", "self-taught")
 
 
 def finish(start: Callable[..., Start], **changes: Any) -> Start:
@@ -73,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
     study = Study(args.size, args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
     began, folder, folders = args.start, study.folder, []
-    stages = STAGES | dict(zip(TAUGHT, (taught(args.teachers), taught([args.start])), strict=True))
+    stages = {**STAGES, "taught": taught(args.teachers), "self-taught": taught([args.start])}
     for name in args.runs:
         folder = (study.folder if args.apart else folder) / name
         folders.append(folder)
@@ -143,7 +142,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as study.py --export wrote")
     sizes = "320 x 240, or windows of that size out of 480 x 360; default: larger"
     parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
-    parser.add_argument("--runs", nargs="+", choices=(*STAGES, *TAUGHT), default=["isl", "ida"])
+    parser.add_argument("--runs", nargs="+", choices=(*STAGES, "taught", "self-taught"), default=["isl", "ida"])
     parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
     parser.add_argument("--apart", action="store_true", help="each run from --start")
     parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")
