@@ -1,5 +1,6 @@
 """What only a GPU shows. Skipped without one."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ from depthaware_uda import DAFConfig, DAFTrainer, evaluate
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import estimate_memory
 from depthaware_uda.trainers.batches import prefetched
-from tests.tiny import Scenes, tiny_model
+from tests.test_resume import cut_off
+from tests.tiny import Scenes, tiny_model, weights
 
 pytestmark = [
     pytest.mark.gpu,
@@ -18,10 +20,10 @@ pytestmark = [
 SIZE = (64, 96)
 
 
-def trainer(**settings: Any) -> DAFTrainer:
+def trainer(folder: Path | None = None, **settings: Any) -> DAFTrainer:
     scenes = Scenes(2, SIZE)
     config = DAFConfig(**{"max_steps": 30, "batch_size": 2, "depth_scale": 0.02, "learning_rate": 0.003, **settings})
-    return DAFTrainer(tiny_model(), scenes, Scenes(2, SIZE, seed=1), config, device="cuda", progress=False)
+    return DAFTrainer(tiny_model(), scenes, Scenes(2, SIZE, seed=1), config, folder, device="cuda", progress=False)
 
 
 def batches() -> dict[str, Any]:
@@ -70,6 +72,18 @@ def test_batches_are_copied_ahead_and_unchanged() -> None:
     for before, after in zip(plain, prefetched(plain, torch.device("cuda"), torch.float32), strict=True):
         assert after["target"]["image"].is_cuda
         assert torch.equal(after["target"]["image"].cpu(), before["target"]["image"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_run_that_was_cut_off_goes_on(tmp_path: Path, optimizer: str) -> None:
+    settings: dict[str, Any] = {"max_steps": 4, "checkpoint_every": 2, "optimizer": optimizer, "precision": "float32"}
+    whole = trainer(**settings)
+    whole.fit()
+    cut_off(trainer(tmp_path, **settings), 2)
+    resumed = trainer(tmp_path, **settings)
+    resumed.fit()
+    for key, value in weights(whole.model).items():
+        torch.testing.assert_close(weights(resumed.model)[key], value, rtol=1e-2, atol=1e-3)
 
 
 def test_half_precision_trains_as_well() -> None:

@@ -28,6 +28,7 @@ from depthaware_uda.files import sha256
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.trainers import Trainer, checkpoint, read_log
+from depthaware_uda.trainers.saving import resume
 from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
@@ -190,6 +191,26 @@ def test_a_resumed_run_begins_at_its_checkpoint_and_not_before(tmp_path: Path) -
     resumed.step = lambda **batches: (done.append(resumed.step_count), step(**batches))[1]  # type: ignore
     resumed.fit()
     assert done == [4, 5]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_the_state_of_an_optimiser_has_the_memory_format_of_its_parameters(tmp_path: Path, optimizer: str) -> None:
+    """On GPUs networks are channels_last, and fused optimisers refuse momenta that are not."""
+    runs = [
+        build("daf", tmp_path, model=small_model().to(memory_format=torch.channels_last), optimizer=optimizer)  # type: ignore[call-overload]
+        for _ in range(2)
+    ]
+    cut_off(runs[0], 2)
+    resume(runs[1], tmp_path)
+    found = [
+        (parameter.stride(), value.stride())
+        for parameter, values in runs[1].optimizers["model"].state.items()
+        for value in values.values()
+        if value is not None and value.shape == parameter.shape
+    ]
+    assert any(stride[1:2] == (1,) for stride, _ in found)
+    assert [of_value for _, of_value in found] == [of_parameter for of_parameter, _ in found]
+    assert_same_weights(state(runs[1]), state(runs[0]))
 
 
 def test_weights_of_the_checkpoint_replace_those_of_the_network_given(tmp_path: Path, finished: Finished) -> None:
