@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
+from depthaware_uda import DAFConfig, DAFTrainer, ISLConfig, ISLTrainer, SegDepthOutput
 from depthaware_uda.data import collate
 from depthaware_uda.losses import cross_entropy, entropy_loss
-from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthSegmenter
+from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthAttentionHead, DepthGate, DepthSegmenter
 from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
 from depthaware_uda.trainers import Trainer, TrainerConfig
 from depthaware_uda.trainers.batches import prefetched
 from depthaware_uda.trainers.execution import Execution
 from depthaware_uda.trainers.optimizers import fused, model_optimizer
 from depthaware_uda.types import Batch, SampleDataset
-from tests.tiny import CLASSES, Scenes, assert_same_weights, tiny_model, weights
+from tests.tiny import CLASSES, FewLayers, Scenes, assert_same_weights, tiny_model, weights
 
 SETTINGS: dict[str, Any] = {
     **{"max_steps": 2, "precision": "float32", "adversarial_weight": 0.1, "depth_scale": 0.02, "seed": 1},
@@ -272,6 +272,26 @@ def test_a_compiled_network_trains_as_an_eager_one(backend: str, monkeypatch: py
     theirs = weights(trained(tiny_model()).model)
     for key, value in weights(ours.model).items():
         torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-5)
+
+
+def test_compilation_moves_no_weight_that_no_loss_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compiled graph gives zeros where an eager one gives none, and weight decay would move those weights."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    torch.manual_seed(0)
+    scenes, moved = Scenes(2), []
+    for compiled in (False, True):
+        config = ISLConfig(max_steps=2, batch_size=2, accumulation=2, precision="float32", compile=compiled)
+        head = DepthAttentionHead((4, 8))
+        gate = DepthGate(head.out_channels, 8)
+        model = DepthSegmenter(FewLayers(), ASPPv2(8, CLASSES, dilations=(1,)), depth_head=head, gate=gate)
+        trainer = ISLTrainer(model, scenes, config, device="cpu", progress=False)
+        before = weights(model)
+        for _ in range(2):
+            trainer.step(target=collate(scenes.samples))
+        moved.append({key for key, value in weights(model).items() if not torch.equal(value, before[key])})
+    assert moved[0] == moved[1]
+    assert any(key.startswith("depth_head") for key in before.keys() - moved[0])
+    assert any(key.startswith("depth_head") for key in moved[0])  # by the gate
 
 
 def test_determinism_is_for_the_step_alone() -> None:

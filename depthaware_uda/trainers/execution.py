@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.inference import evaluating
 from depthaware_uda.models.checkpointing import statistics_kept
 from depthaware_uda.precision import autocast
 from depthaware_uda.trainers.config import TrainerConfig
@@ -42,7 +43,9 @@ class Execution:
         if device.type == "cuda":
             model.to(memory_format=torch.channels_last)
         self._compiled: Callable[[Tensor], Output] | None = None
-        self._cuts: list[list[tuple[Tensor, Tensor]]] = []
+        self._behind: dict[str, set[Tensor]] = {}
+        """Of a compiled network: the weights behind each output."""
+        self._cuts: list[dict[str, tuple[Tensor, Tensor]]] = []
         """Of each forward pass: its outputs, and the leaves that losses see in their place."""
         self._spent: list[Tensor] = []
         """Leaves of forward passes whose backward pass is done."""
@@ -56,14 +59,17 @@ class Execution:
         if self.device.type == "cuda":
             image = image.contiguous(memory_format=torch.channels_last)
         if self.config.compile:
-            # Not `model.compile()`: evaluation, at other sizes and in another mode, compiles nothing.
-            network = self._compiled = self._compiled or torch.compile(network)
+            if self._compiled is None:
+                self._behind = self._weights_behind(network, image[:1])
+                # Not `model.compile()`: evaluation, at other sizes and in another mode, compiles nothing.
+                self._compiled = torch.compile(network)
+            network = self._compiled
         with self.autocast():
             output = network(image)
         # A map without a graph, such as the depth of a frozen network, is left as it is.
         maps = {name: value for name, value in output._asdict().items() if value is not None and value.requires_grad}
         leaves = {name: value.detach().requires_grad_() for name, value in maps.items()}
-        self._cuts.append([(maps[name], leaves[name]) for name in maps])
+        self._cuts.append({name: (maps[name], leaves[name]) for name in maps})
         cut: Output = output._replace(**leaves)
         return cut
 
@@ -83,16 +89,30 @@ class Execution:
             )
         waiting = []
         for cut in self._cuts:
-            known = [(output, leaf.grad) for output, leaf in cut if leaf.grad is not None]
+            known = {name: (output, leaf.grad) for name, (output, leaf) in cut.items() if leaf.grad is not None}
             if not known:
                 waiting.append(cut)
                 continue
+            untouched = [weight for weight in self._unreached(known) if weight.grad is None]
             with nullcontext() if self.config.checkpointing == "none" else statistics_kept(self.model):
-                torch.autograd.backward([output for output, _ in known], [gradient for _, gradient in known])
-            for _, leaf in cut:
+                outputs, gradients = zip(*known.values(), strict=True)
+                torch.autograd.backward(outputs, gradients)
+            for weight in untouched:
+                weight.grad = None
+            for _, leaf in cut.values():
                 leaf.grad = None
                 self._spent.append(leaf)
         self._cuts = waiting
+
+    def _weights_behind(self, network: Callable[[Tensor], Output], image: Tensor) -> dict[str, set[Tensor]]:
+        """The weights behind each output, from the graph of a forward pass that leaves no trace."""
+        with evaluating(self.model), torch.enable_grad(), self.autocast():
+            return {name: _leaves(value) for name, value in network(image)._asdict().items() if value is not None}
+
+    def _unreached(self, known: Iterable[str]) -> set[Tensor]:
+        """Weights behind the other outputs alone: a compiled network gives them zeros, which would let them decay."""
+        reached = [self._behind.get(name, set()) for name in known]
+        return set().union(*self._behind.values()).difference(*reached)
 
     @contextmanager
     def checkpointed(self) -> Iterator[None]:
@@ -120,3 +140,15 @@ class Execution:
             torch.backends.cudnn.benchmark = benchmark
             self._cuts.clear()
             self._spent.clear()
+
+
+def _leaves(output: Tensor) -> set[Tensor]:
+    """The leaves of an output's graph that gradients go to."""
+    nodes, seen, leaves = [output.grad_fn], set(), set()
+    while nodes:
+        node = nodes.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            leaves |= {node.variable} if hasattr(node, "variable") else set()
+            nodes += [following for following, _ in node.next_functions]
+    return leaves
