@@ -203,6 +203,15 @@ def test_checkpointing_ends_with_each_step() -> None:
     assert model.backbone._checkpointing == "none"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("checkpointing", ["norms", "all"])
+def test_the_published_blocks_are_compiled_with_checkpointing(checkpointing: Any) -> None:
+    backbone, image = shallow_caffe().backbone.eval(), torch.rand(1, 3, 33, 33)  # type: ignore[attr-defined]
+    plain = backbone(image)
+    backbone.set_checkpointing(checkpointing)
+    for ours, theirs in zip(torch.compile(backbone, backend="eager")(image), plain, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_checkpointing_that_a_network_does_not_know_is_refused() -> None:
     with pytest.raises(ValueError, match="'none' and 'all', not 'norms'"):
         trained(tiny_model(), checkpointing="norms")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint, noop_context_fn
+from torch.utils.checkpoint import checkpoint
 
 from depthaware_uda.models.batch_norm import BatchNorm2d
 from depthaware_uda.models.checkpointing import Checkpointing, products_kept
@@ -112,6 +112,9 @@ class CaffeResNet101(nn.Module):
         """A layer's output; what checkpointing forgets of it is computed again in the backward pass."""
         if self._checkpointing == "none" or not torch.is_grad_enabled():
             return layer(x)
-        kept = {"norms": products_kept}.get(self._checkpointing, noop_context_fn)
-        out: Tensor = checkpoint(layer, x, use_reentrant=False, context_fn=kept)
+        out: Tensor
+        if self._checkpointing == "norms":
+            out = checkpoint(layer, x, use_reentrant=False, context_fn=products_kept)
+        else:
+            out = checkpoint(layer, x, use_reentrant=False)  # a context_fn that is a variable cannot be compiled
         return out
