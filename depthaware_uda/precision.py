@@ -28,14 +28,19 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     if precision != "auto":
         dtype = half[precision]
     else:
-        multiplies = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        dtype = torch.bfloat16 if multiplies else None
+        dtype = torch.bfloat16 if device.type == "cuda" and _multiplies_in_bfloat16(device) else None
     if dtype is not None and device.type == "cpu" and not fast_half():
         warnings.warn(
             f"precision={precision!r} on a CPU without AVX-512: its convolutions take many times as long as in float32",
             stacklevel=2,
         )
     return torch.autocast(device.type, dtype, enabled=dtype is not None)
+
+
+def _multiplies_in_bfloat16(device: torch.device) -> bool:
+    """Whether a GPU does; torch says it of the current one."""
+    with torch.cuda.device(device):
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def fast_half() -> bool:

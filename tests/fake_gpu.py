@@ -10,6 +10,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -112,6 +113,7 @@ def pretend() -> None:
     base.check_first_image = lambda *_: None  # once a run
     base.check_source = lambda *_, **__: None
     base.Trainer._check_augmented = lambda _: {}  # type: ignore[method-assign]
+    torch.cuda.device = lambda *_: nullcontext()  # type: ignore[assignment,misc]
     torch.cuda.get_rng_state = lambda *_: None
     torch.cuda.set_rng_state = lambda *_: None
     torch.cuda.manual_seed = lambda *_: None

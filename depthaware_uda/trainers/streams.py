@@ -50,7 +50,8 @@ def seeded(*key: int, device: torch.device | None = None) -> Iterator[None]:
     cuda_state = None if cuda is None else torch.cuda.get_rng_state(cuda)
     torch.default_generator.manual_seed(int(words[0] >> np.uint64(1)))
     if cuda is not None:
-        torch.cuda.manual_seed(int(words[0] >> np.uint64(1)))
+        with torch.cuda.device(cuda):  # it seeds the current one, which another GPU may be
+            torch.cuda.manual_seed(int(words[0] >> np.uint64(1)))
     np.random.seed(int(words[1] % np.uint64(2**32)))  # noqa: NPY002  user transforms may draw from it
     random.seed(int(words[1]))
     try:
