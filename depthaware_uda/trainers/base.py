@@ -207,7 +207,8 @@ class Trainer(ABC, Generic[ConfigT]):
         if self._predictor is None:
             self._predictor = copy.deepcopy(model)
             target, config = self.readable(self.target), self.config
-            reestimate_statistics(self._predictor, target, batch_size=config.batch_size, num_workers=config.num_workers)
+            at_once = config.batch_size // config.accumulation
+            reestimate_statistics(self._predictor, target, batch_size=at_once, num_workers=config.num_workers)
         return self._predictor
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
