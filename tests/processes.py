@@ -24,8 +24,9 @@ from depthaware_uda import (
 )
 from depthaware_uda import distributed as processes
 from depthaware_uda.pseudo_labels import write_pseudo_labels
-from depthaware_uda.trainers import Trainer, reestimate_statistics
+from depthaware_uda.trainers import Trainer, TrainingDiverged, reestimate_statistics
 from depthaware_uda.trainers.loop import batches_of
+from tests.test_divergence import poison
 from tests.tiny import Scenes, tiny_model, weights
 
 SHARED: dict[str, Any] = {
@@ -128,6 +129,16 @@ def refused(folder: Path) -> dict[str, str]:
     return messages
 
 
+def diverged(folder: Path) -> dict[str, list[str]]:
+    """The samples that are named when the loss of rank 1 alone is NaN."""
+    trainer = build("daf", folder / "diverged", save_bad_batches=True)
+    if processes.rank() == 1:
+        poison(trainer, 2)
+    with pytest.raises(TrainingDiverged) as error:
+        trainer.fit()
+    return error.value.names
+
+
 def worker(rank: int, folder: Path, port: int) -> None:
     """One of two processes: what it found goes into a file."""
     torch.set_num_threads(1)
@@ -135,7 +146,7 @@ def worker(rank: int, folder: Path, port: int) -> None:
     os.environ |= {name: str(value) for name, value in names.items()}
     with processes.initialize():
         assert (processes.rank(), processes.world_size(), processes.is_writer()) == (rank, 2, rank == 0)
-        result = {**found(folder), "refused": refused(folder)}
+        result = {**found(folder), "refused": refused(folder), "diverged": diverged(folder)}
     assert processes.world_size() == 1
     torch.save(result, folder / f"found-{rank}.pt")
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import torch
 import torch.multiprocessing as mp
+from safetensors.torch import load_file
 from torch import Tensor
 
 from depthaware_uda import distributed
 from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint
+from depthaware_uda.trainers.loop import batches_of
 from depthaware_uda.trainers.saving import resume
 from tests.processes import build, found, free_port, worker
 from tests.test_resume import cut_off
@@ -119,6 +121,18 @@ def test_what_processes_cannot_share_is_refused(runs: Found) -> None:
         assert "so at least 6" in messages["batch size"]
         assert "sync_batch_norm needs GPUs" in messages["synchronised"]
         assert "processes [1] do not see the run.json" in messages["output folder"]
+
+
+def test_a_bad_step_names_and_keeps_the_samples_of_all_processes(runs: Found) -> None:
+    trainer = build("daf", None)
+    batch = next(batches_of(trainer, trainer.datasets(), 1))
+    for ours in runs.pair:
+        assert ours["diverged"].keys() == batch.keys()
+        assert all(sorted(names) == sorted(batch[domain]["name"]) for domain, names in ours["diverged"].items())
+    kept = [runs.folder / "two" / "diverged" / "bad_steps" / "step-00000002" / f"rank-{rank}" for rank in range(2)]
+    images = torch.cat([load_file(folder / "source.safetensors")["image"] for folder in kept])
+    whole = batch["source"]["image"]
+    assert sorted(images.mean((1, 2, 3)).tolist()) == sorted(whole.mean((1, 2, 3)).tolist())
 
 
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:

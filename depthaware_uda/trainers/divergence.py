@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.distributed import is_writer
+from depthaware_uda.distributed import barrier, gather, rank, world_size
 from depthaware_uda.files import atomic_folder, write_json
 from depthaware_uda.tensors import write_tensors
 from depthaware_uda.types import Batch
@@ -172,6 +172,9 @@ def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:
 def respond(trainer: Trainer[Any], bad: BadSteps, batches: Mapping[str, Batch]) -> None:
     """Say what was bad: with a warning while steps may be skipped, else by ending the run.
 
+    Every process calls it, since losses and gradients are those of all: so are the samples that are named, and each
+    keeps its part of the batches.
+
     Args:
         trainer: Whose steps they were.
         bad: What was found.
@@ -181,9 +184,13 @@ def respond(trainer: Trainer[Any], bad: BadSteps, batches: Mapping[str, Batch]) 
         TrainingDiverged: More than `max_skipped_steps` steps were bad.
     """
     config, kept = trainer.config, ""
-    if config.save_bad_batches and trainer.output_dir is not None and is_writer():
+    every = gather(bad.names)
+    bad.names = {domain: [name for names in every for name in names[domain]] for domain in bad.names}
+    if config.save_bad_batches and trainer.output_dir is not None:
         folder = trainer.output_dir / "bad_steps" / f"step-{bad.step:08d}"
-        _save_batches(folder, batches, {"step": bad.step, "loss": bad.loss, "names": bad.names})
+        own = folder if world_size() == 1 else folder / f"rank-{rank()}"
+        _save_batches(own, batches, {"step": bad.step, "loss": bad.loss, "names": bad.names})
+        barrier()  # the error below ends the other processes
         kept = f" Its batches are in {folder}."
     trainer.means.count -= bad.count
     if trainer.guard.skipped <= config.max_skipped_steps:
