@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import Tensor
 
-from depthaware_uda import distributed
+from depthaware_uda import DAFConfig, distributed
 from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint
@@ -135,6 +135,15 @@ def test_a_bad_step_names_and_keeps_the_samples_of_all_processes(runs: Found) ->
     assert sorted(images.mean((1, 2, 3)).tolist()) == sorted(whole.mean((1, 2, 3)).tolist())
 
 
+def test_a_network_that_is_synchronised_must_be_trained_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage converts the network in place, and the next one's record must not say otherwise."""
+    model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(tiny_model())
+    daf(model)
+    monkeypatch.setattr("depthaware_uda.trainers.sharing.world_size", lambda: 2)
+    with pytest.raises(ValueError, match=r"the model has SyncBatchNorm.* set sync_batch_norm=True here too"):
+        daf(model, DAFConfig(batch_size=2))
+
+
 def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RANK", raising=False)
     with distributed.initialize():
@@ -166,7 +175,7 @@ def test_processes_that_nobody_connected_do_not_train_alone(monkeypatch: pytest.
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from depthaware_uda import distributed
+from depthaware_uda import DAFConfig, distributed
 from tests.processes import build
 
 with distributed.initialize():

@@ -48,13 +48,18 @@ def shared_model(model: nn.Module, config: TrainerConfig) -> nn.Module:
     """A model, on its device, with the weights of rank 0, and with `SyncBatchNorm` if the configuration wants it.
 
     Raises:
-        ValueError: The batch cannot be divided, or `SyncBatchNorm` is wanted on a CPU.
+        ValueError: The batch cannot be divided; `SyncBatchNorm` is wanted on a CPU, or is there and not wanted.
     """
     images_at_once(config)
     if world_size() == 1:
         return model
     broadcast_module(model)
     if not config.sync_batch_norm:
+        if any(isinstance(module, nn.SyncBatchNorm) for module in model.modules()):
+            raise ValueError(
+                "the model has SyncBatchNorm, as after a stage with sync_batch_norm=True, and would go on normalising "
+                "over all processes; set sync_batch_norm=True here too, or make the model anew"
+            )
         return model
     device = next(model.parameters()).device
     if device.type == "cpu":
