@@ -118,16 +118,29 @@ def test_images_of_another_type_are_not_taken_for_a_wrong_size() -> None:
         TimmBackbone("resnet10t")(torch.rand(1, 3, 32, 32, dtype=torch.float64))
 
 
-def test_running_out_of_memory_is_not_taken_for_a_wrong_size(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("full"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),  # before torch 2.8
+        torch.distributed.DistBackendError("the process of rank 1 is gone"),
+    ],
+    ids=str,
+)
+def test_failures_of_the_device_are_not_taken_for_a_wrong_size(error: RuntimeError) -> None:
     backbone = TimmBackbone("resnet10t")
 
-    class Full(nn.Module):
+    class Failing(nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            raise torch.OutOfMemoryError("full")
+            raise error
 
-    backbone.network = Full()
-    with pytest.raises(torch.OutOfMemoryError, match="full"):
+    backbone.network = Failing()
+    with pytest.raises(type(error)) as caught:
         backbone(torch.rand(1, 3, 32, 32))
+    assert caught.value is error
 
 
 def test_weights_that_cannot_be_fetched_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

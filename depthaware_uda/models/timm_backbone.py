@@ -23,8 +23,14 @@ OutputStride = int | Literal["auto"] | None
 # Ways to tell a network that it will see images of any size; each is an error to most networks.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # the former from torch 2.7 on
-# Of a GPU that is full, or that failed; the latter has had a class since torch 2.8.
-_OF_THE_DEVICE = (torch.OutOfMemoryError, getattr(torch, "AcceleratorError", torch.OutOfMemoryError))
+# Of a GPU that is full, of one that failed (a class since torch 2.8), and of other processes.
+_OF_THE_DEVICE = (
+    torch.OutOfMemoryError,
+    getattr(torch, "AcceleratorError", torch.OutOfMemoryError),
+    getattr(torch.distributed, "DistError", torch.OutOfMemoryError),
+)
+# In errors without a class of their own.
+_SAID_BY_THE_DEVICE = ("CUDA error", "cuDNN", "CUBLAS", "NCCL", "HIP error", "unable to find an engine")
 # Networks that add maps of neighbouring strides and so need sides that every stride divides.
 _DIVISIBLE = ("hrnet", "hieradet", "sam2_hiera")
 
@@ -132,6 +138,8 @@ class TimmBackbone(nn.Module):
             weight = next(self.network.parameters(), image)
             if (weight.dtype, weight.device) != (image.dtype, image.device):
                 raise  # of another kind than the weights: the size has no part in it
+            if any(words in str(error) for words in _SAID_BY_THE_DEVICE):
+                raise
             height, width = image.shape[-2:]
             raise ValueError(
                 f"timm model {self.name!r} cannot take images of {height} x {width}: {error}; give it images of the "
