@@ -1,6 +1,7 @@
 """Pseudo-labels: which pixels get one, and how they are kept and read back."""
 
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import numpy as np
@@ -463,8 +464,9 @@ def test_a_pixel_without_a_number_for_a_score_has_no_label_at_any_threshold(tmp_
     output = confident([[0, 1, 2]], [[0.9, 0.5, 0.8]])
     output.logits[0, 0, 0, 1] = torch.nan
     images = Listed(numbered(1, (1, 3)))
-    for threshold in (0.0, 0.01):
-        labels = write_pseudo_labels(Oracle([output]), images, tmp_path / str(threshold), threshold=threshold)
+    choices: list[dict[str, Any]] = [{"threshold": 0.0}, {"threshold": 0.01}, {"proportion": 1.0}]
+    for index, choice in enumerate(choices):
+        labels = write_pseudo_labels(Oracle([output]), images, tmp_path / str(index), **choice)
         assert labels.read("image/0").tolist() == [[0, 255, 2]]
 
 

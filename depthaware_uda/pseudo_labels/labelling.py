@@ -87,7 +87,10 @@ def labels_at(output: SegDepthOutput, size: tuple[int, int], threshold: float | 
 
 
 def confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict[str, Any]) -> Tensor:
-    """Pixels of a data set by predicted class and confidence, (C, bins), as `class_thresholds` takes them."""
+    """Pixels of a data set by predicted class and confidence, (C, bins), as `class_thresholds` takes them.
+
+    Those whose scores are NaN, which get no label, are left out.
+    """
     histogram: Tensor | None = None
     for batch, output in output_batches(model, dataset, **loading):
         classes = output.logits.shape[1]
@@ -95,7 +98,8 @@ def confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict
             probability = part.logits.softmax(1)
             confidence, label = probability.amax(1), argmax(probability).long()
             bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
-            counts = torch.bincount((label * _BINS + bins).flatten(), minlength=classes * _BINS)
+            places = (label * _BINS + bins)[~confidence.isnan()]
+            counts = torch.bincount(places, minlength=classes * _BINS)
             histogram = counts if histogram is None else histogram + counts
     histogram = None if histogram is None else histogram.cpu()
     counted = [counts for counts in gather(histogram) if counts is not None]  # an empty data set has raised
