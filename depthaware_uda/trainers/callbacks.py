@@ -20,6 +20,10 @@ class Callback(Protocol):
 
     The trainer seeds every step by itself, so a callback may draw random numbers and changes no weight by that. What it
     raises ends the run; the last checkpoint stays.
+
+    Of several processes, that of rank 0 alone calls them. What all take part in, such as `evaluate`, `EntropyRanker`
+    and `write_pseudo_labels`, would wait there for the others without end; with ``batch_norm="target"`` so would
+    `trainer.predictor()` in `on_start` and `on_log`, where it takes statistics anew.
     """
 
     def on_start(self, trainer: Trainer[Any]) -> None:
