@@ -203,6 +203,7 @@ def test_checkpointing_ends_with_each_step() -> None:
     assert model.backbone._checkpointing == "none"  # type: ignore[union-attr]
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("checkpointing", ["norms", "all"])
 def test_the_published_blocks_are_compiled_with_checkpointing(checkpointing: Any) -> None:
     backbone, image = shallow_caffe().backbone.eval(), torch.rand(1, 3, 33, 33)  # type: ignore[attr-defined]
@@ -283,6 +284,7 @@ def test_a_compiled_network_trains_as_an_eager_one(backend: str, monkeypatch: py
         torch.testing.assert_close(value, theirs[key], rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compilation_moves_no_weight_that_no_loss_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compiled graph gives zeros where an eager one gives none, and weight decay would move those weights."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
