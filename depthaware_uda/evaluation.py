@@ -15,6 +15,7 @@ from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_by_index
 from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan
 from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.labels.space import check_same_classes
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.input_size import InputSize, input_size, resize_input, stride_of
@@ -81,7 +82,9 @@ def evaluate(
         if chosen is None:
             raise TypeError("evaluate needs a data set, or the name of a protocol and the roots of its data")
         dataset = chosen.validation_data(roots)
-    known = label_space or getattr(dataset, "label_space", None) or getattr(model, "label_space", None)
+    own, of_model = getattr(dataset, "label_space", None), getattr(model, "label_space", None)
+    check_same_classes(own, of_model, "the data set")
+    known = label_space or own or of_model
     space = None if known is None else get_label_space(known)
     if chosen is not None and space is not None and space.classes != chosen.classes.classes:
         raise ValueError(

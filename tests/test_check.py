@@ -131,8 +131,18 @@ def test_labels_without_a_class_and_classes_without_a_label(streets: Path) -> No
 def test_depth_of_another_unit(streets: Path) -> None:
     for path in (streets / "depth").iterdir():
         save(path, np.full((6, 8), 60_000, np.uint16))
-    assert finding(check(folder(streets)), "depth of another unit").message == "the median depth is 600 m"
-    assert check(folder(streets, depth_encoding="millimetres")).findings == ()
+    found = finding(check(folder(streets)), "depth of another unit")
+    assert found.message == "the foreground is 600 m away, the median depth is 600 m: no street's"
+
+
+@pytest.mark.parametrize(("written", "read"), [(100, "millimetres"), (1000, "centimetres")])
+def test_depth_of_a_neighbouring_unit(streets: Path, written: int, read: str) -> None:
+    metres = np.linspace(3, 30, 48).reshape(6, 8)
+    for path in (streets / "depth").iterdir():
+        save(path, (metres * written).astype(np.uint16))
+    assert finding(check(folder(streets, depth_encoding=read)), "depth of another unit")
+    right = "centimetres" if written == 100 else "millimetres"
+    assert check(folder(streets, depth_encoding=right)).findings == ()
 
 
 def test_relative_depth_has_no_unit_to_doubt(streets: Path) -> None:
@@ -255,7 +265,8 @@ def test_samples_that_break_the_contract() -> None:
         r"image is torch.uint8 (3, 4, 4), expected float32": {"image": torch.ones(3, 4, 4, dtype=torch.uint8)},
         "label is torch.int32 (4, 4), expected int64": {"label": torch.zeros(4, 4, dtype=torch.int32)},
         "label holds 9..9, expected 0..6 or 255": {"label": torch.full((4, 4), 9)},
-        "depth holds -1 m, expected 0 or more": {"depth": -torch.ones(1, 4, 4)},
+        "depth holds -1 m, expected more than 0, or NaN where": {"depth": -torch.ones(1, 4, 4)},
+        "depth holds 0 m, expected more than 0, or NaN where": {"depth": torch.zeros(1, 4, 4)},
         "depth is torch.float32 (4, 4), expected float32 (1, H, W)": {"depth": torch.ones(4, 4)},
         "name is a PurePosixPath, expected a str": {"name": PurePosixPath("bad")},
     }

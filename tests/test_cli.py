@@ -114,7 +114,7 @@ def test_evaluation_of_a_data_set_by_name(weights: str, camvid_copy: Path, capsy
         (["--dataset", "camvid", "--labels", "common7"], "its classes are chosen with --classes"),
         (
             ["--dataset", "camvid", "--depth", "depth"],
-            "folders that go with images of your own; CamVid finds its files",
+            "--labels, --depth and --depth-encoding are for images of your own; CamVid finds its files",
         ),
         (["--labels", "labels", "--split", "val"], "--split chooses a part of a data set that --dataset names"),
         (["--labels", "labels"], "--classes is missing: the label space of the label images"),
@@ -125,6 +125,20 @@ def test_options_of_another_kind_of_data_are_not_passed_over(
 ) -> None:
     assert main(["check", "somewhere", *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_unknown_ids_may_be_ignored_and_depth_may_be_in_millimetres(
+    photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_label_map(photos.parent / "map.json", {0: 3}, "common7")
+    for index in range(2):
+        save(photos.parent / "depth" / f"{index}.png", np.full((40, 48), 9000, np.uint16))
+    command = ["check", str(photos), "--labels", str(photos.parent / "labels"), "--depth", str(photos.parent / "depth")]
+    command += ["--label-map", str(photos.parent / "map.json")]
+    assert main(command) == 1
+    assert "unmapped ids" in capsys.readouterr().out
+    assert main([*command, "--unknown", "ignore", "--depth-encoding", "millimetres"]) == 0
+    assert "9.00 to 9.00 m" in capsys.readouterr().out
 
 
 def test_photographs_alone_are_checked_without_classes(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

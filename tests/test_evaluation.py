@@ -272,6 +272,13 @@ def test_another_number_of_classes_is_refused() -> None:
         evaluate(tiny_model(), Scenes(1, space=THREE))
 
 
+def test_as_many_classes_in_another_order_are_refused() -> None:
+    images, oracle = two_images()
+    oracle.label_space = LabelSpace("turned", THREE.classes[::-1], THREE.palette)
+    with pytest.raises(ValueError, match=r"the data set has the classes \['road', .* of 'three', .* but not the same"):
+        evaluate(oracle, images)
+
+
 def test_a_label_that_is_no_class_is_refused() -> None:
     samples = numbered(1, (2, 2), label=lambda _: torch.full((2, 2), 3))
     with pytest.raises(ValueError, match=r"image/0: label holds indices 3\.\.3, but there are 3 classes"):

@@ -110,6 +110,62 @@ def test_a_method_of_ones_own_that_forgets_a_call_is_told_or_does_without() -> N
     assert trainer.num_classes == 7
 
 
+class Projected(Consistency):
+    """It has a module and an optimiser of its own."""
+
+    def __init__(self, *, named: bool) -> None:
+        super().__init__(tiny_model(), together=True)
+        self.named, self.projection = named, nn.Conv2d(7, 7, 1)
+        self.optimizers["projection"] = torch.optim.Adam(self.projection.parameters(), lr=0.1)
+
+    def modules(self) -> dict[str, nn.Module]:
+        return {**super().modules(), **({"projection": self.projection} if self.named else {})}
+
+    def compute(self, source: Batch, target: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        loss = entropy_loss(self.projection(self.predict(target).logits))
+        self.backward(loss)
+        return {"entropy": loss}
+
+
+def test_weights_of_ones_own_must_be_among_the_modules_that_are_saved() -> None:
+    with pytest.raises(ValueError, match=r"optimizers\['projection'\] moves weights .* modules\(\) does not name"):
+        Projected(named=False).fit()
+    trainer = Projected(named=True)
+    trainer.fit()
+    assert trainer.optimizers["projection"].param_groups[0]["lr"] == 0.1  # the first of its steps
+
+
+class SourceOnly(Consistency):
+    """It has no target."""
+
+    domains = ("source",)
+
+    def __init__(self, **settings: Any) -> None:
+        config = TrainerConfig(max_steps=1, precision="float32", **settings)
+        Trainer.__init__(self, tiny_model(), config, val=Scenes(1), device="cpu", progress=False)
+        self.check_inputs()
+
+    def fixed_datasets(self) -> dict[str, SampleDataset]:
+        return {"source": Scenes(2)}
+
+    datasets = fixed_datasets
+
+    def compute(self, source: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        losses: dict[str, Tensor] = {}
+        self.backward(self.supervised(self.predict(source), source, losses))
+        return losses
+
+
+def test_a_method_without_a_target_is_validated() -> None:
+    assert SourceOnly().fit().final is not None
+
+
+@pytest.mark.parametrize("settings", [{"batch_norm": "target"}, {"validation": "label_free"}])
+def test_what_looks_at_the_target_needs_one(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"looks at the target's images: SourceOnly needs an attribute `target`"):
+        SourceOnly(**settings)
+
+
 def test_a_loss_goes_back_through_its_own_forward_pass_while_another_one_waits() -> None:
     ends = []
     for together in (False, True):

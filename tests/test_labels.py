@@ -155,10 +155,16 @@ def test_remap_takes_masks_and_no_fractions() -> None:
         remap(np.array([0.5]), {0: 0}, name="1.npy")
 
 
-@pytest.mark.parametrize("table", [[7, 0], {}, {7: 1.0}, {7: "flat"}, {7: [1]}, {"7": 1}, {-1: 0}, {7: 7}])
+@pytest.mark.parametrize("table", [[7, 0], {}, {7: 1.0}, {7: [1]}, {"7": 1}, {-1: 0}, {7: 7}])
 def test_what_is_no_label_map_is_shown(table: object) -> None:
     with pytest.raises(ValueError, match=r"expected ids 0\.\.65535 to class indices 0\.\.6 of 'common7' or 255, got"):
         choose_label_map("common7", table)  # type: ignore[arg-type]
+
+
+def test_classes_of_a_label_map_may_be_names() -> None:
+    assert choose_label_map("common7", {7: "flat", 8: "sky", 9: 6, 0: "ignore"}).ids == {7: 0, 8: 4, 9: 6, 0: 255}
+    with pytest.raises(ValueError, match=r"label space 'common7' has no class 'road'; it has \['flat', "):
+        choose_label_map("common7", {7: "road"})
 
 
 def test_remap_can_ignore_unknown_ids() -> None:

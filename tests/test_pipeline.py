@@ -119,7 +119,7 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
     for left in ("isl.json", "ranking.json", "ida.json"):
         (tmp_path / left).unlink()
     shutil.rmtree(tmp_path / "ida")
-    assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
+    assert list(run_protocol(tiny_model(depth_head=None), SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
 
 
 class Own(nn.Module):

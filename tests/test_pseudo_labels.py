@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from depthaware_uda import EntropyRanker, PseudoLabels, SegDepthOutput, write_pseudo_labels
-from depthaware_uda.data import Unlabelled
+from depthaware_uda.data import Selected, Unlabelled
 from depthaware_uda.files import read_json, sha256, write_json
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import get_label_space
@@ -271,6 +271,14 @@ def test_files_that_are_no_pseudo_labels_are_never_replaced(tmp_path: Path, file
             write_pseudo_labels(tiny_model(), images, tmp_path, preview=preview)
         assert [path.name for path in tmp_path.iterdir()] == [file]
         assert (tmp_path / file).read_bytes() == b"a true label"
+
+
+def test_labels_of_an_earlier_writing_do_not_stay_among_the_new_ones(tmp_path: Path) -> None:
+    images = Scenes(4)
+    write_pseudo_labels(tiny_model(), images, tmp_path)
+    (tmp_path / "street" / "notes.txt").write_text("mine")
+    write_pseudo_labels(tiny_model(), Selected(images, images.names[:2]), tmp_path)
+    assert sorted(path.name for path in (tmp_path / "street").iterdir()) == ["0.png.png", "1.png.png", "notes.txt"]
 
 
 def test_labels_whose_writing_was_cut_off_are_replaced(tmp_path: Path) -> None:

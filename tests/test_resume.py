@@ -29,9 +29,10 @@ from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.trainers import Trainer, checkpoint, read_log
 from depthaware_uda.trainers.saving import resume
+from depthaware_uda.trainers.streams import Augmentation
 from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, Sample
-from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
+from tests.tiny import Changed, Scenes, assert_same_weights, tiny_model, weights
 
 SHARED: dict[str, Any] = {
     "max_steps": 6,
@@ -53,8 +54,19 @@ def brighten(sample: Sample) -> Sample:
     return Sample(**{**sample, "image": sample["image"] * (0.5 + torch.rand(()))})  # type: ignore[typeddict-item]
 
 
+def darken(sample: Sample) -> Sample:
+    return Sample(**{**sample, "image": sample["image"] / 2})  # type: ignore[typeddict-item]
+
+
 def build(
-    stage: str, folder: Path | None, *, model: nn.Module | None = None, target: Scenes | None = None, **settings: Any
+    stage: str,
+    folder: Path | None,
+    *,
+    model: nn.Module | None = None,
+    source: Scenes | None = None,
+    target: Scenes | None = None,
+    augment: Augmentation = brighten,
+    **settings: Any,
 ) -> Trainer[Any]:
     """The same call every time: a fresh network, fresh data, the same settings."""
     model = small_model() if model is None else model
@@ -62,12 +74,13 @@ def build(
     options: dict[str, Any] = {
         "output_dir": folder,
         "val": Scenes(1, seed=9),
-        "augment": brighten,
+        "augment": augment,
         "device": "cpu",
         "progress": False,
     }
     if stage == "daf":
-        return DAFTrainer(model, Scenes(3), target, DAFConfig(**{**SHARED, **ALIGNED, **settings}), **options)
+        source = Scenes(3) if source is None else source
+        return DAFTrainer(model, source, target, DAFConfig(**{**SHARED, **ALIGNED, **settings}), **options)
     if stage == "isl":
         config = ISLConfig(**{**SHARED, "refresh_every": 3, "threshold": 0.14, "proportion": 0.5, **settings})
         return ISLTrainer(model, target, config, source=Scenes(2), **options)
@@ -216,7 +229,11 @@ def test_the_state_of_an_optimiser_has_the_memory_format_of_its_parameters(tmp_p
 def test_weights_of_the_checkpoint_replace_those_of_the_network_given(tmp_path: Path, finished: Finished) -> None:
     cut_off(build("daf", tmp_path / "run"), 3)
     resumed = build("daf", tmp_path / "run", model=small_model(seed=5))
-    assert_ends_alike(resumed, resumed.fit(), finished("daf"))
+    with pytest.warns(
+        UserWarning, match=r"run began with other weights than the model has now, and goes on with its own"
+    ):
+        result = resumed.fit()
+    assert_ends_alike(resumed, result, finished("daf"))
 
 
 @pytest.mark.parametrize(("keep", "kept"), [(1, ["6"]), (2, ["4", "6"]), (9, ["2", "4", "6"])])
@@ -294,7 +311,8 @@ def test_a_finished_run_returns_at_once_with_its_weights(tmp_path: Path, stage: 
     before = files(tmp_path / "run")
     again = build(stage, tmp_path / "run", model=small_model(seed=5), ema_decay=ema)
     again.step = None  # type: ignore[assignment,method-assign]  # would fail if it were called
-    second = again.fit()
+    with pytest.warns(UserWarning, match="began with other weights"):
+        second = again.fit()
     assert_same_weights(weights(again.model), weights(first.model))
     assert second.final is not None
     assert result.final is not None
@@ -366,7 +384,27 @@ REFUSED: dict[str, tuple[Callable[[Path], Trainer[Any]], str]] = {
     "longer": (lambda run: build("daf", run, max_steps=7), r"max_steps \(was 6, is 7\)"),
     "class weights": (lambda run: build("daf", run, class_weights=(1.0,) * 7), "class_weights"),
     "model": (lambda run: build("daf", run, model=tiny_model()), "differs in: model, model_tensors"),
-    "data": (lambda run: build("daf", run, target=Scenes(5, seed=1)), "differs in: data"),
+    "more data": (
+        lambda run: build("daf", run, target=Scenes(5, seed=1)),
+        r"differs in: names of target, samples of target \(was 4, is 5\)",
+    ),
+    "other names": (lambda run: build("daf", run, target=Scenes(4, folder="road")), "differs in: names of target"),
+    "another size": (
+        lambda run: build("daf", run, target=Scenes(4, (48, 40))),
+        r"first sample of target \(was image of 32 x 40, is image of 48 x 40\)",
+    ),
+    "another label map": (
+        lambda run: build("daf", run, source=Changed("label", lambda label: label.where(label != 6, 0), 3)),
+        r"first sample of source \(was .* labels in percent {0: 12, 1: 13, .*, is .* labels in percent {0: 25, 1: 13, ",
+    ),
+    "another unit of depth": (
+        lambda run: build("daf", run, source=Changed("depth", lambda depth: depth * 10, 3)),
+        r"first sample of source \(.* median depth 31.1 m, is .* median depth 311 m\)",
+    ),
+    "another augmentation": (
+        lambda run: build("daf", run, augment=darken),
+        r"augmentation of source \(was <function brighten>, is <function darken>\)",
+    ),
     "stage": (lambda run: build("isl", run), "differs in: trainer"),
 }
 
@@ -380,6 +418,33 @@ def test_another_run_is_not_overwritten(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=f"holds another run, nothing was overwritten.*{message}.*another output_dir"):
         trainer.fit()
     assert files(tmp_path / "run") == before
+
+
+def test_a_finished_run_says_so_and_trains_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    build("daf", tmp_path / "run").fit()
+    again = build("daf", tmp_path / "run", model=small_model(seed=5))
+    again.progress = True
+    with pytest.warns(UserWarning, match="began with other weights"):
+        assert again.fit().steps == 6
+    assert f"{tmp_path / 'run'} is finished, at step 6: nothing is trained" in capsys.readouterr().out
+
+
+def test_a_source_that_changes_at_every_reading_can_be_resumed(tmp_path: Path) -> None:
+    def flickering() -> Scenes:
+        return Changed("depth", lambda depth: depth * (1 + torch.rand(())), 3)
+
+    cut_off(build("daf", tmp_path / "run", source=flickering()), 3)
+    assert build("daf", tmp_path / "run", source=flickering()).fit().steps == 6
+
+
+def test_a_run_of_a_version_that_told_less_of_its_data_goes_on(tmp_path: Path) -> None:
+    cut_off(build("daf", tmp_path / "run"), 3)
+    file = tmp_path / "run" / "run.json"
+    record = json.loads(file.read_text())
+    for key in ("samples", "first_sample", "augmentation", "began_with"):
+        del record[key]
+    file.write_text(json.dumps(record))
+    assert build("daf", tmp_path / "run", model=small_model(seed=5)).fit().steps == 6
 
 
 def test_a_run_of_a_version_without_a_setting_goes_on_with_its_default(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from depthaware_uda.data import Unlabelled, collate
 from depthaware_uda.data.transforms import flip_and_crop
 from depthaware_uda.trainers import Callback
 from depthaware_uda.types import Batch, Sample
-from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
+from tests.tiny import Changed, Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import PLAIN, QUICK, batch, daf, ida, isl
 
 
@@ -77,19 +77,6 @@ class Sixteen(Scenes):
 def test_trainers_name_what_does_not_fit(build: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
-
-
-class Changed(Scenes):
-    """Scenes as a user's own data set might give them: one part of every sample changed, or taken out."""
-
-    def __init__(self, key: str, change: Callable[[Tensor], Any] | None, count: int = 2) -> None:
-        super().__init__(count)
-        self.key, self.change = key, change
-
-    def __getitem__(self, index: int) -> Sample:
-        sample: dict[str, Any] = dict(super().__getitem__(index))
-        value = sample.pop(self.key)
-        return Sample(**sample if self.change is None else {**sample, self.key: self.change(value)})
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -420,6 +407,14 @@ def test_a_depth_of_0_is_not_unknown() -> None:
         ValueError, match=r"depth of the first sample of source is 0 or below .* NaN where it is not known"
     ):
         daf(tiny_model(), source=Changed("depth", lambda depth: depth.nan_to_num(0.0)))
+
+
+def test_a_depth_of_0_further_on_is_traced_to_its_sample() -> None:
+    source = Scenes(4)
+    source.samples[3]["depth"][0, 0, 0] = 0
+    with pytest.raises(ValueError, match=r"depth of 'street/3.png' is 0 or below at some pixels"):
+        daf(tiny_model(), source=source).fit()
+    daf(tiny_model(), DAFConfig(**QUICK, depth_weight=0), source=source).fit()
 
 
 def test_an_augmentation_that_drops_depth_or_gives_arrays_is_named() -> None:

@@ -1,6 +1,7 @@
 """Schedules, optimisers and presets of the trainers, and the settings that they refuse."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from depthaware_uda import (
     IDAConfig,
     ISLConfig,
 )
+from depthaware_uda.trainers import TrainerConfig
 from tests.tiny import Scenes, tiny_model
 from tests.trainers import QUICK, batch, daf, images_only
 
@@ -35,6 +37,18 @@ def test_past_its_end_the_schedule_stays_at_zero() -> None:
     config = DAFConfig(max_steps=10)
     assert config.learning_rate_factor(10) == 0
     assert config.learning_rate_factor(15) == 0
+
+
+def test_settings_of_ones_own_are_checked_where_annotations_are_types_too() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(TrainerConfig):
+        weight: float = 0.1
+        every: int | None = None
+
+    assert Own(weight=1).every is None
+    for wrong in ({"weight": "0.1"}, {"every": 1.5}):
+        with pytest.raises(TypeError, match="must be of type"):
+            Own(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_step_sets_the_learning_rate_of_every_group() -> None:

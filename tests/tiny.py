@@ -97,6 +97,19 @@ class Scenes:
         return Sample(**self.samples[index])
 
 
+class Changed(Scenes):
+    """Scenes as a user's own data set might give them: one part of every sample changed, or taken out."""
+
+    def __init__(self, key: str, change: Callable[[Tensor], Any] | None, count: int = 2) -> None:
+        super().__init__(count)
+        self.key, self.change = key, change
+
+    def __getitem__(self, index: int) -> Sample:
+        sample: dict[str, Any] = dict(super().__getitem__(index))
+        value = sample.pop(self.key)
+        return Sample(**sample if self.change is None else {**sample, self.key: self.change(value)})
+
+
 class Oracle(nn.Module):
     """Answers image i of a test with the i-th prepared output; `numbered` images tell it their number."""
 

@@ -9,6 +9,7 @@ import torch
 
 from depthaware_uda.cli import commands
 from depthaware_uda.cli.commands import OWN_FOLDERS
+from depthaware_uda.depth import DEPTH_ENCODINGS
 from depthaware_uda.version import __version__
 
 __all__ = ["DEFAULT_MODEL", "parser"]
@@ -83,6 +84,9 @@ def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument("--depth", help="folder of depth images, for folders of your own")
     command.add_argument("--classes", help="label space, such as common7; default: that of the model or data set")
     command.add_argument("--label-map", metavar="FILE", help="what the ids in label images mean, .json or .toml")
+    command.add_argument("--unknown", choices=("error", "ignore"), default="error", help="ids that it lacks")
+    encodings = "what numbers in depth images of your own mean; default: centimetres"
+    command.add_argument("--depth-encoding", choices=sorted(DEPTH_ENCODINGS), help=encodings)
     command.add_argument("--split", help="of a data set by name, such as val")
     command.add_argument(
         "--size",

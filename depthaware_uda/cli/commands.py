@@ -140,7 +140,9 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
     """The data set that the arguments name: a class of `depthaware_uda.data`, or folders of one's own."""
     import depthaware_uda.data as data
 
-    options: dict[str, Any] = {} if args.size is None else {"size": tuple(args.size)}
+    options: dict[str, Any] = {"unknown": args.unknown}
+    if args.size is not None:
+        options["size"] = tuple(args.size)
     if args.dataset == OWN_FOLDERS:
         if args.split is not None:
             raise ValueError("--split chooses a part of a data set that --dataset names; folders of your own have none")
@@ -149,6 +151,8 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
             if args.labels is not None:
                 raise ValueError("--classes is missing: the label space of the label images, such as common7")
             space = "common7"  # which says nothing where there are no labels
+        if args.depth_encoding is not None:
+            options["depth_encoding"] = args.depth_encoding
         own: SampleDataset = data.SegmentationFolder(
             args.root, args.labels, args.depth, label_space=space, label_map=args.label_map, **options
         )
@@ -158,9 +162,9 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
         raise ValueError(f"--dataset must be {OWN_FOLDERS} or one of {sorted(_DATA_SETS)}, got {args.dataset!r}")
     if args.label_map is not None:
         options["label_map"] = args.label_map
-    if args.labels is not None or args.depth is not None:
+    if any(argument is not None for argument in (args.labels, args.depth, args.depth_encoding)):
         raise ValueError(
-            f"--labels and --depth are folders that go with images of your own; {name} finds its files below "
+            f"--labels, --depth and --depth-encoding are for images of your own; {name} finds its files below "
             f"{args.root}, and its classes are chosen with --classes"
         )
     if args.classes is not None:

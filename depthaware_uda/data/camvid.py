@@ -43,7 +43,7 @@ class CamVid(FileDataset):
         split: Literal["train", "val"] = "train",
         *,
         labels: str | LabelSpace = "common7",
-        label_map: Mapping[int, int] | str | Path | None = None,
+        label_map: Mapping[int, int | str] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         full_size_labels: bool = False,

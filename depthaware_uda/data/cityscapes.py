@@ -58,7 +58,7 @@ class Cityscapes(FileDataset):
         *,
         labels: str | LabelSpace = "cityscapes16",
         depth: bool = False,
-        label_map: Mapping[int, int] | str | Path | None = None,
+        label_map: Mapping[int, int | str] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         full_size_labels: bool = False,

@@ -29,7 +29,7 @@ class SegmentationFolder(FileDataset):
         depth: Folder of depth files (``.png``, ``.tif``, ``.tiff``, ``.npy``). Samples have no depth without it.
         label_space: Name of a label space, or a `LabelSpace` of your own; may be left out where the file `label_map`
             names one.
-        label_map: Id in the files to class index (255 to ignore), or the file of a map, see
+        label_map: Id in the files to class index or name (255 or ``"ignore"`` to ignore), or the file of a map, see
             `depthaware_uda.labels.load_label_map`. By default the ids are class indices already.
         unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` makes it 255.
         depth_encoding: What the numbers in the depth files mean: ``"centimetres"``, ``"millimetres"``, ``"metres"``,
@@ -52,7 +52,7 @@ class SegmentationFolder(FileDataset):
         depth: str | Path | None = None,
         *,
         label_space: str | LabelSpace | None = None,
-        label_map: Mapping[int, int] | str | Path | None = None,
+        label_map: Mapping[int, int | str] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         depth_encoding: str | DepthEncoding = "centimetres",
         size: tuple[int, int] | None = None,

@@ -97,7 +97,8 @@ def partners(
     if missing:
         raise FileNotFoundError(
             f"{argument}: {len(missing)} of {len(stems)} images have no partner in {folder}; "
-            f"the first missing: {missing[:5]}"
+            f"the first missing: {missing[:5]}; the first files there: {list_files(folder, ('',))[:5]}. "
+            "FileDataset takes files of any names"
         )
     return [folder / found[stem] for stem in stems]
 

@@ -58,7 +58,7 @@ class MapillaryVistas(FileDataset):
         *,
         labels: str | LabelSpace = "common7",
         version: Literal["1.2"] = "1.2",
-        label_map: Mapping[int, int] | str | Path | None = None,
+        label_map: Mapping[int, int | str] | str | Path | None = None,
         unknown: Literal["error", "ignore"] = "error",
         size: tuple[int, int] | None = None,
         pad: bool = True,

@@ -62,6 +62,8 @@ def _hint(path: Path) -> str:
     """What may have been meant: the weights in the folder of a run, or a registered name with a slip."""
     if inside := [str(path / name) for name in ("model", "best") if (path / name / CONFIG_FILE).is_file()]:
         return f"; this one is the folder of a run, whose weights are in {' and '.join(inside)}"
+    if (path / WEIGHTS_FILE).is_file():
+        return "; weights of a network that create_model did not make are read with safetensors.torch.load_file"
     near = difflib.get_close_matches(path.name, [record.name for record in list_pretrained()], n=3)
     return f" (registered names like it: {near})" if near and path.name == str(path) else ""
 

@@ -41,13 +41,18 @@ class LabelMap(NamedTuple):
     """The classes."""
 
 
-def check_label_map(label_map: Mapping[int, int], space: LabelSpace) -> dict[int, int]:
-    """Give back a map from ids 0..65535 to class indices of a space or 255; ValueError if it is anything else."""
+def check_label_map(label_map: Mapping[int, int | str], space: LabelSpace) -> dict[int, int]:
+    """Give back a map from ids 0..65535 to class indices of a space or 255, which may be given by name.
+
+    Raises:
+        ValueError: It is anything else, or there is no class of a name.
+    """
     expected = (
         f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or {IGNORE_INDEX}"
     )
     if not isinstance(label_map, Mapping) or not label_map:
         raise ValueError(f"{expected}, got {label_map!r}")
+    label_map = {key: _as_class(value, space) if isinstance(value, str) else value for key, value in label_map.items()}
     classes = {*range(len(space)), IGNORE_INDEX}
     wrong = {
         key: value
@@ -102,14 +107,14 @@ def remap(
     return classes.astype(np.int64)
 
 
-def save_label_map(path: str | Path, label_map: Mapping[int, int], label_space: str | LabelSpace) -> None:
+def save_label_map(path: str | Path, label_map: Mapping[int, int | str], label_space: str | LabelSpace) -> None:
     """Write a label map as JSON, with class names instead of indices, so that people can read and share it.
 
     A label space of your own is written along, one of the library by its name.
 
     Args:
         path: File to write, ``.json``.
-        label_map: Id in the label files to class index, 255 to ignore.
+        label_map: Id in the label files to class index or name, 255 or ``"ignore"`` to ignore.
         label_space: The classes.
 
     Raises:
@@ -155,7 +160,7 @@ def load_label_map(path: str | Path) -> LabelMap:
 
 def choose_label_map(
     label_space: str | LabelSpace | None,
-    label_map: Mapping[int, int] | str | Path | None,
+    label_map: Mapping[int, int | str] | str | Path | None,
     *,
     dataset: str | None = None,
 ) -> LabelMap:
@@ -163,8 +168,8 @@ def choose_label_map(
 
     Args:
         label_space: The classes; may be None where the file of a map names them.
-        label_map: Id to class index, or the file of a map; None takes that of the data set, or else the ids as they
-            are.
+        label_map: Id to class index or name, or the file of a map; None takes that of the data set, or else the ids as
+            they are.
         dataset: Data set of which `id_map` knows the ids.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["IGNORE_INDEX", "LabelSpace"]
+__all__ = ["IGNORE_INDEX", "LabelSpace", "check_same_classes"]
 
 IGNORE_INDEX = 255
 """The label of a pixel that no loss and no metric looks at."""
@@ -109,3 +109,14 @@ class LabelSpace:
         table[: len(self)] = self.palette
         colours: NDArray[np.uint8] = table[np.asarray(label, np.uint8)]
         return colours
+
+
+def check_same_classes(data: LabelSpace | None, model: LabelSpace | None, what: str) -> None:
+    """ValueError if data, called `what`, and a model have as many classes, but others or in another order."""
+    if data is None or model is None or len(data) != len(model) or data.classes == model.classes:
+        return
+    raise ValueError(
+        f"{what} has the classes {list(data.classes)} of {data.name!r}, but the model was made for "
+        f"{list(model.classes)} of {model.name!r}: as many, but not the same; load the data with the classes of the "
+        "model, or create the model with the label_space of the data"
+    )

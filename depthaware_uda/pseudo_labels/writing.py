@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,8 @@ def write_pseudo_labels(
 ) -> PseudoLabels:
     """Write the labels of which a model is sure, one 8-bit PNG a sample under its name, and a JSON record.
 
-    The label of ``town/0001.jpg`` is ``town/0001.jpg.png``; `PseudoLabels` opens the folder again. Those that
-    this function wrote there are replaced, other files never. The record is written last: a folder with one is
+    The label of ``town/0001.jpg`` is ``town/0001.jpg.png``; `PseudoLabels` opens the folder again. All that
+    this function wrote there are removed first, other files never. The record is written last: a folder with one is
     complete. Several processes (`distributed.initialize`) share the images: all of them call this with one folder, each
     writes the labels of its share, and rank 0 the record.
 
@@ -93,7 +94,7 @@ def write_pseudo_labels(
     if is_writer():
         folder.mkdir(parents=True, exist_ok=True)
         (folder / _UNFINISHED_FILE).touch()
-        (folder / RECORD_FILE).unlink(missing_ok=True)
+        _remove_labels(folder)
     barrier()
     named: dict[int, tuple[str, str]] = {}  # names and digests
     written: set[str] = set()
@@ -143,6 +144,15 @@ def write_pseudo_labels(
         (folder / _UNFINISHED_FILE).unlink(missing_ok=True)
     barrier()
     return PseudoLabels(folder)
+
+
+def _remove_labels(folder: Path) -> None:
+    """Remove what an earlier call wrote: labels of another network or threshold must not lie among the new ones."""
+    with suppress(FileNotFoundError, ValueError):  # there are none, or a damaged record names none
+        earlier = PseudoLabels(folder)
+        for name in earlier.names:
+            earlier.path(name).unlink(missing_ok=True)
+    (folder / RECORD_FILE).unlink(missing_ok=True)
 
 
 def _check_free(folder: Path, dataset: SampleDataset, *, previews: bool) -> None:

@@ -26,17 +26,25 @@ from depthaware_uda.trainers.averaging import WeightAverage
 from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
 from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback, check_callbacks
-from depthaware_uda.trainers.checks import check_batch, check_data, check_first_image, check_sample, check_source
+from depthaware_uda.trainers.checks import (
+    check_batch,
+    check_data,
+    check_first_image,
+    check_optimized,
+    check_sample,
+    check_source,
+)
 from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.divergence import StepGuard, respond
 from depthaware_uda.trainers.execution import Execution
+from depthaware_uda.trainers.identity import defaults, describe
 from depthaware_uda.trainers.interruption import Interruption
 from depthaware_uda.trainers.log import LossMeans, RunLog
 from depthaware_uda.trainers.loop import Loop, TrainResult
 from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
 from depthaware_uda.trainers.out_of_memory import explained
 from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
-from depthaware_uda.trainers.saving import defaults, describe, resume
+from depthaware_uda.trainers.saving import resume
 from depthaware_uda.trainers.sharing import (
     average_losses,
     average_step,
@@ -78,7 +86,8 @@ class Trainer(ABC, Generic[ConfigT]):
     """
 
     target: SampleDataset
-    """The target's images, as the trainer was given them."""
+    """The target's images, as the trainer was given them; `batch_norm="target"` and `validation="label_free"` look at
+    them, else it may be absent."""
     domains: tuple[str, ...]
     """Names of the domains that a step needs."""
     config_class: type[TrainerConfig] = TrainerConfig
@@ -318,6 +327,7 @@ class Trainer(ABC, Generic[ConfigT]):
                 goes on from it.
         """
         check_connected()
+        check_optimized(self.modules(), self.optimizers)
         if not self.num_classes:
             self.check_inputs()
         if self.output_dir is not None and is_writer():
@@ -350,6 +360,12 @@ class Trainer(ABC, Generic[ConfigT]):
             TypeError: A data set is none, or the model returns something else than `SegDepthOutput`.
             ValueError: They do not fit each other, or a data set is empty.
         """
+        wanted = {"batch_norm": "target", "validation": "label_free"}
+        asking = [f"{key}={value!r}" for key, value in wanted.items() if getattr(self.config, key) == value]
+        if asking and getattr(self, "target", None) is None:
+            raise ValueError(
+                f"{asking[0]} looks at the target's images: {type(self).__name__} needs an attribute `target`"
+            )
         validation = {} if self.val is None else {"val": self.val}
         datasets = {**self.fixed_datasets(), **validation}
         self.num_classes, self.has_depth = check_data(self.model, datasets, self.unreadable)

@@ -12,6 +12,7 @@ from depthaware_uda.data.collate import check_pixels, check_tensor
 from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
+from depthaware_uda.labels.space import check_same_classes
 from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
@@ -19,8 +20,10 @@ from depthaware_uda.types import Batch, Sample, SampleDataset
 __all__ = [
     "check_batch",
     "check_data",
+    "check_depth",
     "check_first_image",
     "check_labels",
+    "check_optimized",
     "check_sample",
     "check_source",
     "check_target_depth",
@@ -85,12 +88,7 @@ def _check_classes(sample: Sample, name: str, space: LabelSpace | None, own: Lab
             f"{name} has the {len(space)} classes of label space {space.name!r}, but the model predicts "
             f"{classes}; create the model with num_classes={len(space)}, or load the data with other labels"
         )
-    if own is not None and space is not None and own.classes != space.classes:
-        raise ValueError(
-            f"{name} has the classes {list(space.classes)} of {space.name!r}, but the model was made for "
-            f"{list(own.classes)} of {own.name!r}: as many, but not the same; load the data with "
-            f"labels={own.name!r}, or create the model with label_space={space.name!r}"
-        )
+    check_same_classes(space, own, name)
     if "label" not in sample:
         return
     check_labels(sample, classes, f"the first sample of {name}")
@@ -109,6 +107,26 @@ def check_labels(sample: Sample, classes: int, what: str) -> None:
             f"{what} has the labels {sorted({*label[foreign].tolist()})[:5]}, but the model predicts {classes} classes "
             f"(0..{classes - 1}, and {IGNORE_INDEX} to ignore); map the ids, or create the model with more classes"
         )
+
+
+def check_depth(sample: Sample, what: str) -> None:
+    """ValueError if the depth of a sample of the source is 0 or below somewhere."""
+    if (sample["depth"].as_subclass(Tensor) <= 0).any():
+        raise ValueError(
+            f"depth of {what} is 0 or below at some pixels; depth is in metres, and NaN where it is not known: 0 would "
+            "be learnt as the nearest of all"
+        )
+
+
+def check_optimized(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+    """ValueError if an optimiser moves weights that no checkpoint would hold."""
+    kept = {id(parameter) for module in modules.values() for parameter in module.parameters()}
+    for name, optimizer in optimizers.items():
+        if any(id(parameter) not in kept for group in optimizer.param_groups for parameter in group["params"]):
+            raise ValueError(
+                f"optimizers[{name!r}] moves weights of a module that modules() does not name, and that a resumed run "
+                "would begin anew with; return it there, beside those of super().modules()"
+            )
 
 
 def check_sample(sample: Sample, what: str) -> None:
@@ -173,11 +191,8 @@ def check_source(sample: Sample, *, needs_depth: bool) -> None:
             "source has no depth, but the model predicts it and depth_weight is not 0; "
             "load the source with depth, or set depth_weight=0"
         )
-    if needs_depth and (sample["depth"] <= 0).any():
-        raise ValueError(
-            "depth of the first sample of source is 0 or below at some pixels; depth is in metres, and NaN where it is "
-            "not known: 0 would be learnt as the nearest of all"
-        )
+    if needs_depth:
+        check_depth(sample, "the first sample of source")
 
 
 def check_target_depth(sample: Sample, *, has_depth: bool) -> None:

@@ -132,8 +132,10 @@ class TrainerConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            wanted = str(field.type).removesuffix(" | None")
-            if value is None and wanted != field.type:
+            # A string in a module with postponed annotations, else a type or a union of them.
+            annotation = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+            wanted = annotation.removesuffix(" | None")
+            if value is None and wanted != annotation:
                 continue
             if wanted in _NUMBERS and not _is_number(value, wanted):
                 raise TypeError(f"{field.name} must be of type {wanted}, got {value!r}")

@@ -64,6 +64,7 @@ class Loop:
         )
         self._datasets: Mapping[str, SampleDataset] = {}
         self._remark: str | None = None
+        self._shown: dict[str, str] = {}
         self._logged_at = trainer.step_count
         self._began = time.perf_counter()
 
@@ -71,6 +72,10 @@ class Loop:
         """Train to `max_steps`."""
         trainer, config = self.trainer, self.config
         batches: Iterator[dict[str, Batch]] | None = None
+        if self._done() and trainer.progress:
+            tqdm.write(
+                f"{trainer.output_dir or self.name} is finished, at step {trainer.step_count}: nothing is trained"
+            )
         try:
             self._tell(lambda callback: callback.on_start(trainer))
             while not self._done():
@@ -128,9 +133,13 @@ class Loop:
             values["unreadable_samples"] = len(trainer.unreadable.names)
         self.log.write(step, {**values, **self._remarked(values)})
         self._tell(lambda callback: callback.on_log(trainer, step, values))
-        losses = {name: value for name, value in means.items() if name not in trainer.measured}
-        self.bar.set_postfix({name: f"{value:.3g}" for name, value in losses.items()})
+        self._show({name: f"{value:.3g}" for name, value in means.items() if name not in trainer.measured})
         self._logged_at, self._began = step, time.perf_counter()
+
+    def _show(self, values: Mapping[str, str]) -> None:
+        """Behind the bar, beside what stands there."""
+        self._shown |= values
+        self.bar.set_postfix(self._shown)
 
     def _remarked(self, values: Mapping[str, float]) -> dict[str, str]:
         """What the trainer remarks on a record, if anything; shown when it is new."""
@@ -147,13 +156,15 @@ class Loop:
         if trainer.val is None and self.config.validation == "oracle":
             return
         model = trainer.predictor()
-        seen = trainer.validation.seen(trainer.target, trainer.readable)
+        target = getattr(trainer, "target", None)
+        seen = None if target is None else trainer.validation.seen(target, trainer.readable)
         values, is_best = trainer.validation.run(model, trainer.val, seen, step)
         self.log.write(step, values)
         if is_best:
             export(model, self._folder("best"))
         result, score = trainer.validation.final, trainer.validation.label_free
         if trainer.val is not None and result is not None:
+            self._show({"mIoU": f"{100 * result.miou:.1f}"})
             self._tell(lambda callback: callback.on_validation(trainer, step, result))
         if score is not None:
             self._tell(lambda callback: callback.on_label_free(trainer, step, score))
@@ -218,6 +229,7 @@ def batches_of(
             pin_memory=trainer.device.type == "cuda",
             skip=config.on_error == "skip",
             classes=trainer.num_classes if domain in trainer.labelled_domains else None,
+            depth=domain == "source" and trainer.has_depth and bool(config.depth_weight),
         )
         for domain in trainer.domains
     ]

@@ -52,7 +52,7 @@ def fused(parameters: Iterable[nn.Parameter]) -> bool | None:
 
 
 def set_learning_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
-    """Give every parameter group `factor` times its ``base_lr``."""
+    """Give every parameter group `factor` times its ``base_lr``, by default the rate that it came with."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = group["base_lr"] * factor
+            group["lr"] = group.setdefault("base_lr", group["lr"]) * factor

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import tempfile
+import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ else:
 __all__ = ["check_shared_folder", "claim_run_folder", "digest", "locked", "scratch_folder"]
 
 RUN_FILE = "run.json"
+BEGAN_WITH = "began_with"
+"""Key of a digest of the weights that a run began with."""
 LOCK_FILE = ".lock"
 
 _HELD: set[int] = set()  # descriptors of the locks that this process holds
@@ -35,6 +38,8 @@ _FREE_SETTINGS = frozenset(
     {"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "checkpointing"}
     | {"max_skipped_steps", "save_bad_batches", "on_error", "max_unreadable"}
 )
+_IF_KNOWN = ("samples", "first_sample", "augmentation")
+"""Of each domain; not known of folders that an older version wrote, and of samples that change at every reading."""
 
 
 def digest(value: Any) -> str:
@@ -50,6 +55,9 @@ def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str
         run: JSON-ready description, with the settings under "config".
         defaults: What a setting was before it had a name, for folders that an older version wrote.
 
+    Warns:
+        UserWarning: It began with other weights, and goes on with its own.
+
     Raises:
         ValueError: The folder holds another run, or files that no run wrote; nothing was changed.
     """
@@ -62,18 +70,38 @@ def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str
         return
     found = read_json(file)
     with expecting("the description of a run", file):
-        before = {**json.loads(json.dumps(dict(defaults))), **found["config"]}
-        differences = [key for key in run if key != "config" and run[key] != found.get(key)]
-        differences += [
-            f"{key} (was {before.get(key)}, is {value})"
-            for key, value in run["config"].items()
-            if key not in _FREE_SETTINGS and value != before.get(key)
-        ]
+        differences = _differences(
+            {**found, "config": {**json.loads(json.dumps(dict(defaults))), **found["config"]}}, run
+        )
+        began = found.get(BEGAN_WITH)
     if differences:
         raise ValueError(
             f"{folder} holds another run, nothing was overwritten. It differs in: {', '.join(differences)}. "
             "Choose another output_dir, or remove it to start anew"
         )
+    if None not in (began, begins := run.get(BEGAN_WITH)) and began != begins:
+        warnings.warn(
+            f"{folder} began with other weights than the model has now, and goes on with its own: these are not used. "
+            "To train these, choose another output_dir",
+            stacklevel=3,
+        )
+
+
+def _differences(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
+    """In words, where two descriptions differ."""
+    apart = (BEGAN_WITH, "config", "data", *_IF_KNOWN)
+    differences = [key for key in run if key not in apart and run[key] != found.get(key)]
+    data, had = run.get("data", {}), found.get("data", {})
+    differences += [f"names of {domain}" for domain in {**had, **data} if data.get(domain) != had.get(domain)]
+    for key in _IF_KNOWN:
+        for domain, value in run.get(key, {}).items():
+            was = found.get(key, {}).get(domain)
+            if None not in (was, value) and was != value:
+                differences.append(f"{key.replace('_', ' ')} of {domain} (was {was}, is {value})")
+    for key, value in run["config"].items():
+        if key not in _FREE_SETTINGS and value != (was := found["config"].get(key)):
+            differences.append(f"{key} (was {was}, is {value})")
+    return differences
 
 
 @contextmanager

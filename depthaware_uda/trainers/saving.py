@@ -1,12 +1,10 @@
-"""What of a trainer is saved, how it goes on from there, and what makes its run that run."""
+"""What of a trainer is saved, and how it goes on from there."""
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthaware_uda.data.wrappers import known_names, sample_names
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.files import remove_partial
 from depthaware_uda.trainers.checkpoint import (
@@ -16,14 +14,11 @@ from depthaware_uda.trainers.checkpoint import (
     optimizer_tensors,
     save_checkpoint,
 )
-from depthaware_uda.trainers.run_folder import digest
-from depthaware_uda.types import SampleDataset
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer
-    from depthaware_uda.trainers.config import TrainerConfig
 
-__all__ = ["defaults", "describe", "resume", "save"]
+__all__ = ["resume", "save"]
 
 
 def save(trainer: Trainer[Any], output_dir: Path | None) -> None:
@@ -71,26 +66,3 @@ def resume(trainer: Trainer[Any], output_dir: Path | None) -> None:
     trainer.unreadable.names = list(state.get("unreadable", []))
     trainer.validation.load_state_dict(state)
     trainer.step_count = state["step"]
-
-
-def describe(trainer: Trainer[Any]) -> dict[str, Any]:
-    """What makes a run this run: its stage, configuration, model and data."""
-    tensors = [(key, list(value.shape)) for key, value in trainer.model.state_dict().items()]
-    return {
-        "trainer": type(trainer).__name__,
-        "config": dataclasses.asdict(trainer.config),
-        "model": getattr(trainer.model, "config", None) or type(trainer.model).__name__,
-        "model_tensors": digest(tensors),
-        "data": {name: _identity(dataset) for name, dataset in trainer.fixed_datasets().items()},
-        "labels": None if trainer.labels is None else digest(trainer.labels.record),
-    }
-
-
-def _identity(dataset: SampleDataset) -> str:
-    """What tells one data set from another: its names, or its length where they would have to be read one by one."""
-    return digest(len(dataset) if known_names(dataset) is None else sample_names(dataset))
-
-
-def defaults(config: TrainerConfig) -> dict[str, Any]:
-    """What each setting is unless it is given: what it was to a version that did not have it yet."""
-    return {setting.name: setting.default for setting in dataclasses.fields(config)}

@@ -22,7 +22,7 @@ from depthaware_uda.data.wrappers import check_sample_type, known_name
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.self_training import RareClassSampled
-from depthaware_uda.trainers.checks import check_labels
+from depthaware_uda.trainers.checks import check_depth, check_labels
 from depthaware_uda.trainers.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
@@ -97,7 +97,7 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
 
     With `skip`, another sample stands in for one that cannot be read: which one is drawn from the position too, so that
     a resumed run takes the same. With `classes`, labels must be among so many: a GPU that met another one in a loss
-    would be lost to the whole process, without a word of the sample.
+    would be lost to the whole process, without a word of the sample. With `depth`, depth must be above 0.
     """
 
     def __init__(
@@ -107,16 +107,21 @@ class _Seeded(Dataset[tuple[Sample, list[_Trouble]]]):
         key: tuple[int, ...],
         skip: bool,
         classes: int | None,
+        depth: bool,
     ) -> None:
-        self.dataset, self.augment, self.key, self.skip, self.classes = dataset, augment, key, skip, classes
+        self.dataset, self.augment, self.key, self.skip = dataset, augment, key, skip
+        self.classes, self.depth = classes, depth
 
     def __getitem__(self, item: tuple[int, int]) -> tuple[Sample, list[_Trouble]]:
         position, index = item
         with seeded(*self.key, position):
             sample, troubles = self._read(position, index)
             sample = augmented(sample, self.augment)
+        called = repr(sample["name"]) if "name" in sample else f"sample {index}"
         if self.classes is not None and "label" in sample:  # or the step says that there is none
-            check_labels(sample, self.classes, repr(sample["name"]) if "name" in sample else f"sample {index}")
+            check_labels(sample, self.classes, called)
+        if self.depth and "depth" in sample:
+            check_depth(sample, called)
         return sample, troubles
 
     def _read(self, position: int, index: int) -> tuple[Sample, list[_Trouble]]:
@@ -156,16 +161,17 @@ def stream(
     pin_memory: bool = False,
     skip: bool = False,
     classes: int | None = None,
+    depth: bool = False,
 ) -> Iterator[Batch]:
     """Batches of the steps `start_step` to `stop_step` of a domain called `name`.
 
     Of each `batch_size` images of all processes this one gets its part, `share` neighbours at a time (by default all).
     With `skip`, others stand in for samples that cannot be read, which the batch names. With `classes`, a sample with
-    labels beyond them is a ValueError.
+    labels beyond them is a ValueError; with `depth`, one with a depth of 0 or below.
     """
     key = (seed, zlib.crc32(name.encode()))
     loader: DataLoader[Batch] = DataLoader(
-        _Seeded(dataset, augment, key, skip, classes),  # type: ignore[arg-type]
+        _Seeded(dataset, augment, key, skip, classes, depth),  # type: ignore[arg-type]
         batch_size=batch_size // world_size(),
         sampler=_Positions(
             len(dataset), start_step * batch_size, stop_step * batch_size, key, share or batch_size // world_size()

@@ -37,14 +37,14 @@ class Validation:
         self._seen: SampleDataset | None = None
 
     def run(
-        self, model: nn.Module, val: SampleDataset | None, target: SampleDataset, step: int
+        self, model: nn.Module, val: SampleDataset | None, target: SampleDataset | None, step: int
     ) -> tuple[dict[str, Any], bool]:
         """What a model shows at a step, for the log, and whether it is the best so far.
 
         Args:
             model: The network.
             val: Labelled samples, all of which must be readable.
-            target: Samples for a score without labels.
+            target: Samples for a score without labels, if it is asked for.
             step: The step of the run.
 
         Raises:
@@ -61,6 +61,7 @@ class Validation:
             values["val/iou"] = self.final.to_dict()["iou"]
             score = self.final.miou
         if self.config.validation == "label_free":
+            assert target is not None  # `Trainer.check_inputs` has looked
             self.label_free = seen = label_free_score(model, target, num_workers=self.config.num_workers)
             values |= {"label_free/score": seen.score, "label_free/agreement": seen.agreement}
             values["label_free/certainty"] = seen.certainty

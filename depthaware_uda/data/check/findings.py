@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,23 @@ from numpy.typing import NDArray
 from depthaware_uda.data.check.report import ClassPixels, DepthRange, Finding, sample_finding
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 
-__all__ = ["Facts", "class_histogram", "count_sizes", "depth_range", "findings", "ignored_share"]
+__all__ = ["DepthFacts", "Facts", "class_histogram", "count_sizes", "depth_range", "findings", "ignored_share"]
 
-# A street's median depth lies well inside of these; outside, the unit is another one.
-_NEAREST_MEDIAN, _FARTHEST_MEDIAN = 0.5, 300.0
+# In metres. What a street shows lies well inside of these; outside, the unit is another one.
+_FOREGROUND = (0.5, 15.0)
+_MEDIAN = (1.0, 300.0)
+
+
+class DepthFacts(NamedTuple):
+    """Where the depth of a sample lies, in metres."""
+
+    known: float
+    """Share of the pixels whose depth is known."""
+    nearest: float = math.nan
+    foreground: float = math.nan
+    """One pixel in a hundred is nearer."""
+    median: float = math.nan
+    farthest: float = math.nan
 
 
 class Facts(NamedTuple):
@@ -30,8 +44,7 @@ class Facts(NamedTuple):
     """The sizes of image, label and depth, if they differ."""
     pixels: NDArray[np.int64] | None = None
     """Pixels of each label value, (256,)."""
-    depth: tuple[float, float, float, float] | None = None
-    """Share of pixels whose depth is known; nearest, median and farthest metres."""
+    depth: DepthFacts | None = None
     checksum: int = 0
     flat: bool = False
 
@@ -80,14 +93,17 @@ def ignored_share(facts: list[Facts]) -> float | None:
 
 def depth_range(facts: list[Facts]) -> DepthRange | None:
     """Where depth lies; None if no sample has any."""
-    found = np.array([fact.depth for fact in facts if fact.depth is not None], np.float64)
-    if not len(found):
+    found = [fact.depth for fact in facts if fact.depth is not None]
+    if not found:
         return None
-    some = found[found[:, 0] > 0]
-    if not len(some):
+    some = [depth for depth in found if depth.known]
+    if not some:
         return DepthRange(0.0, None, None, None)
     return DepthRange(
-        float(found[:, 0].mean()), float(some[:, 1].min()), float(np.median(some[:, 2])), float(some[:, 3].max())
+        known=float(np.mean([depth.known for depth in found])),
+        nearest=min(depth.nearest for depth in some),
+        median=float(np.median([depth.median for depth in some])),
+        farthest=max(depth.farthest for depth in some),
     )
 
 
@@ -148,18 +164,27 @@ def _depth_findings(facts: list[Facts], metric: bool) -> list[Finding]:
     if known and without:
         remedy = "give all samples a depth, or none"
         findings.append(sample_finding("error", "some without depth", without, "others have it", remedy))
-    if nowhere := [name for name, depth in known if depth[0] == 0]:
+    if nowhere := [name for name, depth in known if not depth.known]:
         remedy = "look at the depth files; 0 is unknown in encodings of integers"
         findings.append(sample_finding("warning", "no depth known", nowhere, "every pixel is unknown", remedy))
-    medians = [depth[2] for _, depth in known if depth[0] > 0]
-    if metric and medians and not _NEAREST_MEDIAN <= (median := float(np.median(medians))) <= _FARTHEST_MEDIAN:
-        message = f"the median depth is {median:.3g} m"
-        remedy = (
-            "choose the depth_encoding of the files: centimetres read as millimetres are ten times too near, "
-            "millimetres read as centimetres ten times too far, and relative depth has no metres at all"
+    some = [depth for _, depth in known if depth.known]
+    if metric and some:
+        foreground, median = (
+            float(np.median(values))
+            for values in zip(*((depth.foreground, depth.median) for depth in some), strict=True)
         )
-        findings.append(Finding("warning", "depth of another unit", message, remedy))
+        if not (_within(foreground, _FOREGROUND) and _within(median, _MEDIAN)):
+            message = f"the foreground is {foreground:.3g} m away, the median depth is {median:.3g} m: no street's"
+            remedy = (
+                "choose the depth_encoding of the files: centimetres read as millimetres are ten times too near, "
+                "millimetres read as centimetres ten times too far, and relative depth has no metres at all"
+            )
+            findings.append(Finding("warning", "depth of another unit", message, remedy))
     return findings
+
+
+def _within(value: float, bounds: tuple[float, float]) -> bool:
+    return bounds[0] <= value <= bounds[1]
 
 
 def _image_findings(facts: list[Facts]) -> list[Finding]:

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.check.findings import (
+    DepthFacts,
     Facts,
     class_histogram,
     count_sizes,
@@ -149,7 +151,8 @@ def _look(sample: Sample, name: str, classes: int) -> Facts:
         breaches.append(f"image is {image.dtype} {tuple(image.shape)}, expected float32 (3, H, W)")
     elif not (image.isfinite().all() and image.min() >= 0 and image.max() <= 1):
         breaches.append(f"image holds values in {image.min():.3g}..{image.max():.3g}, expected 0..1")
-    pixels = depth = None
+    pixels: NDArray[np.int64] | None = None
+    depth: DepthFacts | None = None
     if "label" in sample:
         label = sample["label"].as_subclass(Tensor)
         if label.dtype != torch.int64 or label.ndim != 2:
@@ -162,11 +165,12 @@ def _look(sample: Sample, name: str, classes: int) -> Facts:
         if metres.dtype != torch.float32 or metres.ndim != 3 or len(metres) != 1:
             breaches.append(f"depth is {metres.dtype} {tuple(metres.shape)}, expected float32 (1, H, W)")
         known = metres[~metres.isnan()]
-        if (known < 0).any():
-            breaches.append(f"depth holds {float(known.min()):.3g} m, expected 0 or more, or NaN")
-        share = known.numel() / metres.numel()
-        near, middle, far = (float(f(known)) if known.numel() else float("nan") for f in _NEAR_MIDDLE_FAR)
-        depth = (share, near, middle, far)
+        if (known <= 0).any():
+            breaches.append(f"depth holds {float(known.min()):.3g} m, expected more than 0, or NaN where it is unknown")
+        depth = DepthFacts(known.numel() / metres.numel())
+        if known.numel():
+            foreground = known.kthvalue(1 + known.numel() // 100).values
+            depth = DepthFacts(depth.known, *(float(m) for m in (known.min(), foreground, known.median(), known.max())))
     present = [key for key in _KEYS if key in sample]
     sizes = {key: tuple(sample[key].shape[-2:]) for key in present}  # type: ignore[literal-required]
     return Facts(
@@ -189,4 +193,3 @@ def _checksum(image: Tensor) -> int:
 
 
 _KEYS = ("image", "label", "depth")
-_NEAR_MIDDLE_FAR = (torch.min, torch.median, torch.max)

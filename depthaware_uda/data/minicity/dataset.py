@@ -40,7 +40,8 @@ class MiniCity(Dataset[Sample]):
         seed: Which streets of the world; use different seeds for different splits.
         labels: Label space: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`, any other.
         depth: Whether samples have a depth.
-        label_map: Class of ``cityscapes16`` to class index of `labels` (255 to ignore), or the file of such a map.
+        label_map: Class of ``cityscapes16`` to class index or name of `labels` (255 to ignore), or the file of such a
+            map.
         transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
 
     Shape:
@@ -60,7 +61,7 @@ class MiniCity(Dataset[Sample]):
         seed: int = 0,
         labels: str | LabelSpace = "cityscapes16",
         depth: bool = True,
-        label_map: Mapping[int, int] | str | Path | None = None,
+        label_map: Mapping[int, int | str] | str | Path | None = None,
         transform: Callable[[Sample], Sample] | None = None,
     ) -> None:
         if not is_integer(length) or length < 1:

@@ -1,0 +1,87 @@
+"""What makes a run that run, as its folder keeps it: stage, settings, model, data, and the weights it begins with."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from depthaware_uda.data.wrappers import Unlabelled, known_names, sample_names
+from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.trainers.run_folder import BEGAN_WITH, digest
+from depthaware_uda.trainers.skipping import Unreadable
+from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.types import Sample, SampleDataset
+
+if TYPE_CHECKING:
+    from depthaware_uda.trainers.base import Trainer
+    from depthaware_uda.trainers.config import TrainerConfig
+
+__all__ = ["defaults", "describe"]
+
+_READINGS = 4
+"""Of the first sample, to see whether it is the same each time."""
+
+
+def describe(trainer: Trainer[Any]) -> dict[str, Any]:
+    """What `claim_run_folder` writes, or compares with what is there."""
+    tensors = [(key, list(value.shape)) for key, value in trainer.model.state_dict().items()]
+    datasets = trainer.fixed_datasets()
+    return {
+        "trainer": type(trainer).__name__,
+        "config": dataclasses.asdict(trainer.config),
+        "model": getattr(trainer.model, "config", None) or type(trainer.model).__name__,
+        "model_tensors": digest(tensors),
+        "samples": {name: len(dataset) for name, dataset in datasets.items()},
+        "data": {name: _names(dataset) for name, dataset in datasets.items()},
+        "first_sample": {name: _first_sample(dataset, name, trainer.unreadable) for name, dataset in datasets.items()},
+        "augmentation": {name: _in_words(trainer.augmentation(name)) for name in trainer.domains},
+        "labels": None if trainer.labels is None else digest(trainer.labels.record),
+        BEGAN_WITH: None if trainer.step_count else _weights(trainer.model),
+    }
+
+
+def _names(dataset: SampleDataset) -> str:
+    """A digest of a data set's names, or of its length where they would have to be read one by one."""
+    return digest(len(dataset) if known_names(dataset) is None else sample_names(dataset))
+
+
+def _first_sample(dataset: SampleDataset, name: str, unreadable: Unreadable) -> str | None:
+    """What the first sample shows of size, label map and unit of depth; None where it is another one each time."""
+    seen = dataset if name == "source" else Unlabelled(dataset)
+    readings = {_facts(unreadable.first(seen)) for _ in range(_READINGS)}
+    return readings.pop() if len(readings) == 1 else None
+
+
+def _facts(sample: Sample) -> str:
+    """Size, classes and depth of a sample, as coarse as readers and renderers of other versions agree on."""
+    facts = ["image of {} x {}".format(*sample["image"].shape[-2:])]
+    if "label" in sample:
+        shares = torch.bincount(sample["label"].flatten(), minlength=IGNORE_INDEX + 1) / sample["label"].numel()
+        percent = {int(index): round(100 * float(shares[index])) for index in shares.nonzero()}
+        facts.append(f"labels in percent {percent}")
+    if "depth" in sample:
+        facts.append(f"median depth {float(sample['depth'].as_subclass(Tensor).nanmedian()):.3g} m")
+    return ", ".join(facts)
+
+
+def _in_words(augmentation: Augmentation | None) -> str:
+    """An augmentation as it prints itself, without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(augmentation))
+
+
+def _weights(model: nn.Module) -> str:
+    """A digest of a network's parameters; statistics of batch norm, which a GPU may round otherwise, are left out."""
+    hashed = hashlib.sha256()
+    for parameter in model.parameters():
+        hashed.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def defaults(config: TrainerConfig) -> dict[str, Any]:
+    """What each setting is unless it is given: what it was to a version that did not have it yet."""
+    return {setting.name: setting.default for setting in dataclasses.fields(config)}
