@@ -70,7 +70,8 @@ STAGES: dict[str, Start] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = parse(arguments)
-    study = Study(args.size, args.camvid, args.output, args.seed, device=args.device, workers=args.workers)
+    options = {"device": args.device, "workers": args.workers, "far_sky": args.far_sky}
+    study = Study(args.size, args.camvid, args.output, args.seed, **options)
     began, folder, folders = args.start, study.folder, []
     stages = {**STAGES, "taught": taught(args.teachers), "self-taught": taught([args.start])}
     for name in args.runs:
@@ -145,6 +146,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", choices=(*STAGES, "taught", "self-taught"), default=["isl", "ida"])
     parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
     parser.add_argument("--apart", action="store_true", help="each run from --start")
+    parser.add_argument(
+        "--far-sky", action="store_true", help="the sky of renders is as far as SYNTHIA's; default: unknown"
+    )
     parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
     parser.add_argument("--export", type=Path, help="folder for the best network of --runs, chosen without labels")

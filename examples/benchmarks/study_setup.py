@@ -20,10 +20,11 @@ from depthaware_uda.data import (
     class_weights,
     strong_augmentation,
 )
+from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.precision import fast_half
 from depthaware_uda.trainers.streams import Augmentation
-from depthaware_uda.types import SampleDataset
+from depthaware_uda.types import Sample, SampleDataset
 
 LABELS, CLASSES = "common7", 7
 HALF = "bfloat16" if fast_half() else "auto"
@@ -156,6 +157,25 @@ SCALES = {
 }
 
 
+SKY_DEPTH = 655.35
+"""Metres, as far as SYNTHIA's files have it."""
+
+
+@dataclass(frozen=True)
+class FarSky:
+    """Renders whose sky has a depth; MiniCity's own is unknown."""
+
+    renders: SampleDataset
+
+    def __len__(self) -> int:
+        return len(self.renders)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.renders[index]
+        sky = sample["label"] == get_label_space(LABELS).classes.index("sky")
+        return {**sample, "depth": sample["depth"].masked_fill(sky, SKY_DEPTH)}
+
+
 class Study:
     """Data and settings of one seed at one size; data are read when they are first asked for."""
 
@@ -169,11 +189,12 @@ class Study:
         device: str | None,
         workers: int,
         backbone: str | None = None,
+        far_sky: bool = False,
     ) -> None:
         self.scale = SCALES[scale]
         if backbone is not None:
             self.scale = replace(self.scale, network={**self.scale.network, "name": backbone})
-        self.camvid, self.seed, self.device, self.workers = camvid, seed, device, workers
+        self.camvid, self.seed, self.device, self.workers, self.far_sky = camvid, seed, device, workers, far_sky
         self.cache = out / "cache"
         self.folder = out / scale / f"seed{seed}"
 
@@ -181,7 +202,8 @@ class Study:
     def source(self) -> SampleDataset:
         """Rendered streets; the same for every seed."""
         scenes = MiniCity(self.scale.renders, size=self.scale.size, labels=LABELS)
-        return cached(scenes, self.cache, workers=self.workers, progress=False)
+        renders = cached(scenes, self.cache, workers=self.workers, progress=False)
+        return FarSky(renders) if self.far_sky else renders
 
     @cached_property
     def target(self) -> SampleDataset:
