@@ -206,6 +206,16 @@ def test_a_resumed_run_begins_at_its_checkpoint_and_not_before(tmp_path: Path) -
     assert done == [4, 5]
 
 
+def test_the_memory_format_of_the_first_weights_makes_no_difference(tmp_path: Path) -> None:
+    """On GPUs networks are channels_last, also their convolutions of 1 x 1, whose strides then mean nothing."""
+    begun = {}
+    for name, memory in (("plain", torch.contiguous_format), ("last", torch.channels_last)):
+        model = tiny_model().to(memory_format=memory)  # type: ignore[call-overload]
+        cut_off(build("daf", tmp_path / name, model=model), 1)
+        begun[name] = json.loads((tmp_path / name / "run.json").read_text())
+    assert begun["plain"] == begun["last"]
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_state_of_an_optimiser_has_the_memory_format_of_its_parameters(tmp_path: Path, optimizer: str) -> None:
     """On GPUs networks are channels_last, and fused optimisers refuse momenta that are not."""

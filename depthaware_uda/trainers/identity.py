@@ -78,7 +78,7 @@ def _weights(model: nn.Module) -> str:
     """A digest of a network's parameters; statistics of batch norm, which a GPU may round otherwise, are left out."""
     hashed = hashlib.sha256()
     for parameter in model.parameters():
-        hashed.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        hashed.update(parameter.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return hashed.hexdigest()[:16]
 
 
