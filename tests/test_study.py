@@ -126,6 +126,23 @@ def of_stamp_size(name: str, size: tuple[int, int], *, window: tuple[int, int] |
     scales[name] = dataclasses.replace(scales[name], **stamp, **batches)
 
 
+def of_one_stamp(tmp_path: Path) -> Any:
+    """The data and settings of a study of stamp size."""
+    camvid_tree(tmp_path / "camvid", 4)
+    of_stamp_size("small", (48, 64))
+    Study = sys.modules["study_setup"].Study  # noqa: N806
+    return Study("small", tmp_path / "camvid", tmp_path / "runs", 0, device="cpu", workers=0)
+
+
+def test_snapshots_are_kept_of_networks_that_are_channels_last_as_on_a_gpu(study: ModuleType, tmp_path: Path) -> None:
+    stamp = of_one_stamp(tmp_path)
+    model = stamp.model().to(memory_format=torch.channels_last)
+    trainer = study.RUNS["source"].start(stamp, model, tmp_path / "run")
+    study.fitted(stamp, trainer, tmp_path / "run")
+    saved = load_file(tmp_path / "run" / "snapshots" / "000004.safetensors")
+    assert all(torch.equal(saved[key], value) for key, value in trainer.predictor().state_dict().items())
+
+
 @pytest.mark.slow
 def test_every_run_of_the_study_trains_and_is_not_trained_twice(
     study: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]

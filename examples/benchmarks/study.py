@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from study_diagnostics import diagnose
 from study_figures import draw_curves, draw_depth, draw_panel
 from study_methods import RUNS
@@ -28,6 +28,7 @@ from depthaware_uda.data import Selected
 from depthaware_uda.data.wrappers import sample_names
 from depthaware_uda.files import write_json
 from depthaware_uda.label_free import label_free_score
+from depthaware_uda.tensors import write_tensors
 from depthaware_uda.trainers import Callback, Trainer, reestimate_statistics
 
 CURVES = ["control", "advent-depth", "daf", "daf-isl", "daf-isl-ida", "daf-isl-isl", "recipe"]
@@ -52,7 +53,7 @@ class Snapshots(Callback):
         """Write both, by step."""
         network = trainer.predictor()
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_file(network.state_dict(), self.folder / f"{step:06d}.safetensors")
+        write_tensors(self.folder / f"{step:06d}.safetensors", network.state_dict())
         seems = label_free_score(network, self.shown)
         record: dict[str, Any] = {"step": step, "miou": result.miou}
         record |= {"agreement": seems.agreement, "certainty": seems.certainty}
