@@ -1,12 +1,19 @@
 """The benchmarks run, at tiny sizes, and write down what they say they measure."""
 
+import argparse
+import gc
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
+
+from depthaware_uda import DAFTrainer
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "examples/benchmarks/run.py"
@@ -40,6 +47,80 @@ def test_the_step_is_timed_against_the_baseline(tmp_path: Path) -> None:
     assert row["speed"] == pytest.approx(row["baseline_seconds"] / row["ours_seconds"])
     assert 0 < row["ours_of_peak"] < 2
     assert row["matmul_tflops"] > 0
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The script, with the modules beside it importable as when it is run."""
+    monkeypatch.syspath_prepend(SCRIPT.parent)
+    import run  # type: ignore[import-not-found]
+
+    yield run
+    for name in ("run", "measure", "baseline"):
+        del sys.modules[name]
+
+
+def smoke(precision: str = "float32") -> argparse.Namespace:
+    settings = {"device": "cpu", "smoke": True, "repeat": 1, "batch": 1, "checkpointing": ["none"]}
+    return argparse.Namespace(precision=precision, **settings)
+
+
+def test_memory_is_measured_of_one_way_at_a_time(run: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: list[list[str]] = []
+
+    def peak_memory(step: Any, device: str) -> int:
+        kinds = (DAFTrainer, run.baseline.BaselineDAF)
+        alive.append([type(one).__name__ for one in gc.get_objects() if type(one) in kinds])
+        return 1
+
+    gc.collect()
+    monkeypatch.setattr(run, "peak_memory", peak_memory)
+    predicted = argparse.Namespace(weights=1, optimizer=1, peak=3)
+    monkeypatch.setattr(run, "estimate_memory", lambda *_: predicted)
+    run.memory(smoke())
+    assert alive == [["DAFTrainer"], ["BaselineDAF"]] * 2
+
+
+def test_the_baseline_may_choose_among_the_kernels_of_cudnn_too(
+    run: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = []
+    monkeypatch.setattr(run.baseline.BaselineDAF, "step", lambda *_: chosen.append(torch.backends.cudnn.benchmark))
+    before = torch.backends.cudnn.benchmark
+    config = run.DAFConfig.reference()
+    run.WAYS["baseline"](run.network, smoke(), config, ((64, 96), (64, 96)))()
+    assert chosen == [True]
+    assert torch.backends.cudnn.benchmark is before
+
+
+def test_products_in_float32_are_tf32_on_a_gpu_as_convolutions_are(run: ModuleType) -> None:
+    seen = []
+
+    class Matrix:
+        shape = (8, 8)
+
+        def __matmul__(self, other: Any) -> None:
+            seen.append(torch.get_float32_matmul_precision())
+
+    clock, before = run.Clock("cpu", "float32"), torch.get_float32_matmul_precision()
+    clock.matrix = Matrix()
+    for clock.tf32 in (False, True):
+        clock.turns({}, 0)
+    assert seen == ["highest", "high"]
+    assert torch.get_float32_matmul_precision() == before
+    assert clock.peaks()["matmul_precision"] == "TF32"
+
+
+def test_shares_of_the_product_are_told_of_steps_in_its_precision(
+    run: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row,) = run.step(smoke())
+    assert {"ours_of_peak", "baseline_of_peak"} <= set(row)
+    clock = run.Clock
+    monkeypatch.setattr(run, "Clock", lambda device, _: clock(device, "bfloat16"))
+    (row,) = run.step(smoke("bfloat16"))
+    assert "ours_of_peak" in row
+    assert "baseline_of_peak" not in row
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +28,12 @@ class Clock:
 
     Args:
         device: "cuda" or "cpu".
-        precision: Of the matrix product.
+        precision: Of the matrix product; "float32" is TF32 on a GPU, as its convolutions are by torch's default.
     """
 
     def __init__(self, device: str, precision: str) -> None:
-        self.cuda = device == "cuda"
+        self.cuda, self.precision = device == "cuda", precision
+        self.tf32 = self.cuda and precision == "float32"
         side, dtype = (8192 if self.cuda else 1024), getattr(torch, precision)
         self.matrix = torch.randn(side, side, device=device, dtype=dtype)
         self.block = torch.randn((256 if self.cuda else 32) * 2**18, device=device)
@@ -57,14 +59,25 @@ class Clock:
                 taken = self.seconds(way)
                 if turn:
                     found[name].append(taken)
-            self.products.append(self.seconds(lambda: self.matrix @ self.matrix))
+            self.products.append(self.product())
             self.copies.append(self.seconds(self.block.clone))
         return found
 
-    def peaks(self) -> dict[str, float]:
+    def product(self) -> float:
+        """Seconds of the matrix product."""
+        before = torch.get_float32_matmul_precision()
+        if self.tf32:
+            torch.set_float32_matmul_precision("high")
+        try:
+            return self.seconds(lambda: self.matrix @ self.matrix)
+        finally:
+            torch.set_float32_matmul_precision(before)
+
+    def peaks(self) -> dict[str, Any]:
         """Measured matrix product, 10^12 operations a second (of a CPU: of one thread), and copy, GB a second."""
         product, copied = min(self.products), min(self.copies)
         return {
+            "matmul_precision": "TF32" if self.tf32 else self.precision,
             "matmul_tflops": 2 * self.matrix.shape[0] ** 3 / product / 1e12,
             "copy_gb_s": 2 * self.block.nbytes / max(copied, 1e-9) / 1e9,
         }
@@ -84,24 +97,50 @@ def samples(count: int, image_size: tuple[int, int], label_size: tuple[int, int]
     ]
 
 
-def ours_and_theirs(
-    network: Callable[[argparse.Namespace], nn.Module],
-    args: argparse.Namespace,
-    config: DAFConfig,
-    sizes: tuple[tuple[int, int], tuple[int, int]],
-) -> tuple[Step, Step]:
-    """The step of `DAFTrainer`, and that of the baseline, each with a network of its own, on batches on the device."""
+Network = Callable[[argparse.Namespace], nn.Module]
+Sizes = tuple[tuple[int, int], tuple[int, int]]
+Way = Callable[[Network, argparse.Namespace, DAFConfig, Sizes], Step]
+"""Makes the step of one way, with a network of its own, on batches on the device."""
+
+
+def ours(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> Step:
+    """The step of `DAFTrainer`."""
     small = InMemory(samples(1, (64, 96), (64, 96)))  # looked at when the trainer is made
     trainer = DAFTrainer(network(args), small, small, config, device=args.device, progress=False)
-    model = network(args).train()
-    baseline = BaselineDAF(model, create_discriminator(16).to(args.device))
+    batches = _batches(args, config, sizes)
+    return lambda: trainer.step(**batches)
+
+
+def theirs(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> Step:
+    """The step of the baseline, which may choose among cuDNN's kernels as the library does in its own."""
+    baseline = BaselineDAF(network(args).train(), create_discriminator(16).to(args.device))
+    batches = _batches(args, config, sizes)
+
+    def step() -> dict[str, torch.Tensor]:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
+            return baseline.step(batches["source"], batches["target"])
+
+    return step
+
+
+WAYS: dict[str, Way] = {"ours": ours, "baseline": theirs}
+
+
+def _batches(args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> dict[str, Any]:
     batches: dict[str, Any] = {
         domain: collate(samples(config.batch_size, size, size))
         for domain, size in zip(("source", "target"), sizes, strict=True)
     }
     for batch in batches.values():
         batch |= {key: value.to(args.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
-    return lambda: trainer.step(**batches), lambda: baseline.step(batches["source"], batches["target"])
+    return batches
+
+
+def release(device: str) -> None:
+    """Free what nobody holds any more: objects in cycles, and what torch keeps of a GPU's memory."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 class _Operations(TorchDispatchMode):

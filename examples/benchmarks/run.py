@@ -23,7 +23,7 @@ from typing import Any
 
 import baseline
 import torch
-from measure import Clock, Step, ours_and_theirs, peak_memory, samples, step_flops
+from measure import WAYS, Clock, Step, peak_memory, release, samples, step_flops
 from torch import nn
 
 from depthaware_uda import (
@@ -112,16 +112,23 @@ def step(args: argparse.Namespace) -> list[dict[str, Any]]:
     for precision in precisions(args):
         clock = Clock(args.device, "float32" if args.device == "cpu" else precision)
         ways: dict[str, Step] = {}
+        # Each in the precision that the product is measured in, or it has no share of it.
+        precise = {"ours": precision, "baseline": "float32"}
         for checkpointing in args.checkpointing:
             config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
-            ways[checkpointing], ways["baseline"] = ours_and_theirs(network, args, config, sizes(args))
+            ways[checkpointing] = WAYS["ours"](network, args, config, sizes(args))
+        ways["baseline"] = WAYS["baseline"](network, args, config, sizes(args))
         seconds = clock.turns(ways, args.repeat)
         flops, peak = step_flops(ways[args.checkpointing[0]]), clock.peaks()["matmul_tflops"] * 1e12
         for checkpointing in args.checkpointing:
             turns = {"ours": seconds[checkpointing], "baseline": seconds["baseline"]}
             row = {"precision": precision, "checkpointing": checkpointing, "batch": args.batch, **medians(turns)}
             row |= {"tera_operations": flops / 1e12, **clock.peaks(), "turns": turns}
-            row |= {f"{name}_of_peak": flops / median(times) / peak for name, times in turns.items()}
+            row |= {
+                f"{name}_of_peak": flops / median(times) / peak
+                for name, times in turns.items()
+                if precise[name] == clock.precision
+            }
             rows.append(row)
     return rows
 
@@ -207,11 +214,12 @@ def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
         for checkpointing in ("none", "all") if args.smoke or args.network != "resnet101" else ("none", "norms", "all"):
             config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
             predicted = estimate_memory(network(args), config, sizes(args)[0])
-            ours, theirs = ours_and_theirs(network, args, config, sizes(args))
             # The profiler of a CPU sees what a step allocates; weights and momenta are there before.
             static = 0 if args.device == "cuda" else predicted.weights + predicted.optimizer
-            found = {"ours": static + peak_memory(ours, args.device)}
-            found["baseline"] = static + peak_memory(theirs, args.device)
+            found = {}
+            for name, way in WAYS.items():
+                release(args.device)  # a GPU counts all that is there: one way at a time
+                found[name] = static + peak_memory(way(network, args, config, sizes(args)), args.device)
             row = {"precision": precision, "checkpointing": checkpointing, "predicted_gib": predicted.peak / 2**30}
             row |= {f"{name}_gib": peak / 2**30 for name, peak in found.items()}
             row |= {"of_baseline": found["ours"] / found["baseline"], "predicted": predicted.peak / found["ours"]}
