@@ -56,8 +56,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import run  # type: ignore[import-not-found]
 
     yield run
-    for name in ("run", "measure", "baseline"):
-        del sys.modules[name]
+    for name in ("run", "measure", "baseline", "scale_worker"):
+        sys.modules.pop(name, None)
 
 
 def smoke(precision: str = "float32") -> argparse.Namespace:
@@ -121,6 +121,19 @@ def test_shares_of_the_product_are_told_of_steps_in_its_precision(
     (row,) = run.step(smoke("bfloat16"))
     assert "ours_of_peak" in row
     assert "baseline_of_peak" not in row
+
+
+def test_a_process_is_timed_until_its_device_and_the_others_are_done(
+    run: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import scale_worker  # type: ignore[import-not-found]
+
+    awaited = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: awaited.append("device"))
+    monkeypatch.setattr(scale_worker, "barrier", lambda: awaited.append("processes"))
+    scale_worker.when_all_are_done()
+    assert awaited == ["device", "processes"]
 
 
 @pytest.mark.slow

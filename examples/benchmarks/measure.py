@@ -107,14 +107,14 @@ def ours(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: S
     """The step of `DAFTrainer`."""
     small = InMemory(samples(1, (64, 96), (64, 96)))  # looked at when the trainer is made
     trainer = DAFTrainer(network(args), small, small, config, device=args.device, progress=False)
-    batches = _batches(args, config, sizes)
+    batches = batches_on(args.device, sizes, config.batch_size)
     return lambda: trainer.step(**batches)
 
 
 def theirs(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> Step:
     """The step of the baseline, which may choose among cuDNN's kernels as the library does in its own."""
     baseline = BaselineDAF(network(args).train(), create_discriminator(16).to(args.device))
-    batches = _batches(args, config, sizes)
+    batches = batches_on(args.device, sizes, config.batch_size)
 
     def step() -> dict[str, torch.Tensor]:
         with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
@@ -126,13 +126,13 @@ def theirs(network: Network, args: argparse.Namespace, config: DAFConfig, sizes:
 WAYS: dict[str, Way] = {"ours": ours, "baseline": theirs}
 
 
-def _batches(args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> dict[str, Any]:
+def batches_on(device: torch.device | str, sizes: Sizes, count: int) -> dict[str, Any]:
+    """So many images of each domain."""
     batches: dict[str, Any] = {
-        domain: collate(samples(config.batch_size, size, size))
-        for domain, size in zip(("source", "target"), sizes, strict=True)
+        domain: collate(samples(count, size, size)) for domain, size in zip(("source", "target"), sizes, strict=True)
     }
     for batch in batches.values():
-        batch |= {key: value.to(args.device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
+        batch |= {key: value.to(device) for key, value in batch.items() if isinstance(value, torch.Tensor)}
     return batches
 
 

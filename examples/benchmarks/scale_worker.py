@@ -8,11 +8,11 @@ import time
 from statistics import median
 
 import torch
-from measure import samples
+from measure import batches_on, samples
 from run import network, sizes
 
 from depthaware_uda import DAFConfig, DAFTrainer
-from depthaware_uda.data import InMemory, collate
+from depthaware_uda.data import InMemory
 from depthaware_uda.distributed import barrier, initialize, is_writer, world_size
 
 
@@ -27,14 +27,12 @@ def main() -> None:
         data = InMemory(samples(1, (64, 96), (64, 96)))
         config = DAFConfig.reference(batch_size=world_size())
         trainer = DAFTrainer(network(args), data, data, config, progress=False)
-        source, target = (collate(samples(1, size, size)) for size in sizes(args))
+        batches = batches_on(trainer.device, sizes(args), 1)
         times = []
         for _ in range(args.repeat + 1):
-            barrier()
-            began = time.perf_counter()
-            trainer.step(source=source, target=target)
-            barrier()
-            times.append(time.perf_counter() - began)
+            began = when_all_are_done()
+            trainer.step(**batches)
+            times.append(when_all_are_done() - began)
         seconds = median(times[1:])
         if is_writer():
             print(
@@ -42,6 +40,14 @@ def main() -> None:
                     {"processes": world_size(), "seconds": seconds, "images_per_second": 2 * world_size() / seconds}
                 )
             )
+
+
+def when_all_are_done() -> float:
+    """The time, once every process and its device have nothing left to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    barrier()
+    return time.perf_counter()
 
 
 if __name__ == "__main__":
