@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from depthaware_uda import load_pretrained
+from depthaware_uda.data import class_weights
 from depthaware_uda.trainers.streams import augmented
 from tests.test_examples import EXAMPLES, camvid_tree, load
 from tests.tiny import tiny_model
@@ -128,13 +129,46 @@ def of_stamp_size(name: str, size: tuple[int, int], *, window: tuple[int, int] |
 
 def of_one_stamp(tmp_path: Path) -> Any:
     """The data and settings of a study of stamp size."""
-    camvid_tree(tmp_path / "camvid", 4)
     of_stamp_size("small", (48, 64))
     Study = sys.modules["study_setup"].Study  # noqa: N806
     return Study("small", tmp_path / "camvid", tmp_path / "runs", 0, device="cpu", workers=0)
 
 
+def test_networks_are_where_the_study_computes(
+    study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import study_larger  # type: ignore[import-not-found]
+
+    stamp, methods, loaded = of_one_stamp(tmp_path), sys.modules["study_methods"], []
+
+    def load_pretrained(folder: Path, *, device: str) -> Any:
+        loaded.append(device)
+        return tiny_model()
+
+    stamp.device = "meta"  # a device that is not the CPU, and is everywhere
+    assert {weight.device.type for weight in study.network(stamp, "daf", trained=False).parameters()} == {"meta"}
+    for module in (methods, study_larger):
+        monkeypatch.setattr(module, "load_pretrained", load_pretrained)
+        monkeypatch.setattr(module, "ensemble_labels", lambda networks, *_: list(networks))
+        monkeypatch.setattr(module, "isl", lambda *_, **__: lambda *_: None)
+    (stamp.folder / "daf" / "model").mkdir(parents=True)
+    methods.isl_of_all(stamp, tiny_model(), tmp_path)
+    study_larger.taught([tmp_path])(stamp, tiny_model(), tmp_path)
+    study_larger.at_size(tmp_path, stamp)
+    assert loaded == ["meta"] * 3
+
+
+def test_renders_are_read_for_class_weights_once(
+    study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stamp = of_one_stamp(tmp_path)
+    assert stamp.weights == class_weights(stamp.source, 7)
+    monkeypatch.setattr(sys.modules["study_setup"], "class_weights", None)
+    assert of_one_stamp(tmp_path).weights == stamp.weights
+
+
 def test_snapshots_are_kept_of_networks_that_are_channels_last_as_on_a_gpu(study: ModuleType, tmp_path: Path) -> None:
+    camvid_tree(tmp_path / "camvid", 4)
     stamp = of_one_stamp(tmp_path)
     model = stamp.model().to(memory_format=torch.channels_last)
     trainer = study.RUNS["source"].start(stamp, model, tmp_path / "run")

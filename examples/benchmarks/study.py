@@ -100,11 +100,11 @@ def fitted(study: Study, trainer: Trainer[Any], folder: Path) -> dict[str, Any]:
 
 
 def network(study: Study, name: str, *, trained: bool = True) -> nn.Module:
-    """The network of a run, with its final weights or as it is before training."""
+    """The network of a run on the study's device, with its final weights or as it is before training."""
     changes, ancestor = RUNS[name].network, RUNS[name].parent
     while ancestor is not None:
         changes, ancestor = {**RUNS[ancestor].network, **changes}, RUNS[ancestor].parent
-    model = study.model(**changes)
+    model = study.model(**changes).to(study.device)
     if trained:
         model.load_state_dict(load_file(study.folder / name / "model" / "model.safetensors"))
     return model

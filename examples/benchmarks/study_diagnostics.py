@@ -33,7 +33,7 @@ def diagnose(study: Study, model: nn.Module) -> dict[str, Any]:
     scores: dict[str, list[Tensor]] = {name: [] for name in maps}
     errors, shares = [], {0.0: [], 0.8: [], 0.9: []}
     for batch, output in predict_batches(model, study.labelled_target):
-        label = batch["label"]
+        label = batch["label"].to(output.logits.device)
         known = label != IGNORE_INDEX
         errors.append((output.logits.argmax(1) != label)[known].double().mean())
         for name, fusion in maps.items():

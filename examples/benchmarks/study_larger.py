@@ -50,7 +50,7 @@ def taught(teachers: Sequence[Path]) -> Start:
     """As long, on labels of the photographs that several networks gave together."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        networks = (load_pretrained(weights) for weights in teachers)
+        networks = (load_pretrained(weights, device=study.device) for weights in teachers)
         labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
         return finish(isl, labels=labels)(study, model, out)
 
@@ -93,8 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def at_size(weights: Path, study: Study) -> DepthSegmenter:
-    """A trained network that from now on is shown pictures of the study's size."""
-    model: DepthSegmenter = load_pretrained(weights)
+    """A trained network on the study's device, that from now on is shown pictures of the study's size."""
+    model: DepthSegmenter = load_pretrained(weights, device=study.device)
     assert model.config is not None  # load_pretrained built it from one
     model.image_size = model.config["image_size"] = min(study.scale.size)
     return model

@@ -96,7 +96,9 @@ def ensemble_labels(networks: Iterable[nn.Module], study: Study, folder: Path) -
 
 def isl_of_all(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
     """ISL on the labels of DAF's networks of all seeds, as far as they are trained."""
-    networks = (load_pretrained(folder) for folder in sorted(study.folder.parent.glob("seed*/daf/model")))
+    networks = (
+        load_pretrained(folder, device=study.device) for folder in sorted(study.folder.parent.glob("seed*/daf/model"))
+    )
     labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
     return isl(labels=labels)(study, model, out)
 

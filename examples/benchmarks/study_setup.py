@@ -11,6 +11,7 @@ import torch
 
 from depthaware_uda import create_model
 from depthaware_uda.data import (
+    CachedDataset,
     CamVid,
     InMemory,
     MiniCity,
@@ -20,6 +21,7 @@ from depthaware_uda.data import (
     class_weights,
     strong_augmentation,
 )
+from depthaware_uda.files import read_json, write_json
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.precision import fast_half
@@ -50,7 +52,7 @@ class Scale:
     first_batch: int
     batch: int
     precision: str
-    num_workers: int = 0
+    num_workers: int = READERS
     window: tuple[int, int] | None = None
     """Height and width of what is trained on; None: `size`."""
     magnification: float = 1.0
@@ -140,7 +142,6 @@ SCALES = {
         first_batch=8,
         batch=4,
         precision=HALF,
-        num_workers=READERS,
     ),
     "full": Scale(
         size=(360, 480),
@@ -152,7 +153,6 @@ SCALES = {
         first_batch=16,
         batch=8,
         precision="auto",
-        num_workers=READERS,
     ),
 }
 
@@ -194,16 +194,21 @@ class Study:
         self.scale = SCALES[scale]
         if backbone is not None:
             self.scale = replace(self.scale, network={**self.scale.network, "name": backbone})
-        self.camvid, self.seed, self.device, self.workers, self.far_sky = camvid, seed, device, workers, far_sky
+        self.camvid, self.seed, self.workers, self.far_sky = camvid, seed, workers, far_sky
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.cache = out / "cache"
         self.folder = out / scale / f"seed{seed}"
 
     @cached_property
-    def source(self) -> SampleDataset:
+    def renders(self) -> CachedDataset:
         """Rendered streets; the same for every seed."""
         scenes = MiniCity(self.scale.renders, size=self.scale.size, labels=LABELS)
-        renders = cached(scenes, self.cache, workers=self.workers, progress=False)
-        return FarSky(renders) if self.far_sky else renders
+        return cached(scenes, self.cache, workers=self.workers, progress=False)
+
+    @cached_property
+    def source(self) -> SampleDataset:
+        """The same, with the sky as it is wanted."""
+        return FarSky(self.renders) if self.far_sky else self.renders
 
     @cached_property
     def target(self) -> SampleDataset:
@@ -232,8 +237,12 @@ class Study:
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
-        """Class weights of the source's cross-entropy."""
-        return class_weights(self.source, CLASSES)
+        """Class weights of the source's cross-entropy, kept beside its cache: all renders are read for them."""
+        cache = self.renders.folder
+        file = cache.with_name(f"{cache.name}-weights.json")
+        if not file.is_file():
+            write_json(file, class_weights(self.renders, CLASSES))
+        return tuple(read_json(file))
 
     def model(self, **changes: Any) -> DepthSegmenter:
         """The network of this seed, not trained."""
@@ -284,5 +293,4 @@ class Study:
 
     def options(self) -> dict[str, Any]:
         """Keyword arguments of every trainer."""
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
-        return {"val": self.val, "augment": self.augment, "device": device, "progress": False}
+        return {"val": self.val, "augment": self.augment, "device": self.device, "progress": False}
