@@ -3,6 +3,7 @@
 import argparse
 import gc
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from depthaware_uda import DAFTrainer
+from tests.test_examples import load
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = ROOT / "examples/benchmarks/run.py"
@@ -151,6 +153,41 @@ def test_every_other_benchmark(what: str, tmp_path: Path) -> None:
     assert all(keys[what] <= set(row) for row in rows)
 
 
+def test_a_part_runs_from_a_checkout_and_its_log_grows_as_it_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu = load("benchmarks/gpu")
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    told = "import os; print(os.environ['PYTHONPATH'], os.environ['PYTHONUNBUFFERED'])"
+    assert gpu.run_part("part", ["-c", told], tmp_path / "part.json", None)
+    path, unbuffered = (tmp_path / "part.log").read_text().split()
+    assert path.split(os.pathsep) == [str(ROOT), "elsewhere"]
+    assert unbuffered == "1"
+    assert not gpu.run_part("part", ["-c", "raise SystemExit('what was wrong')"], tmp_path / "part.json", None)
+    assert "what was wrong\npart: failed with 1" in capsys.readouterr().out
+    assert not gpu.run_part("part", ["-c", "import time; time.sleep(60)"], tmp_path / "part.json", 0.0)
+    assert "part: stopped after 0 s" in capsys.readouterr().out
+
+
+def test_results_of_all_parts_are_in_one_file_also_if_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu, merged = load("benchmarks/gpu"), []
+
+    def run_part(name: str, command: list[str], done: Path, limit: float | None) -> bool:
+        merged.append(json.loads((tmp_path / "results.json").read_text()) if merged else {})
+        if name != "step-float32-batch1":
+            done.write_text(json.dumps(name))
+        return name != "step-float32-batch1"
+
+    monkeypatch.setattr(gpu, "run_part", run_part)
+    command = ["--output", str(tmp_path), "--device", "cpu", "--only"]
+    assert gpu.main([*command, "tests", "step"]) == ["step-float32-batch1"]
+    assert merged[:3] == [{}, {"tests": "tests"}, {"tests": "tests"}]
+    assert list(merged[3]) == ["step-bfloat16-batch1", "tests"]
+    assert len(merged) == 5
+
+
 @pytest.mark.slow
 def test_parts_that_are_done_are_not_run_again(tmp_path: Path) -> None:
     script = ROOT / "examples/benchmarks/gpu.py"
@@ -162,3 +199,6 @@ def test_parts_that_are_done_are_not_run_again(tmp_path: Path) -> None:
         assert said in result.stdout
     assert json.loads((tmp_path / "step-float32-batch1.json").read_text(encoding="utf-8"))["rows"]
     assert "skipped" in (tmp_path / "tests.log").read_text(encoding="utf-8")
+    merged = json.loads((tmp_path / "results.json").read_text(encoding="utf-8"))
+    assert list(merged) == ["step-float32-batch1", "tests"]
+    assert "skipped" in merged["tests"]["said"]

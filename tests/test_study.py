@@ -1,6 +1,5 @@
 """The study: its arithmetic by hand, and all of its kinds of runs on pictures of stamp size."""
 
-import argparse
 import dataclasses
 import json
 import sys
@@ -99,10 +98,37 @@ def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> No
 
 
 def test_a_gpu_is_given_runs_and_sizes_that_there_are(study: ModuleType, tmp_path: Path) -> None:
-    args = argparse.Namespace(camvid=tmp_path, output=tmp_path, device="cpu", smoke=True)
-    parts = load("benchmarks/gpu").parts(args)
-    sizes = [study.parse(command[1:]).size for name, command in parts.items() if name.startswith("study")]
-    assert sizes == ["medium", "full"]
+    gpu = load("benchmarks/gpu")
+    options = ["--camvid", "camvid", "--output", str(tmp_path), "--device", "cpu"]
+    parts = gpu.parts(gpu.parse(options))
+    assert list(parts)[-2:] == ["study-medium", "study-full"]
+    asked = {name: study.parse(command[1:]) for name, command in parts.items() if name.startswith("study")}
+    assert {name: (one.size, one.seeds, one.runs) for name, one in asked.items()} == {
+        f"study-{size}": (size, [0, 1, 2], gpu.STUDY) for size in ("medium", "full")
+    }
+    assert asked["study-full"].output == Path("runs/gpu-work").resolve()  # renders are large
+    chosen = ["--size", "small", "--seeds", "1", "--runs", "source", "daf", "--work", str(tmp_path / "work")]
+    *_, command = gpu.parts(gpu.parse([*options, *chosen])).values()
+    one = study.parse(command[1:])
+    assert (one.size, one.seeds, one.runs) == ("small", [1], ["source", "daf"])
+    assert (one.output, one.results) == (tmp_path / "work", tmp_path / "study-small.json")
+
+
+def test_results_are_written_after_every_run(
+    study: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(study_of_seed: Any, name: str) -> None:
+        if name == "control":
+            raise KeyboardInterrupt
+        folder = study_of_seed.folder / name
+        folder.mkdir(parents=True)
+        (folder / "scores.json").write_text(json.dumps(measured(0.4, 4, [(4, 0.4, 0.5)])))
+
+    monkeypatch.setattr(study, "train", train)
+    command = ["--camvid", "camvid", "--output", str(tmp_path / "work"), "--results", str(tmp_path / "all.json")]
+    with pytest.raises(KeyboardInterrupt):
+        study.main([*command, "--runs", "source", "control", "--seeds", "3"])
+    assert list(json.loads((tmp_path / "all.json").read_text())["runs"]) == ["source"]
 
 
 def test_a_run_is_compared_with_the_control_that_began_with_its_network(study: ModuleType) -> None:

@@ -1,7 +1,8 @@
 """MiniCity to CamVid: every method under one budget, several seeds, no label of a photograph in training or choices.
 
 ``python examples/benchmarks/study.py --camvid FOLDER`` trains what is not trained yet, each run in a folder of its own
-that goes on where it was cut off, and prints the table. Processes with different ``--seeds`` may share ``--output``.
+that goes on where it was cut off, and prints the table; its JSON is written anew after every run. Processes with
+different ``--seeds`` may share ``--output``.
 """
 
 from __future__ import annotations
@@ -115,11 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in args.runs or RUNS:
         for seed in args.seeds:
             study = set_up(args, seed)
-            train(study, name)
+            if not (study.folder / name / SCORES).is_file():
+                train(study, name)
+                measured(args)
             if name in DIAGNOSED and not (file := study.folder / name / DIAGNOSIS).is_file():
                 write_json(file, diagnose(study, network(study, name)))
-    results = collect(args.output, args.size, args.seeds, args.device or describe_device())
-    write_json(args.results or args.output / f"study-{args.size}.json", results)
+    results = measured(args)
     print(tables(results))
     if args.export is not None:
         export(args, results, args.export)
@@ -132,6 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             draw_panel(study, networks, args.output / f"study-{args.size}-panel.png")
         if "daf" in done:
             draw_depth(study, networks[PANEL["daf"]], args.output / f"study-{args.size}-depth.png")
+
+
+def measured(args: argparse.Namespace) -> Results:
+    """The results of all runs that are done; written down, so that a kill takes none of them."""
+    results = collect(args.output, args.size, args.seeds, args.device or describe_device())
+    write_json(args.results or args.output / f"study-{args.size}.json", results)
+    return results
 
 
 def set_up(args: argparse.Namespace, seed: int) -> Study:
