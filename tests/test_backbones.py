@@ -1,5 +1,8 @@
 """Backbones of many families under the same heads, built without weights, at sizes that no patch divides."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import timm
@@ -106,6 +109,17 @@ def test_a_network_of_one_size_says_how_to_make_it_for_yours() -> None:
         "timm/hiera_tiny_224", 7, dilations=(1,), backbone_arguments={**arguments, "img_size": (64, 96)}
     )
     assert model(torch.rand(1, 3, 64, 96)).logits.shape == (1, 7, 2, 3)
+
+
+def test_a_network_is_freed_when_nobody_holds_it() -> None:
+    gc.disable()  # a GPU's memory would wait for it
+    try:
+        network = create_model("timm/resnet10t", 7, seed=0)  # its first attempt, of any size, fails
+        alive = weakref.ref(network)
+        del network
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_weights_that_timm_does_not_have_are_named() -> None:

@@ -154,7 +154,9 @@ def _create(name: str, output_stride: OutputStride, options: dict[str, Any]) -> 
     first: Exception | None = None
     for stride, network_options in _attempts(strides, options):
         try:
-            return timm.create_model(name, **network_options), stride
+            network = timm.create_model(name, **network_options)
+            first = None  # its traceback has the frames of the callers, who would keep the network until collection
+            return network, stride
         except OSError as error:
             raise ConnectionError(
                 f"timm's weights of {name!r} could not be fetched, and are not in its cache: {error} Build "
