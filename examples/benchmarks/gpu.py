@@ -48,7 +48,9 @@ def parts(args: argparse.Namespace) -> dict[str, list[str]]:
     """The command of every part, by name, those that say most first; all but the tests are told where to write."""
     output = args.output.resolve()
     shared = ["--device", args.device, *(["--smoke", "--repeat", "1"] if args.smoke else [])]
-    commands = {"tests": ["-m", "pytest", "-m", "gpu", "-v", "-rsx", str(ROOT / "tests" / "test_gpu.py")]}
+    # A warning of other versions of what is installed fails no test of the GPU: it is shown.
+    tests = ["-m", "pytest", "-m", "gpu", "-W", "default", "-v", "-rsx", str(ROOT / "tests" / "test_gpu.py")]
+    commands = {"tests": tests}
     for name, what in BENCHMARKS.items():
         if name != "scale" or torch.cuda.device_count() > 1:
             commands[name] = [str(HERE / "run.py"), *what.split(), *shared, "--output", str(output / f"{name}.json")]
