@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from depthaware_uda import load_pretrained
 from depthaware_uda.data import class_weights
+from depthaware_uda.labels import get_label_space
 from depthaware_uda.trainers.streams import augmented
 from tests.test_examples import EXAMPLES, camvid_tree, load
 from tests.tiny import tiny_model
@@ -179,7 +180,7 @@ def test_networks_are_where_the_study_computes(
         monkeypatch.setattr(module, "isl", lambda *_, **__: lambda *_: None)
     (stamp.folder / "daf" / "model").mkdir(parents=True)
     methods.isl_of_all(stamp, tiny_model(), tmp_path)
-    study_larger.taught([tmp_path])(stamp, tiny_model(), tmp_path)
+    study_larger.taught([tmp_path], 3)(stamp, tiny_model(), tmp_path)
     study_larger.at_size(tmp_path, stamp)
     assert loaded == ["meta"] * 3
 
@@ -191,6 +192,17 @@ def test_renders_are_read_for_class_weights_once(
     assert stamp.weights == class_weights(stamp.source, 7)
     monkeypatch.setattr(sys.modules["study_setup"], "class_weights", None)
     assert of_one_stamp(tmp_path).weights == stamp.weights
+
+
+def test_the_sky_of_renders_may_be_as_far_as_that_of_synthia(study: ModuleType, tmp_path: Path) -> None:
+    stamp = of_one_stamp(tmp_path)
+    sky = stamp.source[0]["label"] == get_label_space("common7").index("sky")
+    assert sky.any()
+    assert stamp.source[0]["depth"][0][sky].isnan().all()
+    far = sys.modules["study_setup"].FarSky(stamp.source)
+    assert len(far) == 4
+    assert (far[0]["depth"][0][sky] == 655.35).all()
+    assert torch.equal(far[0]["depth"][0][~sky], stamp.source[0]["depth"][0][~sky])
 
 
 def test_snapshots_are_kept_of_networks_that_are_channels_last_as_on_a_gpu(study: ModuleType, tmp_path: Path) -> None:
@@ -246,9 +258,11 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     of_stamp_size("windows", (64, 96), window=(48, 64))
     names = ["finish", "taught", "self-taught"]
     teachers = ["--teachers", str(tmp_path / "start"), str(tmp_path / "best")]
-    study_larger.main([*command, "--size", "windows", "--apart", "--runs", *names, "--workers", "0", *teachers])
+    options = ["--apart", "--stages", "2", "--far-sky", "--workers", "0", *teachers]
+    study_larger.main([*command, "--size", "windows", "--runs", *names, *options])
     runs = json.loads((tmp_path / "study-windows-seed2.json").read_text())["runs"]
-    assert {name: run["steps"] for name, run in runs.items()} == {"start": 0, **dict.fromkeys(names, 6)}
+    expected = {"start": 0, "finish": 6, "taught": 4, "self-taught": 4}
+    assert {name: run["steps"] for name, run in runs.items()} == expected
     folder = tmp_path / "windows" / "seed2"
     assert load_pretrained(folder / "finish" / "model").image_size == 64
     assert not list(folder.rglob("pseudo_labels/*"))  # no labels of their own

@@ -37,22 +37,22 @@ from depthaware_uda.version import __version__
 EVERY_150 = {"validate_every": 150, "checkpoint_every": 150}
 
 
-def finish(start: Callable[..., Start], **changes: Any) -> Start:
-    """900 steps more, in another order, with a learning rate that falls to 0."""
+def finish(start: Callable[..., Start], stages: float = 3, **changes: Any) -> Start:
+    """So many stages of 300 steps more, in another order, with a learning rate that falls to 0."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-        return start(3, poly_power=0.9, seed=study.seed + 10, **EVERY_150, **changes)(study, model, out)
+        return start(stages, poly_power=0.9, seed=study.seed + 10, **EVERY_150, **changes)(study, model, out)
 
     return begin
 
 
-def taught(teachers: Sequence[Path]) -> Start:
-    """As long, on labels of the photographs that several networks gave together."""
+def taught(teachers: Sequence[Path], stages: float) -> Start:
+    """The same on labels of the photographs that several networks gave together."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         networks = (load_pretrained(weights, device=study.device) for weights in teachers)
         labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
-        return finish(isl, labels=labels)(study, model, out)
+        return finish(isl, stages, labels=labels)(study, model, out)
 
     return begin
 
@@ -73,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = {"device": args.device, "workers": args.workers, "far_sky": args.far_sky}
     study = Study(args.size, args.camvid, args.output, args.seed, **options)
     began, folder, folders = args.start, study.folder, []
-    stages = {**STAGES, "taught": taught(args.teachers), "self-taught": taught([args.start])}
+    own = {"taught": args.teachers, "self-taught": [args.start]}
+    stages = {**STAGES, **{name: taught(teachers, args.stages) for name, teachers in own.items()}}
     for name in args.runs:
         folder = (study.folder if args.apart else folder) / name
         folders.append(folder)
@@ -145,6 +146,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
     parser.add_argument("--runs", nargs="+", choices=(*STAGES, "taught", "self-taught"), default=["isl", "ida"])
     parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
+    length = "how long taught and self-taught go on, in stages of 300 steps; default: 3"
+    parser.add_argument("--stages", type=float, default=3, help=length)
     parser.add_argument("--apart", action="store_true", help="each run from --start")
     parser.add_argument(
         "--far-sky", action="store_true", help="the sky of renders is as far as SYNTHIA's; default: unknown"
