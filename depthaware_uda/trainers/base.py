@@ -30,6 +30,7 @@ from depthaware_uda.trainers.checks import (
     check_batch,
     check_data,
     check_first_image,
+    check_needs_no_target,
     check_optimized,
     check_sample,
     check_source,
@@ -360,12 +361,8 @@ class Trainer(ABC, Generic[ConfigT]):
             TypeError: A data set is none, or the model returns something else than `SegDepthOutput`.
             ValueError: They do not fit each other, or a data set is empty.
         """
-        wanted = {"batch_norm": "target", "validation": "label_free"}
-        asking = [f"{key}={value!r}" for key, value in wanted.items() if getattr(self.config, key) == value]
-        if asking and getattr(self, "target", None) is None:
-            raise ValueError(
-                f"{asking[0]} looks at the target's images: {type(self).__name__} needs an attribute `target`"
-            )
+        if getattr(self, "target", None) is None:
+            check_needs_no_target(self.config, type(self).__name__)
         validation = {} if self.val is None else {"val": self.val}
         datasets = {**self.fixed_datasets(), **validation}
         self.num_classes, self.has_depth = check_data(self.model, datasets, self.unreadable)

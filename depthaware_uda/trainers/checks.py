@@ -14,6 +14,7 @@ from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.space import check_same_classes
 from depthaware_uda.trainers.batches import to_device
+from depthaware_uda.trainers.config import TrainerConfig
 from depthaware_uda.trainers.skipping import Unreadable
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
@@ -23,6 +24,7 @@ __all__ = [
     "check_depth",
     "check_first_image",
     "check_labels",
+    "check_needs_no_target",
     "check_optimized",
     "check_sample",
     "check_source",
@@ -116,6 +118,13 @@ def check_depth(sample: Sample, what: str) -> None:
             f"depth of {what} is 0 or below at some pixels; depth is in metres, and NaN where it is not known: 0 would "
             "be learnt as the nearest of all"
         )
+
+
+def check_needs_no_target(config: TrainerConfig, trainer: str) -> None:
+    """ValueError if settings look at the images of a target that a trainer, called so, does not have."""
+    for setting, value in (("batch_norm", "target"), ("validation", "label_free")):
+        if getattr(config, setting) == value:
+            raise ValueError(f"{setting}={value!r} looks at the target's images: {trainer} needs an attribute `target`")
 
 
 def check_optimized(modules: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
