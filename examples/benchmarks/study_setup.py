@@ -21,6 +21,7 @@ from depthaware_uda.data import (
     class_weights,
     strong_augmentation,
 )
+from depthaware_uda.depth import MAX_METRES
 from depthaware_uda.files import read_json, write_json
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
@@ -157,13 +158,9 @@ SCALES = {
 }
 
 
-SKY_DEPTH = 655.35
-"""Metres, as far as SYNTHIA's files have it."""
-
-
 @dataclass(frozen=True)
 class FarSky:
-    """Renders whose sky has a depth; MiniCity's own is unknown."""
+    """Renders whose sky has a depth, the farthest, as in SYNTHIA's files; MiniCity's own is unknown."""
 
     renders: SampleDataset
 
@@ -172,8 +169,8 @@ class FarSky:
 
     def __getitem__(self, index: int) -> Sample:
         sample = self.renders[index]
-        sky = sample["label"] == get_label_space(LABELS).classes.index("sky")
-        return {**sample, "depth": sample["depth"].masked_fill(sky, SKY_DEPTH)}
+        sky = sample["label"] == get_label_space(LABELS).index("sky")
+        return {**sample, "depth": sample["depth"].masked_fill(sky, MAX_METRES)}
 
 
 class Study:
