@@ -74,11 +74,11 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
 
 def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
     docs = EXAMPLES.parent / "docs"
-    page = (docs / "study.md").read_text(encoding="utf-8")
+    small, larger = ((docs / name).read_text(encoding="utf-8") for name in ("study.md", "study_larger.md"))
     tables = study.tables(json.loads((docs / "results" / "study-small.json").read_text())).split("\n\n")
     assert len(tables) == 4
-    assert [table for table in tables if table not in page] == []
-    for file in ("study-small-again.json", "study-pretrained.json"):
+    assert [table for table in tables if table not in small] == []
+    for page, file in ((small, "study-small-again.json"), (larger, "study-pretrained.json")):
         scores, _, train = study.tables(json.loads((docs / "results" / file).read_text())).split("\n\n")
         assert scores in page
         assert train in page
@@ -90,7 +90,7 @@ def test_the_page_has_the_tables_of_the_larger_sizes(study: ModuleType, name: st
 
     docs = EXAMPLES.parent / "docs"
     results = json.loads((docs / "results" / f"study-{name}.json").read_text())
-    assert study_larger.table(results) in (docs / "study.md").read_text(encoding="utf-8")
+    assert study_larger.table(results) in (docs / "study_larger.md").read_text(encoding="utf-8")
 
 
 def test_curves_of_no_run_are_not_drawn(study: ModuleType, tmp_path: Path) -> None:
