@@ -117,6 +117,9 @@ DAF_SCHEDULE = {"max_steps": 90_000, "schedule_steps": None, "depth_weight": 1e-
 ISL_SCHEDULE = {"max_steps": 25_000, "schedule_steps": 90_000, "refresh_every": 10_000, "threshold": 0.9}
 IDA_SCHEDULE = {"max_steps": 120_000, "schedule_steps": 250_000, "discriminator_weight": 0.5, "threshold": 0}
 
+# "auto" would be bfloat16 on a GPU.
+AUTHORS = {"backbone_lr_multiplier": 3, "precision": "float32"}
+
 
 @pytest.mark.parametrize(
     ("config", "expected"),
@@ -124,17 +127,17 @@ IDA_SCHEDULE = {"max_steps": 120_000, "schedule_steps": 250_000, "discriminator_
         (DAFConfig(), {**ALIGNED, **DAF_SCHEDULE, **DEPTH_AWARE, "backbone_lr_multiplier": 1, "entropy_weight": 0}),
         (
             DAFConfig.reference(),
-            {**ALIGNED, **DAF_SCHEDULE, **DEPTH_AWARE, "depth_power_target": 2, "backbone_lr_multiplier": 3},
+            {**ALIGNED, **DAF_SCHEDULE, **DEPTH_AWARE, **AUTHORS, "depth_power_target": 2},
         ),
         (DAFConfig.dada(), {**ALIGNED, **DAF_SCHEDULE, **DEPTH_AWARE, "backbone_lr_multiplier": 1}),
         (DAFConfig.advent(), {**ALIGNED, **DAF_SCHEDULE, "fusion": "entropy", "depth_weight": 0, "entropy_weight": 0}),
         (DAFConfig.minent(), {**DAF_SCHEDULE, "adversarial_weight": 0, "entropy_weight": 1e-3, "depth_weight": 0}),
         (DAFConfig.source_only(), {**DAF_SCHEDULE, "adversarial_weight": 0, "entropy_weight": 0}),
         (ISLConfig(), {**ISL_SCHEDULE, "proportion": None, "backbone_lr_multiplier": 1}),
-        (ISLConfig.reference(), {**ISL_SCHEDULE, "proportion": None, "backbone_lr_multiplier": 3}),
+        (ISLConfig.reference(), {**ISL_SCHEDULE, **AUTHORS, "proportion": None}),
         (DAFConfig.ctrl(), {**ALIGNED, **DAF_SCHEDULE, "fusion": "joint", "refined_weight": 1, "entropy_weight": 0}),
         (IDAConfig(), {**ALIGNED, **IDA_SCHEDULE, **DEPTH_AWARE, "backbone_lr_multiplier": 1}),
-        (IDAConfig.reference(), {**ALIGNED, **IDA_SCHEDULE, "fusion": "entropy", "backbone_lr_multiplier": 3}),
+        (IDAConfig.reference(), {**ALIGNED, **IDA_SCHEDULE, **AUTHORS, "fusion": "entropy"}),
         (IDAConfig.intrada(), {**ALIGNED, **IDA_SCHEDULE, "fusion": "entropy", "depth_weight": 0}),
     ],
 )
