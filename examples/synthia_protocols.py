@@ -35,7 +35,7 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
     protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
     steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
     settings = {"seed": args.seed, "batch_size": args.batch_size, "num_workers": args.workers, **steps}
-    settings["validate_every"] = args.validate_every
+    settings |= {"validate_every": args.validate_every, "precision": args.precision}
     if args.smoke:
         protocol, roots = miniature(protocol, args.output / "data")
         settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
@@ -69,6 +69,9 @@ def parse(text: str, target: str, protocols: Sequence[str], arguments: Sequence[
     parser.add_argument("--cache", type=Path, help="folder for decoded images, many times quicker to read")
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage hands on")
     parser.add_argument("--steps", type=int, help="of every stage, instead of the published ones")
+    parser.add_argument(
+        "--precision", default="auto", help="of training: auto, bfloat16 on GPUs that have it; the authors' is float32"
+    )
     parser.add_argument("--batch-size", type=int, default=world_size(), help="over all processes; default: 1 each")
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="that read each domain")

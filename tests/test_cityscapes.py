@@ -95,6 +95,7 @@ def test_training_images_of_a_target_need_no_labels(root: Path) -> None:
 
 def test_size_padding_and_pickling(root: Path) -> None:
     dataset = pickle.loads(pickle.dumps(Cityscapes(root, "val", depth=True, size=(2, 3))))
+    assert dataset.geometry.interpolation == "bicubic"  # what it does: test_synthia
     # Under the centres of 2 x 3 pixels are rows 1, 3 and columns 1, 4, 7 of the file.
     assert dataset[0]["label"].tolist() == [[255, 4, 255], [13, 255, 255]]
     assert dataset[0]["depth"].shape == (1, 2, 3)

@@ -161,6 +161,8 @@ def test_a_file_dataset_says_what_it_takes(root: Path) -> None:
         FileDataset(files, labels="common7")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"geometry must be a Geometry, got \(2, 6\); Geometry\("):
         FileDataset(files, labels=labels, geometry=(2, 6))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"interpolation must be one of \('bilinear', 'bicubic'\), got 'nearest'"):
+        Geometry((2, 6), interpolation="nearest")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".tif", ".tiff"])

@@ -68,6 +68,7 @@ def test_everything_may_lie_in_a_folder_of_the_version(tmp_path: Path) -> None:
 def test_photographs_of_all_sizes_are_padded_to_one(root: Path) -> None:
     write(root / "training", "fits", np.full((4, 6), 27, np.uint8))
     dataset = pickle.loads(pickle.dumps(MapillaryVistas(root, "training", labels="common7", size=(4, 6))))
+    assert dataset.geometry.interpolation == "bicubic"  # what it does: test_synthia
     batch = collate([dataset[index] for index in range(3)])
     assert batch["image"].shape == (3, 3, 4, 6)
     fits, tall, wide = batch["image"][:, 0] * 255

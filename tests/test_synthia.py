@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from depthaware_uda.data import Synthia
 from depthaware_uda.data.images import read_first_channel
@@ -49,6 +50,15 @@ def test_it_reads_the_download_as_it_is(root: Path) -> None:
     depth = sample["depth"][0, 0]
     assert depth[0].isnan()
     np.testing.assert_allclose(depth[1:], [0.01, 2.5, 25.5, 100, 655.35], rtol=1e-6)
+
+
+def test_photographs_are_resized_as_by_pillow(root: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    save(root / "RGB" / f"{NAMES[0]}.png", pixels)
+    for size in ((2, 4), (9, 5)):
+        expected = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC), np.int16)
+        found = (255 * Synthia(root, size=size)[0]["image"].permute(1, 2, 0)).round().numpy()
+        assert np.abs(found - expected).max() <= 1
 
 
 def test_seven_and_nineteen_classes(root: Path) -> None:

@@ -42,7 +42,8 @@ class Cityscapes(FileDataset):
         depth: Whether to read disparities and cameras, and give depth.
         label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not of Cityscapes, ``"ignore"`` makes it 255.
-        size: (height, width) to resize to while reading; the files' own size if None.
+        size: (height, width) to resize to while reading, photographs bicubically, as the published code does; the
+            files' own size if None.
         full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
         transform: Called with every sample that was read.
 
@@ -70,7 +71,7 @@ class Cityscapes(FileDataset):
             _find(self.root, split, depth),
             labels=choose_label_map(labels, label_map, dataset="cityscapes"),
             unknown=unknown,
-            geometry=Geometry(size, full_size_labels=full_size_labels),
+            geometry=Geometry(size, full_size_labels=full_size_labels, interpolation="bicubic"),
             transform=transform,
         )
 

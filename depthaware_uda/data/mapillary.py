@@ -41,7 +41,8 @@ class MapillaryVistas(FileDataset):
         version: Of the labels: ``"1.2"``. The labels of version 2.0 are others and are not read.
         label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
         unknown: ``"error"`` raises on an id that is not of version 1.2, ``"ignore"`` makes it 255.
-        size: (height, width) to resize to while reading; the files' own size if None.
+        size: (height, width) to resize to while reading, photographs bicubically, as the published code does; the
+            files' own size if None.
         pad: Keep the aspect with `size`, as above; False stretches the photographs.
         full_size_labels: Leave labels at the resolution of their files, for evaluation.
         transform: Called with every sample that was read.
@@ -76,7 +77,7 @@ class MapillaryVistas(FileDataset):
             _find(self.root, self.split),
             labels=choose_label_map(labels, label_map, dataset="mapillary"),
             unknown=unknown,
-            geometry=Geometry(size, pad, full_size_labels),
+            geometry=Geometry(size, pad, full_size_labels, "bicubic"),
             transform=transform,
         )
 
