@@ -1,14 +1,15 @@
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torchvision import tv_tensors
 
 from depthaware_uda.data import CamVid
-from depthaware_uda.data.images import read_depth_values, read_ids, read_image
+from depthaware_uda.data.images import read_depth_values, read_ids, read_image, upright_rgb
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import get_label_space
 
@@ -138,6 +139,35 @@ def test_exif_orientation_is_respected(tmp_path: Path) -> None:
         ValueError, match=r"a\.png: expected 6 x 4 .*a\.jpg \(does its EXIF orientation turn.*got 4 x 6"
     ):
         CamVid(tmp_path)[0]
+
+
+@pytest.mark.parametrize("orientation", range(1, 10))
+def test_every_orientation_is_that_of_pillow(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    for name in ("a.png", "a.tif"):
+        Image.fromarray(pixels).save(tmp_path / name, exif=exif)
+        with Image.open(tmp_path / name) as image:
+            expected = np.array(ImageOps.exif_transpose(image))
+        np.testing.assert_array_equal(read_image(tmp_path / name), expected)
+
+
+def test_a_strange_tag_beside_the_orientation_is_no_damage(tmp_path: Path) -> None:
+    # Orientation 6, and a width in letters, which no writer of EXIF would take.
+    tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + struct.pack("<I", 0)
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    assert read_image(tmp_path / "a.jpg").shape == (6, 4, 3)
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert upright_rgb(image).shape == (6, 4, 3)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 1), 1)
+    image.putpalette([0, 0, 0, 7, 8, 9])
+    image.save(tmp_path / "a.png", transparency=bytes([255, 100]))
+    assert read_image(tmp_path / "a.png").tolist() == [[[7, 8, 9]] * 2]
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
-__all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image", "read_size"]
+__all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image", "read_size", "upright_rgb"]
 
 # What Pillow raises on files that are cut short or are something else altogether.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
@@ -25,6 +25,17 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _RGB_OF_16_BITS = "RGB;16B"
+
+# What makes a picture of an EXIF orientation upright; 1 is upright already.
+_UPRIGHT: dict[Any, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class _Rejected(Exception):  # noqa: N818 - never leaves this module
@@ -79,8 +90,21 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     with _opened(Path(path)) as image:
         if image.mode.startswith(("I", "F")):
             raise _Rejected(f"expected an image of 8 bits a channel, got mode {image.mode}; save it with 8 bits")
-        ImageOps.exif_transpose(image, in_place=True)
-        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+        return upright_rgb(image)
+
+
+def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an opened image of 8 bits a channel as RGB, (H, W, 3), turned upright by its EXIF orientation.
+
+    `ImageOps.exif_transpose` would write all of EXIF anew, and fails where a camera left a tag of a wrong type.
+    """
+    image.load()  # before the orientation is asked for: TIFF is turned, and loses it, while it is decoded
+    turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # Pillow warns of losing transparency otherwise
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))
 
 
 def read_ids(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from depthaware_uda.data.collate import check_some_pixels, check_tensor
-from depthaware_uda.data.images import read_image
+from depthaware_uda.data.images import read_image, upright_rgb
 from depthaware_uda.data.listing import IMAGE_SUFFIXES, list_files
 from depthaware_uda.data.wrappers import check_sample_type, sample_names
 from depthaware_uda.types import Sample, SampleDataset
@@ -174,7 +174,7 @@ def _image_tensor(image: Image.Image | NDArray[Any] | Tensor, what: str) -> Tens
             raise ValueError(
                 f"{what}: expected an image of 8 bits a channel, got mode {image.mode}; save it with 8 bits"
             )
-        return torch.from_numpy(np.array(ImageOps.exif_transpose(image).convert("RGB"))).permute(2, 0, 1)
+        return torch.from_numpy(upright_rgb(image)).permute(2, 0, 1)
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
             raise ValueError(f"{what}: an array must be RGB of 8 bits, (H, W, 3), got {image.dtype} {image.shape}")
