@@ -67,7 +67,7 @@ def _find(root: Path, split: str) -> list[SampleFiles]:
         raise missing_folder(folder, root, expected)
     images = images_by_stem("images", folder)
     labels = root / split / "labels"
-    found = partners("labels", labels, list(images), (".png",)) if labels.is_dir() else [None] * len(images)
+    found = partners("labels", labels if labels.is_dir() else None, images, (".png",))
     return [
         SampleFiles(f"{split}/images/{image}", folder / image, label)
         for image, label in zip(images.values(), found, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -91,18 +91,14 @@ class Cityscapes(FileDataset):
 def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
     folder = _folder(root, split, "leftImg8bit")
     images = images_by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
-
-    def matched(wanted: bool, kind: str, ending: str, suffix: str) -> Sequence[Path | None]:
-        if not wanted:
-            return [None] * len(images)
-        return partners(kind, _folder(root, split, kind), list(images), (suffix,), ending=ending)
-
     labelled = split == "val" or (split == "train" and _archive(root, "gtFine") is not None)
+    labels = _folder(root, split, "gtFine") if labelled else None
+    disparity, camera = (_folder(root, split, kind) if depth else None for kind in ("disparity", "camera"))
     rows = zip(
         images.values(),
-        matched(labelled, "gtFine", "_gtFine_labelIds", ".png"),
-        matched(depth, "disparity", "_disparity", ".png"),
-        matched(depth, "camera", "_camera", ".json"),
+        partners("gtFine", labels, images, (".png",), ending="_gtFine_labelIds"),
+        partners("disparity", disparity, images, (".png",), ending="_disparity"),
+        partners("camera", camera, images, (".json",), ending="_camera"),
         strict=True,
     )
     prefix = folder.relative_to(root).as_posix()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +14,8 @@ from depthaware_uda.labels import LabelSpace, choose_label_map
 from depthaware_uda.types import Sample
 
 __all__ = ["SegmentationFolder"]
+
+_LABELS = (".png",)
 
 
 class SegmentationFolder(FileDataset):
@@ -72,14 +74,11 @@ class SegmentationFolder(FileDataset):
 
 def _find(folder: Path, labels: str | Path | None, depth: str | Path | None) -> list[SampleFiles]:
     images = images_by_stem("images", _existing(folder, IMAGE_SUFFIXES))
-
-    def matched(argument: str, other: str | Path | None, suffixes: tuple[str, ...]) -> Sequence[Path | None]:
-        if other is None:
-            return [None] * len(images)
-        return partners(argument, _existing(Path(other), suffixes), list(images), suffixes)
-
     rows = zip(
-        images.values(), matched("labels", labels, (".png",)), matched("depth", depth, DEPTH_SUFFIXES), strict=True
+        images.values(),
+        partners("labels", None if labels is None else _existing(Path(labels), _LABELS), images, _LABELS),
+        partners("depth", None if depth is None else _existing(Path(depth), DEPTH_SUFFIXES), images, DEPTH_SUFFIXES),
+        strict=True,
     )
     return [SampleFiles(name, folder / name, *found) for name, *found in rows]
 

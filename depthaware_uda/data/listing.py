@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -84,14 +84,16 @@ def images_by_stem(
 
 
 def partners(
-    argument: str, folder: Path, stems: Sequence[str], suffixes: tuple[str, ...], *, ending: str = ""
-) -> list[Path]:
-    """Find the file of every stem below a folder, as `by_stem` matches them.
+    argument: str, folder: Path | None, stems: Collection[str], suffixes: tuple[str, ...], *, ending: str = ""
+) -> Sequence[Path | None]:
+    """Find the file of every stem below a folder, as `by_stem` matches them; None for every stem without a folder.
 
     Raises:
         FileNotFoundError: A stem has no file; the first few are named.
         ValueError: Two files share a stem.
     """
+    if folder is None:
+        return [None] * len(stems)
     found = by_stem(argument, folder, suffixes, ending=ending)
     missing = [f"{stem}{ending}{suffixes[0]}" for stem in stems if stem not in found]
     if missing:

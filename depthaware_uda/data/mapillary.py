@@ -89,8 +89,7 @@ def _find(root: Path, split: str) -> list[SampleFiles]:
     if not folder.is_dir():
         raise missing_folder(folder, root, f"  {root}/{_EXPECTED}")
     images = images_by_stem("images", folder)
-    labels = _labels(root, base / split)
-    found = [None] * len(images) if labels is None else partners("labels", labels, list(images), (".png",))
+    found = partners("labels", _labels(root, base / split), images, (".png",))
     prefix = folder.relative_to(root).as_posix()
     return [
         SampleFiles(f"{prefix}/{image}", folder / image, label)

@@ -98,15 +98,15 @@ def _find(root: Path, base: Path, layout: str, depth: bool) -> list[SampleFiles]
         raise ValueError(f"{base}: this is {package.name}; {REMEDY}")
     folder = _existing(base, "RGB")
     images = images_by_stem("RGB", folder, _PNG)
-    stems = list(images)
-    label_files = partners("labels", _existing(base, _DOWNLOADED if layout == "downloaded" else _PARSED), stems, _PNG)
-    depth_files: list[Path] | list[None] = [None] * len(stems)
-    if depth:
-        nested = (base / "Depth" / "Depth").is_dir()
-        depth_files = partners("depth", _existing(base, "Depth/Depth" if nested else "Depth"), stems, _PNG)
+    nested = (base / "Depth" / "Depth").is_dir()
+    rows = zip(
+        images.values(),
+        partners("labels", _existing(base, _DOWNLOADED if layout == "downloaded" else _PARSED), images, _PNG),
+        partners("depth", _existing(base, "Depth/Depth" if nested else "Depth") if depth else None, images, _PNG),
+        strict=True,
+    )
     prefix = folder.relative_to(root).as_posix()
-    rows = zip(images.values(), label_files, depth_files, strict=True)
-    return [SampleFiles(f"{prefix}/{image}", folder / image, label, depth) for image, label, depth in rows]
+    return [SampleFiles(f"{prefix}/{image}", folder / image, *found) for image, *found in rows]
 
 
 def _existing(base: Path, name: str) -> Path:
