@@ -87,6 +87,9 @@ def test_each_archive_in_a_folder_of_its_own(root: Path) -> None:
 
 
 def test_training_images_of_a_target_need_no_labels(root: Path) -> None:
+    (root / "gtFine" / "train").rename(root / "gtFine" / "elsewhere")  # those to evaluate with stay
+    assert sorted(Cityscapes(root, "train")[0]) == ["image", "name"]
+    assert "label" in Cityscapes(root, "val")[0]
     (root / "gtFine").rename(root / "elsewhere")
     assert sorted(Cityscapes(root, "train")[0]) == ["image", "name"]
     with pytest.raises(FileNotFoundError, match=r"gtFine.val: no such folder"):

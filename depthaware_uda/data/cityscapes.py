@@ -27,9 +27,9 @@ _EXPECTED = """
 class Cityscapes(FileDataset):
     """Cityscapes, its archives unpacked side by side or each into a ``*_trainvaltest`` folder of its own.
 
-    The files ``*_gtFine_labelIds.png`` are read; no preparation of labels is needed. Without ``gtFine`` the training
-    split has no labels, as a target domain; the test split has none in any case. Samples are called by their path
-    below the root, such as ``"leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"``.
+    The files ``*_gtFine_labelIds.png`` are read; no preparation of labels is needed. Without ``gtFine/train`` the
+    training split has no labels, as a target domain; the test split has none in any case. Samples are called by their
+    path below the root, such as ``"leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"``.
 
     Depth is baseline x focal length / disparity with the numbers of the camera that took the image, and NaN where
     there is no disparity (0 in the file) or the disparity is zero (1 in the file).
@@ -91,18 +91,24 @@ class Cityscapes(FileDataset):
 def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
     folder = _folder(root, split, "leftImg8bit")
     images = images_by_stem("leftImg8bit", folder, (".png",), ending="_leftImg8bit")
-    labelled = split == "val" or (split == "train" and _archive(root, "gtFine") is not None)
-    labels = _folder(root, split, "gtFine") if labelled else None
     disparity, camera = (_folder(root, split, kind) if depth else None for kind in ("disparity", "camera"))
     rows = zip(
         images.values(),
-        partners("gtFine", labels, images, (".png",), ending="_gtFine_labelIds"),
+        partners("gtFine", _labels(root, split), images, (".png",), ending="_gtFine_labelIds"),
         partners("disparity", disparity, images, (".png",), ending="_disparity"),
         partners("camera", camera, images, (".json",), ending="_camera"),
         strict=True,
     )
     prefix = folder.relative_to(root).as_posix()
     return [SampleFiles(f"{prefix}/{image}", folder / image, *found) for image, *found in rows]
+
+
+def _labels(root: Path, split: str) -> Path | None:
+    """Folder of the labels of a split; None where a split does without."""
+    archive = _archive(root, "gtFine")
+    if split == "val" or (split == "train" and archive is not None and (archive / split).is_dir()):
+        return _folder(root, split, "gtFine")
+    return None
 
 
 def _archive(root: Path, kind: str) -> Path | None:
