@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from depthaware_uda.data import FileDataset, Geometry, SampleFiles, SegmentationFolder
+from depthaware_uda.data import FileDataset, Geometry, SampleFiles, SegmentationFolder, Synthia
 from depthaware_uda.data.images import read_depth_values
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import LabelSpace, choose_label_map, save_label_map
@@ -74,8 +74,11 @@ def test_an_id_that_is_no_class_names_the_file(root: Path) -> None:
 
 def test_a_missing_partner_is_named(root: Path) -> None:
     (root / "labels" / "town" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"labels: 1 of 2 images have no partner in .*\['town/a\.png'\]"):
+    with pytest.raises(
+        FileNotFoundError, match=r"labels: 1 of 2 images have no partner in .*\['town/a\.png'\]"
+    ) as raised:
         SegmentationFolder(root / "images", root / "labels", label_space=SPACE)
+    assert "Add the files, or take the images away" in str(raised.value)
 
 
 def test_files_without_an_image_are_left_alone(root: Path) -> None:
@@ -95,6 +98,20 @@ def test_a_missing_folder_shows_what_was_expected(root: Path) -> None:
         SegmentationFolder(root / "images", root / "masks", label_space=SPACE)
     assert "*.png (also in subfolders)" in str(raised.value)
     assert "holds: depth/, images/, labels/" in str(raised.value)
+
+
+def test_labels_beside_their_images_are_to_be_moved_not_removed(root: Path) -> None:
+    (root / "labels" / "b.png").rename(root / "images" / "b.png")
+    with pytest.raises(ValueError, match=r"remove one, or move labels and depth to folders of their own"):
+        SegmentationFolder(root / "images", root / "images", label_space=SPACE)
+
+
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "RAND_CITYSCAPES.rar").touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"RAND_CITYSCAPES\.rar is a file, no folder; if it is an archive, unpack it"
+    ):
+        Synthia(tmp_path / "RAND_CITYSCAPES.rar")
 
 
 def test_an_empty_folder_is_an_error(tmp_path: Path) -> None:
@@ -127,6 +144,22 @@ def test_unicode_and_spaces_in_names(root: Path) -> None:
     dataset = SegmentationFolder(root / "images", root / "labels", label_space=SPACE)
     assert dataset.names == ["Straße 7/日本 1.v2.png", "b.jpg", "town/a.jpg"]
     assert dataset[0]["label"].tolist() == [[1, 1, 0]]
+
+
+def test_accents_may_be_spelled_in_two_ways(root: Path) -> None:
+    one, two = "Caf\u00e9", "Cafe\u0301"  # the same on the screen; macOS writes the second
+    for image, label in ((one, two), (two, one)):
+        folder = root / f"from {len(image)}"
+        save(folder / "images" / f"{image}.jpg", np.zeros((1, 3, 3), np.uint8))
+        save(folder / "labels" / f"{label}.png", np.array([[1, 1, 0]], np.uint8))
+        dataset = SegmentationFolder(folder / "images", folder / "labels", label_space=SPACE)
+        assert dataset.names == [f"{image}.jpg"]
+        assert dataset[0]["label"].tolist() == [[1, 1, 0]]
+    # Where both are there, each has its own.
+    save(folder / "images" / f"{one}.jpg", np.zeros((1, 3, 3), np.uint8))
+    save(folder / "labels" / f"{two}.png", np.array([[0, 0, 0]], np.uint8))
+    dataset = SegmentationFolder(folder / "images", folder / "labels", label_space=SPACE)
+    assert {dataset[i]["name"]: int(dataset[i]["label"].sum()) for i in (0, 1)} == {f"{one}.jpg": 2, f"{two}.jpg": 0}
 
 
 def test_linked_folders_are_followed(root: Path) -> None:

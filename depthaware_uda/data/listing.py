@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -69,7 +70,10 @@ def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: s
         if not stem.endswith(ending):
             continue
         if (other := found.setdefault(stem.removesuffix(ending), name)) != name:
-            raise ValueError(f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one")
+            raise ValueError(
+                f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one, or move labels "
+                "and depth to folders of their own"
+            )
     return found
 
 
@@ -88,6 +92,8 @@ def partners(
 ) -> Sequence[Path | None]:
     """Find the file of every stem below a folder, as `by_stem` matches them; None for every stem without a folder.
 
+    An accent is the same whether a name has it in the letter or as a sign of its own: copies from macOS differ so.
+
     Raises:
         FileNotFoundError: A stem has no file; the first few are named.
         ValueError: Two files share a stem.
@@ -95,14 +101,20 @@ def partners(
     if folder is None:
         return [None] * len(stems)
     found = by_stem(argument, folder, suffixes, ending=ending)
-    missing = [f"{stem}{ending}{suffixes[0]}" for stem in stems if stem not in found]
+    alike = {_composed(stem): name for stem, name in found.items()}
+    matched = {stem: found.get(stem, alike.get(_composed(stem))) for stem in stems}
+    missing = [f"{stem}{ending}{suffixes[0]}" for stem, name in matched.items() if name is None]
     if missing:
         raise FileNotFoundError(
             f"{argument}: {len(missing)} of {len(stems)} images have no partner in {folder}; "
             f"the first missing: {missing[:5]}; the first files there: {list_files(folder, ('',))[:5]}. "
-            "FileDataset takes files of any names"
+            "Add the files, or take the images away; FileDataset takes files of any names"
         )
-    return [folder / found[stem] for stem in stems]
+    return [folder / name for name in matched.values() if name is not None]
+
+
+def _composed(stem: str) -> str:
+    return unicodedata.normalize("NFC", stem)
 
 
 def missing_folder(folder: Path, root: Path, expected: str) -> FileNotFoundError:
@@ -111,6 +123,8 @@ def missing_folder(folder: Path, root: Path, expected: str) -> FileNotFoundError
         entries = sorted(f"{path.name}/" if path.is_dir() else path.name for path in root.iterdir())
         found = ", ".join(entries[:10]) + (f" and {len(entries) - 10} more" if len(entries) > 10 else "")
         found = f"{root} holds: {found or 'nothing'}"
+    elif root.exists():
+        found = f"{root} is a file, no folder; if it is an archive, unpack it"
     else:
         found = f"{root} does not exist"
     return FileNotFoundError(f"{folder}: no such folder\nexpected:\n{expected.rstrip()}\nfound:\n  {found}")
