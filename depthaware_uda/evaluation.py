@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import has_metric_depth
+from depthaware_uda.data.wrappers import has_metric_depth, known_label_space
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_by_index
 from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan
@@ -82,7 +82,7 @@ def evaluate(
         if chosen is None:
             raise TypeError("evaluate needs a data set, or the name of a protocol and the roots of its data")
         dataset = chosen.validation_data(roots)
-    own, of_model = getattr(dataset, "label_space", None), getattr(model, "label_space", None)
+    own, of_model = known_label_space(dataset), getattr(model, "label_space", None)
     check_same_classes(own, of_model, "the data set")
     known = label_space or own or of_model
     space = None if known is None else get_label_space(known)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled
+from depthaware_uda.data.wrappers import Unlabelled, known_label_space
 from depthaware_uda.digests import check_sums, read_sealed, write_sealed, write_sums
 from depthaware_uda.distributed import gather_by_index
 from depthaware_uda.files import atomic_path, expecting, read_text
@@ -211,7 +211,7 @@ class EntropyRanker:
         self.progress = progress
 
     def _rare_classes(self, dataset: SampleDataset) -> tuple[int, ...]:
-        known = self.label_space or getattr(dataset, "label_space", None) or getattr(self.model, "label_space", None)
+        known = self.label_space or known_label_space(dataset) or getattr(self.model, "label_space", None)
         if known is None:
             raise ValueError("rare_class_weighting needs a label_space that names the rare classes; none is known")
         space = get_label_space(known)

@@ -277,6 +277,8 @@ def test_as_many_classes_in_another_order_are_refused() -> None:
     oracle.label_space = LabelSpace("turned", THREE.classes[::-1], THREE.palette)
     with pytest.raises(ValueError, match=r"the data set has the classes \['road', .* of 'three', .* but not the same"):
         evaluate(oracle, images)
+    with pytest.raises(ValueError, match=r"the data set has the classes \['road', .* of 'three', .* but not the same"):
+        evaluate(oracle, Subset(images, [0]))  # type: ignore[arg-type]
 
 
 def test_a_label_that_is_no_class_is_refused() -> None:

@@ -21,7 +21,7 @@ from depthaware_uda.data import (
     check_dataset,
     sample_names,
 )
-from depthaware_uda.data.wrappers import known_names, source_files
+from depthaware_uda.data.wrappers import known_label_space, known_names, source_files
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -50,6 +50,19 @@ def test_names_of_parts_are_told_without_reading(camvid_copy: Path, dataset: Lis
     assert sample_names(Subset(dataset, [1])) == ["b"]  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"come more than once.*from a folder above them"):
         sample_names(ConcatDataset([val, val]))  # type: ignore[arg-type,list-item]
+
+
+def test_classes_of_parts_are_known(camvid_copy: Path, dataset: ListDataset) -> None:
+    train, val = CamVid(camvid_copy), CamVid(camvid_copy, "val")
+    joined = ConcatDataset([Subset(train, [2, 0]), val])  # type: ignore[list-item,arg-type]
+    for parts in (Subset(train, [1]), joined, Augmented(joined, dict), Subset(Augmented(joined, dict), [0])):  # type: ignore[arg-type]
+        assert known_label_space(parts) is train.label_space
+    assert Unlabelled(joined).label_space is train.label_space
+    assert InMemory(joined, progress=False).label_space is train.label_space
+    assert check_dataset(joined, progress=False).classes[0].name == "flat"  # type: ignore[arg-type]
+    # Nobody can say where one part does not, or names others.
+    for other in (dataset, CamVid(camvid_copy, labels="camvid11")):
+        assert known_label_space(ConcatDataset([train, other])) is None  # type: ignore[list-item]
 
 
 def test_files_are_told_for_parts_of_data_sets_and_by_whoever_has_them_in_order(
@@ -205,7 +218,10 @@ def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
         assert sorted(unlabelled[1]) == ["image", "name"]
         assert unlabelled[1]["name"] == dataset.names[1]
         assert unlabelled.label_space is camvid.label_space
-    assert sorted(Unlabelled(Subset(camvid, [1]))[0]) == ["image", "name"]  # type: ignore[arg-type]
+    joined = ConcatDataset([camvid, Subset(camvid, [1])])  # type: ignore[list-item]
+    for part in (Subset(camvid, [1]), joined):  # type: ignore[arg-type]
+        assert sorted(Unlabelled(part)[0]) == ["image", "name"]
+    assert Unlabelled(joined)[3]["name"] == camvid.names[1]
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         camvid[0]
     # A transform of the data set's own may look at the label: what it gets stays.

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.packing import PackedSample, pack, unpack
-from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth
+from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_label_space
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["InMemory"]
@@ -53,8 +53,8 @@ class InMemory:
         bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
         self._samples = list(bar)
         self.is_metric = has_metric_depth(dataset)
-        if hasattr(dataset, "label_space"):
-            self.label_space = dataset.label_space
+        if (space := known_label_space(dataset)) is not None:
+            self.label_space = space
         if all(packed.name is not None for packed in self._samples):
             self.names = [str(packed.name) for packed in self._samples]
 

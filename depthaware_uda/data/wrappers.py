@@ -24,6 +24,7 @@ __all__ = [
     "check_repeatable",
     "check_sample_type",
     "has_metric_depth",
+    "known_label_space",
     "known_name",
     "known_names",
     "looks",
@@ -154,6 +155,19 @@ def _of_parts(dataset: object, known: Callable[[object], Sequence[T] | None]) ->
     return None
 
 
+def known_label_space(dataset: object) -> LabelSpace | None:
+    """The classes of a data set, by its attribute ``label_space``; None where it has none.
+
+    Torch's ``Subset`` and ``ConcatDataset`` have that of the data sets that they are made of, if those agree.
+    """
+    space: LabelSpace | None = getattr(dataset, "label_space", None)
+    if space is not None or not isinstance(dataset, (Subset, ConcatDataset)):
+        return space
+    parts = [dataset.dataset] if isinstance(dataset, Subset) else dataset.datasets
+    first, *others = map(known_label_space, parts)
+    return first if all(other == first for other in others) else None
+
+
 def has_metric_depth(dataset: SampleDataset) -> bool:
     """Whether the depth of a data set is in metres, so that errors in metres against it mean something.
 
@@ -187,8 +201,10 @@ class _Wrapper:
 
     @property
     def label_space(self) -> LabelSpace:
-        """Label space of the wrapped data set."""
-        space: LabelSpace = self.dataset.label_space  # type: ignore[attr-defined]
+        """Label space of the wrapped data set; AttributeError if nobody names its classes."""
+        space = known_label_space(self.dataset)
+        if space is None:
+            raise AttributeError(f"label_space: the {type(self.dataset).__name__} does not name its classes")
         return space
 
     @property
@@ -286,6 +302,10 @@ def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:
         chosen = copy.copy(dataset)
         chosen.dataset = _unlabelled(dataset.dataset, depth)  # type: ignore[arg-type]  # torch names no protocol
         return chosen
+    if isinstance(dataset, ConcatDataset):
+        joined = copy.copy(dataset)
+        joined.datasets = [_unlabelled(part, depth) for part in dataset.datasets]  # type: ignore[arg-type,misc]
+        return joined
     # A transform, or a way of reading of one's own, may look at the label.
     looks = type(dataset).__getitem__ is not FileDataset.__getitem__
     if looks or not isinstance(dataset, FileDataset) or dataset.transform is not None:

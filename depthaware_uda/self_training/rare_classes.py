@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from depthaware_uda.data.statistics import sample_pixels
-from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.data.wrappers import known_label_space, sample_names
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["RareClassSampled", "class_probabilities"]
@@ -62,7 +62,7 @@ class RareClassSampled:
         self.names = sample_names(dataset)
         if not self.names:
             raise ValueError("the data set is empty: there is nothing to draw")
-        if (space := getattr(dataset, "label_space", None)) is not None:
+        if (space := known_label_space(dataset)) is not None:
             self.label_space = space
         counts = torch.stack(
             [sample_pixels(dataset[index], name, num_classes) for index, name in enumerate(self.names)]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.collate import check_pixels, check_tensor
-from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
+from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type, known_label_space
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.space import check_same_classes
@@ -79,7 +79,7 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         with evaluating(model):
             output = output_of(model, to_device(batch, parameter.device, parameter.dtype)["image"])
         classes, has_depth = output.logits.shape[1], output.inverse_depth is not None
-        _check_classes(first, name, getattr(dataset, "label_space", None), getattr(model, "label_space", None), classes)
+        _check_classes(first, name, known_label_space(dataset), getattr(model, "label_space", None), classes)
     return classes, has_depth
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from depthaware_uda.data.wrappers import Selected, sample_names
+from depthaware_uda.data.wrappers import Selected, known_label_space, sample_names
 from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
@@ -43,7 +43,7 @@ def sample_sheet(dataset: SampleDataset, count: int, path: str | Path) -> Figure
         ImportError: matplotlib is not installed.
         ValueError: `count` is not in 1..len(dataset), or samples differ in what they have.
     """
-    space: LabelSpace | None = getattr(dataset, "label_space", None)
+    space = known_label_space(dataset)
     rows = []
     has_labels = False
     for index in spread(len(dataset), count):
@@ -95,7 +95,11 @@ def model_panel(
         raise ValueError(f"models: {sorted(taken)} head other columns; call the networks otherwise")
     if not maps or set(maps) - set(get_args(PanelMap)):
         raise ValueError(f"maps must be one or more of {get_args(PanelMap)}, got {tuple(maps)}")
-    known = [label_space, *(getattr(owner, "label_space", None) for owner in (dataset, *models.values()))]
+    known = [
+        label_space,
+        known_label_space(dataset),
+        *(getattr(model, "label_space", None) for model in models.values()),
+    ]
     space = next((get_label_space(one) for one in known if one is not None), None)
     if space is None:
         raise ValueError("label_space: neither the data set nor a model names its classes; pass a label space")

@@ -8,7 +8,7 @@ from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat
 from depthaware_uda.data.cache.filling import Source, fill
 from depthaware_uda.data.geometry import check_size
 from depthaware_uda.data.packing import unpack
-from depthaware_uda.data.wrappers import has_metric_depth
+from depthaware_uda.data.wrappers import has_metric_depth, known_label_space
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -75,9 +75,7 @@ def cached(
     files = CacheFiles(directory / source.fingerprint, source.layout)
     if not files.complete():
         fill(source, files, workers, progress)
-    return CachedDataset(
-        files, source.names, getattr(dataset, "label_space", None), is_metric=has_metric_depth(dataset)
-    )
+    return CachedDataset(files, source.names, known_label_space(dataset), is_metric=has_metric_depth(dataset))
 
 
 class CachedDataset:

@@ -24,8 +24,8 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
-from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_names
-from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, UnmappedIdsError
+from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_label_space, known_names
+from depthaware_uda.labels import IGNORE_INDEX, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["check_dataset"]
@@ -56,7 +56,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
     check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one sample, got an empty data set")
-    space: LabelSpace | None = getattr(dataset, "label_space", None)
+    space = known_label_space(dataset)
     loader = DataLoader(
         _Looking(dataset, len(space) if space is not None else IGNORE_INDEX),
         batch_size=None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthaware_uda.data.check.page import draw_page
+from depthaware_uda.data.wrappers import known_label_space
 from depthaware_uda.files import write_json
 from depthaware_uda.types import SampleDataset
 
@@ -160,7 +161,7 @@ class DatasetReport:
             [self.source[index] for index in chosen],
             path,
             title=f"{self.dataset}: {len(chosen)} of {self.samples:,} samples",
-            space=getattr(self.source, "label_space", None),
+            space=known_label_space(self.source),
         )
 
 
