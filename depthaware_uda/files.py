@@ -130,7 +130,7 @@ def read_text(path: str | Path) -> str:
     if (size := path.stat().st_size) > _MAX_TEXT_BYTES:
         raise ValueError(f"{path}: {size} bytes of text, more than the {_MAX_TEXT_BYTES} that are read")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # which editors of Windows mark at its beginning
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from None
 

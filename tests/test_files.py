@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthaware_uda.files import atomic_folder, atomic_path, is_partial, read_json, safe_join, write_json
+from depthaware_uda.files import atomic_folder, atomic_path, is_partial, read_json, read_text, safe_join, write_json
 
 
 def everything(root: Path) -> list[str]:
@@ -90,6 +90,14 @@ def test_json_comes_back_and_stays_readable_when_writing_fails(tmp_path: Path) -
         write_json(file, {"names": object()})
     assert read_json(file)["score"] == 0.1
     assert everything(tmp_path) == ["deep", "deep/record.json"]
+
+
+def test_text_of_windows_is_text(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(b"\xef\xbb\xbftown/a.png\r\nb.png\r\n")  # as its editors save UTF-8: marked as such
+    assert read_text(file) == "town/a.png\nb.png\n"
+    file.write_bytes(b'\xef\xbb\xbf{"ids": {}}')
+    assert read_json(file) == {"ids": {}}
 
 
 @pytest.mark.parametrize("content", [b'{"half": ', b"\xff\xfe\x00", b""])
