@@ -1,6 +1,9 @@
 """Protocols: their figures agree with themselves, their data sets have the sizes they name, and evaluation follows."""
 
-from dataclasses import replace
+import copy
+import json
+import pickle
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,13 @@ from depthaware_uda.labels import get_label_space
 from tests.tiny import Listed, Oracle, Scenes, numbered, tiny_model
 
 PUBLISHED = [name for name in list_protocols() if get_protocol(name).published]
+
+
+@pytest.mark.parametrize("name", list_protocols())
+def test_protocols_are_copied_and_sent_to_other_processes(name: str) -> None:
+    protocol = get_protocol(name)
+    assert pickle.loads(pickle.dumps(protocol)) == copy.deepcopy(protocol) == protocol
+    assert json.loads(json.dumps(asdict(protocol)))["name"] == name
 
 
 def test_the_protocols() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from depthaware_uda.labels import get_label_space
 
@@ -31,16 +30,14 @@ class PublishedResult:
 
 def sixteen(method: str, miou: float, thirteen: float, classes: Sequence[float] = ()) -> PublishedResult:
     """A row of 16 classes, in percent: mIoU, mIoU* and perhaps the classes in the order of ``cityscapes16``."""
-    return PublishedResult(
-        method, miou / 100, MappingProxyType({"13": thirteen / 100}), _by_name("cityscapes16", classes)
-    )
+    return PublishedResult(method, miou / 100, {"13": thirteen / 100}, _by_name("cityscapes16", classes))
 
 
 def seven(method: str, miou: float, classes: Sequence[float] = ()) -> PublishedResult:
     """A row of 7 classes, in percent: mIoU and perhaps the classes in the order of ``common7``."""
-    return PublishedResult(method, miou / 100, MappingProxyType({}), _by_name("common7", classes))
+    return PublishedResult(method, miou / 100, iou=_by_name("common7", classes))
 
 
-def _by_name(space: str, percent: Sequence[float]) -> Mapping[str, float]:
+def _by_name(space: str, percent: Sequence[float]) -> dict[str, float]:
     names = get_label_space(space).classes if percent else ()
-    return MappingProxyType({name: value / 100 for name, value in zip(names, percent, strict=True)})
+    return {name: value / 100 for name, value in zip(names, percent, strict=True)}
