@@ -1,5 +1,6 @@
 import pickle
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_wrong_arguments(camvid_copy: Path, arguments: dict, message: str) -> No
 
 def test_a_label_of_another_size_is_named(camvid_copy: Path) -> None:
     save(camvid_copy / "train" / "labels" / "000.png", np.zeros((5, 6), np.uint8))
-    with pytest.raises(ValueError, match=r"000\.png: expected 4 x 6 pixels as in .*, got 5 x 6"):
+    with pytest.raises(ValueError, match=r"000\.png: expected 4 x 6 pixels as in .*, got 5 x 6; bring"):
         CamVid(camvid_copy)[0]
 
 
@@ -124,6 +125,13 @@ def test_what_is_no_image_is_named(tmp_path: Path) -> None:
             read(tmp_path / "page.png")
         with pytest.raises(FileNotFoundError, match=r"gone\.png: no such file"):
             read(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize(("read", "suffix"), [(read_image, "jpg"), (read_ids, "png"), (read_depth_values, "npy")])
+def test_what_the_system_refuses_is_not_called_cut_short(tmp_path: Path, read: Callable, suffix: str) -> None:
+    (tmp_path / f"a.{suffix}").mkdir()
+    with pytest.raises(ValueError, match=rf"a\.{suffix}: cannot be read \([A-Z][a-z ]+\)$"):
+        read(tmp_path / f"a.{suffix}")
 
 
 def test_exif_orientation_is_respected(tmp_path: Path) -> None:

@@ -187,6 +187,8 @@ def test_partners_without_an_image(streets: Path, tmp_path: Path) -> None:
     shutil.copy(streets / "labels" / "1.png", streets / "labels" / "10.png")  # begins as 1.png does
     alone = finding(check(folder(streets)), "partners without an image")
     assert alone.names[1:] == (str(streets / "labels" / "10.png"), str(streets / "labels" / "7.png"))
+    (streets / "labels" / "._1.png").write_bytes(b"what macOS keeps beside every file of a foreign disk")
+    assert finding(check(folder(streets)), "partners without an image") == alone
 
 
 def test_images_that_were_left_out_are_on_the_disk(streets: Path, tmp_path: Path) -> None:

@@ -149,5 +149,6 @@ def _check_shape(values: NDArray[Any], path: Path, pixels: NDArray[Any], image: 
     if found != (height, width):
         turned = " (does its EXIF orientation turn the photograph?)" if found == (width, height) else ""
         raise ValueError(
-            f"{path}: expected {height} x {width} pixels as in {image}{turned}, got {found[0]} x {found[1]}"
+            f"{path}: expected {height} x {width} pixels as in {image}{turned}, got {found[0]} x {found[1]}; "
+            "bring both to one size, labels and depth by the nearest pixel"
         )

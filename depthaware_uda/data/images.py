@@ -61,7 +61,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         known = ", ".join(_FORMATS)
         raise ValueError(f"{path}: cannot be read as an image: it is none of {known}, or damaged") from None
     except _BROKEN as error:
-        raise ValueError(f"{path}: cannot be read as an image; is it cut short? ({error})") from None
+        raise _unreadable(path, "cannot be read as an image; is it cut short?", error) from None
+
+
+def _unreadable(path: Path, guess: str, error: Exception) -> ValueError:
+    if isinstance(error, OSError) and error.strerror:  # the system refuses the file, whatever it holds
+        return ValueError(f"{path}: cannot be read ({error.strerror})")
+    return ValueError(f"{path}: {guess} ({error})")
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -186,7 +192,7 @@ def _read_array(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
     except Exception as error:  # a damaged header is taken for Python text, which raises nearly anything
-        raise ValueError(f"{path}: cannot be read as a NumPy array of numbers; is it cut short? ({error})") from None
+        raise _unreadable(path, "cannot be read as a NumPy array of numbers; is it cut short?", error) from None
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
     if values.ndim != 2 or values.dtype.kind not in "uif":

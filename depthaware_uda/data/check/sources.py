@@ -70,8 +70,8 @@ def _shared_start(one: str, other: str) -> int:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds; nothing if it has gone, which is told sample by sample."""
-    return list(folder.iterdir()) if folder.is_dir() else []
+    """What a folder holds, as data sets list it: nothing hidden. Nothing if it has gone, which samples tell."""
+    return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def _stems(folder: Path, ending: str) -> set[str]:
