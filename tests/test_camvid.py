@@ -218,7 +218,6 @@ def test_ids_in_greys_of_few_bits_are_not_stretched(tmp_path: Path, bits: int, r
 
 def _grey_png(bits: int, row: bytes) -> bytes:
     """A grey PNG of 4 x 1 pixels with 2 or 4 bits a pixel, which Pillow reads but does not write."""
-    import struct
     import zlib
 
     def chunk(kind: bytes, body: bytes) -> bytes:

@@ -117,7 +117,7 @@ def test_training_photographs_of_a_target_need_no_labels(root: Path) -> None:
 
 
 def test_other_versions_are_refused(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"version must be '1\.2', got '2\.0': version 2\.0 .* kept as polygons"):
+    with pytest.raises(ValueError, match=r"version must be '1\.2', got '2\.0': version 2\.0 .* labels of 1\.2 along"):
         MapillaryVistas(root, version="2.0")
 
 

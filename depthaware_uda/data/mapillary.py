@@ -69,8 +69,8 @@ class MapillaryVistas(FileDataset):
         check_choice("split", split, (*_SPLITS.values(), *_SPLITS))
         if version != "1.2":
             raise ValueError(
-                f"version must be '1.2', got {version!r}: version 2.0 of Mapillary Vistas has other classes, kept as "
-                "polygons; its download brings the labels of 1.2 along in v1.2/labels"
+                f"version must be '1.2', got {version!r}: version 2.0 of Mapillary Vistas has other classes; its "
+                "download brings the labels of 1.2 along in v1.2/labels"
             )
         self.root, self.split, self.version = Path(root), _SPLITS.get(split, split), version
         super().__init__(
