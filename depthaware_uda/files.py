@@ -163,7 +163,9 @@ def safe_join(root: str | Path, name: str) -> Path:
     parts = name.split("/")
     drive = any(part[1:2] == ":" for part in parts)
     if not name or "\0" in name or "\\" in name or drive or any(part in ("", ".", "..") for part in parts):
-        raise ValueError(f"sample name {name!r} is not a relative path with forward slashes below its root")
+        raise ValueError(
+            f"sample name {name!r} is not a relative path with forward slashes below its root; rename its file"
+        )
     path = Path(root).joinpath(*parts)
     if not path.resolve().is_relative_to(Path(root).resolve()):
         raise ValueError(f"sample name {name!r} leads out of {root} through a symbolic link; remove the link")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,14 @@ _SUMS_FILE = "split.sha256"  # not that of a model, which may lie in the same fo
 def _check_fraction(fraction: float) -> None:
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must lie between 0 and 1, got {fraction}")
+
+
+def _check_lines(file: str, names: tuple[str, ...]) -> None:
+    for name in names:
+        if not name or re.search("[\n\r\ud800-\udfff]", name):
+            raise ValueError(
+                f"{name!r} cannot be a line of {file}: it is empty, breaks the line or is no Unicode; rename the file"
+            )
 
 
 def _write_names(path: Path, names: tuple[str, ...]) -> None:
@@ -65,8 +74,14 @@ class TargetSplit:
             raise ValueError(f"{len(both)} images are both easy and hard, for instance {both[:3]}")
 
     def save(self, folder: str | Path) -> None:
-        """Write `easy.txt` and `hard.txt`, one name a line, and `split.sha256`, the digests of both."""
+        """Write `easy.txt` and `hard.txt`, one name a line, and `split.sha256`, the digests of both.
+
+        Raises:
+            ValueError: A name is empty, breaks the line or is no Unicode; nothing was written.
+        """
         folder = Path(folder)
+        for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
+            _check_lines(file, names)
         (folder / _SUMS_FILE).unlink(missing_ok=True)
         for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
             _write_names(folder / file, names)

@@ -119,7 +119,7 @@ def test_names_join_below_their_root(tmp_path: Path) -> None:
     ["", "/etc/passwd", "../a", "a/../../b", "a/..", ".", "./a", "a//b", "a/", "C:/a", "c:a", "a\\b", "..\\a", "a\0b"],
 )
 def test_names_that_would_leave_their_root_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ValueError, match="not a relative path with forward slashes") as error:
+    with pytest.raises(ValueError, match=r"not a relative path with forward slashes .*; rename its file") as error:
         safe_join(tmp_path, name)
     assert repr(name) in str(error.value)
 

@@ -245,6 +245,15 @@ def test_a_space_of_your_own_is_written_along(tmp_path: Path) -> None:
     assert load_label_map(tmp_path / "map.json") == ({5: 1}, TWO)
 
 
+def test_ignore_is_no_class_where_maps_speak_of_classes_by_name(tmp_path: Path) -> None:
+    space = LabelSpace("odd", ("ignore", "road"), ((0, 0, 0), (1, 1, 1)))
+    assert choose_label_map(space, {0: 0, 1: 1}).ids == {0: 0, 1: 1}  # an index can only mean the class
+    with pytest.raises(ValueError, match=r"label space 'odd' has a class 'ignore', .*rename the class"):
+        save_label_map(tmp_path / "map.json", {0: 0, 1: 1}, space)
+    with pytest.raises(ValueError, match=r"label space 'odd' has a class 'ignore', .*rename the class"):
+        choose_label_map(space, {0: "ignore", 1: "road"})
+
+
 def test_a_label_map_in_toml(tmp_path: Path) -> None:
     path = tmp_path / "map.toml"
     path.write_text('label_space = "common7"\n[ids]\n0 = "ignore"\n7 = "flat"\n26 = "vehicle"\n')

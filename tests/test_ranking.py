@@ -158,6 +158,15 @@ def test_any_name_of_one_line_comes_back(name: str, tmp_path_factory: pytest.Tem
     assert TargetSplit.load(folder) == split
 
 
+@pytest.mark.parametrize("name", ["two\nlines.png", "two\rlines.png", "\udcff.png"])
+def test_names_that_no_list_holds_are_refused(name: str, tmp_path: Path) -> None:
+    for split in (TargetSplit(("a",), (name,)), TargetSplit((name,), ("a",))):
+        with pytest.raises(ValueError, match=r"cannot be a line of (easy|hard)\.txt.*rename the file") as raised:
+            split.save(tmp_path)
+        assert repr(name) in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_lists_of_ones_own_need_no_digests(tmp_path: Path) -> None:
     (tmp_path / "easy.txt").write_text("b\na")
     (tmp_path / "hard.txt").write_text("c\n")

@@ -118,7 +118,8 @@ def save_label_map(path: str | Path, label_map: Mapping[int, int | str], label_s
         label_space: The classes.
 
     Raises:
-        ValueError: The map is not one to this space, or the file is not to end in ``.json``.
+        ValueError: The map is not one to this space, the space has a class ``"ignore"``, or the file is not to end in
+            ``.json``.
     """
     if Path(path).suffix.lower() != ".json":
         raise ValueError(f"{path}: label maps are written as JSON; choose a name that ends in .json")
@@ -127,6 +128,7 @@ def save_label_map(path: str | Path, label_map: Mapping[int, int | str], label_s
         str(key): _IGNORE if value == IGNORE_INDEX else space.classes[value]
         for key, value in sorted(check_label_map(label_map, space).items())
     }
+    _check_ignore(space)
     known = SPACES.get(space.name) == space
     write_json(path, {"label_space": space.name if known else space.to_dict(), "ids": ids})
 
@@ -219,4 +221,15 @@ def _as_id(key: str) -> int:
 def _as_class(value: object, space: LabelSpace) -> int:
     if not isinstance(value, str):
         raise ValueError(f"ids: expected names of classes or {_IGNORE!r}, got {value!r}")
-    return IGNORE_INDEX if value == _IGNORE else space.index(value)
+    if value != _IGNORE:
+        return space.index(value)
+    _check_ignore(space)
+    return IGNORE_INDEX
+
+
+def _check_ignore(space: LabelSpace) -> None:
+    if _IGNORE in space.classes:
+        raise ValueError(
+            f"label space {space.name!r} has a class {_IGNORE!r}, which in label maps says that an id is ignored; "
+            "rename the class"
+        )
