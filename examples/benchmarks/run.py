@@ -51,7 +51,7 @@ CPU_SIZE, GPU_SIZES = (320, 640), ((760, 1280), (512, 1024))
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("step", "evaluate", "data", "memory", "scale", "precision"))
+    parser.add_argument("what", choices=tuple(BENCHMARKS))
     parser.add_argument("--network", choices=tuple(NETWORKS), default="resnet101")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
@@ -67,19 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     args = parser.parse_args(arguments)
     if args.threads:
         torch.set_num_threads(args.threads)
-    rows = {"step": step, "evaluate": evaluation, "data": data, "memory": memory, "scale": scale}.get(
-        args.what, precision
-    )(args)
+    rows = BENCHMARKS[args.what](args)
     device = torch.cuda.get_device_name() if args.device == "cuda" else platform.machine()
     network = "quickstart" if args.what == "precision" else args.network
     record = {"what": args.what, "network": network, "device": device, "threads": torch.get_num_threads()}
     record |= {"torch": torch.__version__, "python": platform.python_version(), "smoke": args.smoke, "rows": rows}
     for row in rows:
-        print(
-            "  ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
-            )
-        )
+        shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
+        print(*(f"{key} {value}" for key, value in shown.items()), sep="  ")
     if args.output is not None:
         write_json(args.output, record)
     return record
@@ -254,7 +249,7 @@ def data(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Samples a second of a worker, by `data.py`."""
     from data import main as data_main
 
-    return data_main(["--images", "2", "--seconds", "0.05", "--scale", "0.1"] if args.smoke else [])
+    return data_main(["--images", "2", "--turns", "1", "--scale", "0.1"] if args.smoke else [])
 
 
 def scale(args: argparse.Namespace) -> list[dict[str, Any]]:
@@ -273,6 +268,15 @@ def scale(args: argparse.Namespace) -> list[dict[str, Any]]:
         row["speed"] = row["images_per_second"] / rows[0]["images_per_second"]
     return rows
 
+
+BENCHMARKS = {
+    "step": step,
+    "evaluate": evaluation,
+    "data": data,
+    "memory": memory,
+    "scale": scale,
+    "precision": precision,
+}
 
 if __name__ == "__main__":
     began = time.perf_counter()
