@@ -16,7 +16,7 @@ from depthaware_uda.trainers.method_config import AdversarialConfig
 from depthaware_uda.trainers.optimizers import fused
 from depthaware_uda.trainers.sharing import cross_entropy
 from depthaware_uda.trainers.streams import seeded
-from depthaware_uda.types import JointOutput, SegDepthOutput
+from depthaware_uda.types import Batch, JointOutput, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]
 
@@ -94,14 +94,18 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         output: JointOutput = self.model.joint(image)  # type: ignore[operator]
         return output
 
+    def supervised(self, output: SegDepthOutput | JointOutput, batch: Batch, losses: Losses) -> Tensor:
+        """L_seg + depth_weight * L_depth + refined_weight * L_seg of the refined head, each put into `losses`."""
+        total = super().supervised(output, batch, losses)
+        return total + self.refined(output, batch["label"], losses, class_weight=self._class_weight)
+
     def refined(
-        self, output: SegDepthOutput | JointOutput, label: Tensor, losses: Losses, *, pseudo: bool = False
+        self, output: SegDepthOutput | JointOutput, label: Tensor, losses: Losses, *, class_weight: Tensor | None
     ) -> Tensor:
         """refined_weight * L_seg of the refined head, on labels or pseudo-labels; 0 where it is not trained."""
         if not isinstance(output, JointOutput):
             return output.logits.new_zeros(())
-        classes = self.pseudo_class_weight if pseudo else self._class_weight
-        losses["refined"] = cross_entropy(output.refined_logits, label, class_weight=classes)
+        losses["refined"] = cross_entropy(output.refined_logits, label, class_weight=class_weight)
         return self.config.refined_weight * losses["refined"]
 
     def adversarial(self, map_target: Tensor, losses: Losses) -> Tensor:

@@ -197,6 +197,12 @@ class Trainer(ABC, Generic[ConfigT]):
             total = total + self.config.depth_weight * losses["depth"]
         return total
 
+    def train_on_source(self, source: Batch, weight: float) -> Losses:
+        """Go on training on source images beside the target; their losses are named ``source_*``."""
+        losses: Losses = {}
+        self.backward(weight * self.supervised(self.predict(source), source, losses))
+        return {f"source_{name}": loss for name, loss in losses.items()}
+
     def pseudo_supervised(self, logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Cross-entropy against pseudo-labels; classes weigh as in the source's if `pseudo_class_weights` says so."""
         return cross_entropy(logits, label, class_weight=self.pseudo_class_weight, pixel_weight=weight)

@@ -102,7 +102,7 @@ class DAFTrainer(AdversarialTrainer[DAFConfig]):
         losses: Losses = {}
 
         output = self.predict(source)
-        self.backward(self.supervised(output, source, losses) + self.refined(output, source["label"], losses))
+        self.backward(self.supervised(output, source, losses))
         if not (config.adversarial_weight or config.entropy_weight or config.target_depth_weight):
             return losses
 

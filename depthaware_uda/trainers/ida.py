@@ -83,7 +83,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         self.hard = Selected(target, split.hard)
         self.source = source
         self.domains = ("easy", "hard") if source is None else ("easy", "hard", "source")
-        self._scratch = scratch_folder(self) if output_dir is None else None
+        self._labels_folder = (self.output_dir or scratch_folder(self)) / "pseudo_labels"
         self._set_up_adversary()
         if source is not None:
             self._check_source(source)
@@ -99,15 +99,12 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     def _pseudo_labels(self) -> PseudoLabels:
         """Pseudo-labels of the easy images: written before the first step, read at any later one (after a resume)."""
-        root = self._scratch if self._scratch is not None else self.output_dir
-        assert root is not None  # one of the two is there
-        folder = root / "pseudo_labels"
         if self.step_count:
-            return PseudoLabels(folder).check()
+            return PseudoLabels(self._labels_folder).check()
         return write_pseudo_labels(
             self.predictor(),
             self.readable(self.easy),
-            folder,
+            self._labels_folder,
             threshold=self.config.threshold,
             num_workers=self.config.num_workers,
             precision=self.config.precision,
@@ -118,12 +115,10 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         """The equations above."""
         output = self.predict(easy)
         losses: Losses = {"segmentation": self.pseudo_supervised(output.logits, easy["label"])}
-        self.backward(losses["segmentation"] + self.refined(output, easy["label"], losses, pseudo=True))
+        refined = self.refined(output, easy["label"], losses, class_weight=self.pseudo_class_weight)
+        self.backward(losses["segmentation"] + refined)
         if source is not None:
-            learned, known = self.predict(source), Losses()
-            total = self.supervised(learned, source, known) + self.refined(learned, source["label"], known)
-            self.backward(self.config.source_weight * total)
-            losses |= {f"source_{name}": loss for name, loss in known.items()}
+            losses |= self.train_on_source(source, self.config.source_weight)
         if self.config.adversarial_weight:
             aligned = self.predict(hard)
             self.backward(self.adversarial(self.fuse_target(*aligned), losses))

@@ -78,7 +78,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.target = target
         self.source = source
         self.domains = ("target",) if source is None else ("target", "source")
-        self._scratch = scratch_folder(self) if output_dir is None else None
+        self._labels_folder = (self.output_dir or scratch_folder(self)) / "pseudo_labels"
         self._coverage = 1.0
         self.check_inputs()
         if source is not None:
@@ -115,9 +115,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         if self.labels is not None:
             return self.labels.check()
         generation, age = divmod(self.step_count, self.config.refresh_every)
-        root = self._scratch if self._scratch is not None else self.output_dir
-        assert root is not None  # one of the two is there
-        folder = root / "pseudo_labels" / f"{generation:03d}"
+        folder = self._labels_folder / f"{generation:03d}"
         if age:
             return PseudoLabels(folder).check()
         return write_pseudo_labels(
@@ -133,10 +131,8 @@ class ISLTrainer(Trainer[ISLConfig]):
 
     def compute(self, target: Batch, source: Batch | None = None) -> Losses:  # type: ignore[override]
         """The equation above."""
-        losses: Losses = {}
-        pseudo = self.pseudo_supervised(self.predict(target).logits, target["label"])
-        self.backward(pseudo)
+        losses: Losses = {"segmentation": self.pseudo_supervised(self.predict(target).logits, target["label"])}
+        self.backward(losses["segmentation"])
         if source is not None:
-            self.backward(self.config.source_weight * self.supervised(self.predict(source), source, losses))
-            losses = {f"source_{name}": loss for name, loss in losses.items()}
-        return {"segmentation": pseudo, **losses}
+            losses |= self.train_on_source(source, self.config.source_weight)
+        return losses

@@ -147,7 +147,7 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
         config = self.config
         losses: Losses = {}
         output = self.predict(source)
-        self.backward(self.supervised(output, source, losses) + self.refined(output, source["label"], losses))
+        self.backward(self.supervised(output, source, losses))
 
         lesson = self.teach(target)
         if config.class_mix:
