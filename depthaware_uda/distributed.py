@@ -33,6 +33,7 @@ __all__ = [
     "mean_",
     "rank",
     "sum_",
+    "sum_of_counts",
     "world_size",
 ]
 
@@ -145,6 +146,12 @@ def gather_by_index(items: Mapping[int, T]) -> list[T]:
     """The items of all processes, in the order of their numbers, in every process."""
     together = {index: item for hand in gather(dict(items)) for index, item in hand.items()}
     return [together[index] for index in sorted(together)]
+
+
+def sum_of_counts(counts: Tensor | None) -> Tensor:
+    """Counts of all processes added up, on the CPU, in every process; None from one that had nothing to count."""
+    known = [each for each in gather(None if counts is None else counts.cpu()) if each is not None]
+    return torch.stack(known).sum(0)
 
 
 def from_writer(value: T) -> T:

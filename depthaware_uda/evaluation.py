@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import has_metric_depth, known_label_space
 from depthaware_uda.depth import to_metres
-from depthaware_uda.distributed import gather, gather_by_index
+from depthaware_uda.distributed import gather, gather_by_index, sum_of_counts
 from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.labels.space import check_same_classes
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.input_size import InputSize, input_size, resize_input, stride_of
-from depthaware_uda.models.resize import resize
+from depthaware_uda.models.resize import resize, size_of
 from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.protocols import AdaptationProtocol, get_protocol
 from depthaware_uda.results import EvaluationResult
@@ -120,9 +120,9 @@ def evaluate(
             for place in output.logits.isnan().flatten(1).any(1).nonzero().flatten().tolist():
                 undefined.append(batch["name"][place] if "name" in batch else f"sample {batch['index'][place]}")
             label = batch["label"].to(output.logits.device, non_blocking=True)
-            image_sizes.add((image.shape[-2], image.shape[-1]))
-            label_sizes.add((label.shape[-2], label.shape[-1]))
-            prediction = argmax_resized(output.logits, (label.shape[-2], label.shape[-1]))
+            image_sizes.add(size_of(image))
+            label_sizes.add(size_of(label))
+            prediction = argmax_resized(output.logits, size_of(label))
             try:
                 counts = confusion_matrix(prediction, label, classes)
             except ValueError as error:
@@ -132,10 +132,9 @@ def evaluate(
             if measures_depth and output.inverse_depth is not None and "depth" in batch:
                 metres = batch["depth"].to(label.device, non_blocking=True)
                 meter.update(to_metres(resize(output.inverse_depth, metres.shape[-2:])), metres)
-    counted = [counts for counts in gather(None if confusion is None else confusion.cpu()) if counts is not None]
     if undefined := [name for names in gather(undefined) for name in names]:
         warn_of_nan(f"{len(undefined)} of {len(dataset)} images, such as {undefined[0]}", stacklevel=2)
-    confusion = torch.stack(counted).sum(0)  # an empty data set has raised: some process has counted
+    confusion = sum_of_counts(confusion)
     image_sizes, label_sizes = set().union(*gather(image_sizes)), set().union(*gather(label_sizes))
     depth = DepthMeter()
     for meter in gather_by_index(meters):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.transforms import PhotometricNoise
 from depthaware_uda.data.wrappers import Unlabelled
-from depthaware_uda.distributed import gather
+from depthaware_uda.distributed import gather, sum_of_counts
 from depthaware_uda.inference import evaluating, image_batches, output_of
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.metrics import confusion_matrix
@@ -74,8 +74,7 @@ def label_free_score(
             confusion = counts if confusion is None else confusion + counts
             entropy += float(normalized_entropy(logits).double().sum())
             pixels += logits[:, 0].numel()
-    counts_of = [counts for counts in gather(confusion) if counts is not None]
-    confusion = torch.stack(counts_of).sum(0)  # an empty data set has raised: some process has counted
+    confusion = sum_of_counts(confusion)
     entropy, pixels = sum(gather(entropy)), sum(gather(pixels))
     both = confusion.diagonal().double()
     either = confusion.sum(0) + confusion.sum(1) - both

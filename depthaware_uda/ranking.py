@@ -18,6 +18,7 @@ from depthaware_uda.inference import batch_names, output_batches
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.fusion import DepthAwareFusion
+from depthaware_uda.models.resize import size_of
 from depthaware_uda.models.slices import row_slices
 from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.types import SampleDataset, SegDepthOutput
@@ -264,7 +265,7 @@ class EntropyRanker:
             progress="rank" if self.progress else None,
             shared=True,
         ):
-            size = (batch["image"].shape[-2], batch["image"].shape[-1])
+            size = size_of(batch["image"])
             score = self._score(output, size)
             if rare:
                 score = score * rare_class_weight(argmax_resized(output.logits, size), rare)

@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from depthaware_uda.files import atomic_path
 from depthaware_uda.inference import evaluating, output_of
-from depthaware_uda.models.input_size import stride_of
+from depthaware_uda.models.input_size import is_size, stride_of
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.types import SegDepthOutput
 
@@ -66,7 +66,8 @@ def export_program(
         ValueError: `size` is not (height, width), `path` has another suffix, or the model cannot be traced, or saved,
             with free sizes.
     """
-    _check_size(size, stride_of(model))
+    if not is_size(size, least=(stride := stride_of(model))):
+        raise ValueError(f"size must be (height, width), both at least {stride}, the network's stride; got {size!r}")
     if path is not None and Path(path).suffix != ".pt2":
         raise ValueError(f"{path}: torch.export.save writes .pt2 files; choose a name that ends in .pt2")
     network = _Exported(copy.deepcopy(model).cpu().float().eval(), full_size=full_size)
@@ -93,12 +94,6 @@ def export_program(
                 f"{path}: this network can be traced with free sizes, but not saved so; pass dynamic_size=False"
             ) from error
     return program
-
-
-def _check_size(size: tuple[int, int], least: int) -> None:
-    sides = size if isinstance(size, (tuple, list)) else (size,)
-    if len(sides) != 2 or not all(isinstance(side, int) and side >= least for side in sides):
-        raise ValueError(f"size must be (height, width), both at least {least}, the network's stride; got {size!r}")
 
 
 def _check_other_size(network: nn.Module, program: ExportedProgram, size: tuple[int, int]) -> None:

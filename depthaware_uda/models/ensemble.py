@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.models.resize import finite_scores, resize
+from depthaware_uda.models.resize import finite_scores, logits_of, resize
 from depthaware_uda.types import SegDepthOutput
 
 __all__ = ["Ensemble"]
@@ -57,7 +57,7 @@ class Ensemble(nn.Module):
         probability = torch.stack([scores.softmax(1) for scores in logits]).mean(0)
         depths = [output.inverse_depth for output in outputs if output.inverse_depth is not None]
         return SegDepthOutput(
-            probability.clamp(min=torch.finfo(probability.dtype).tiny).log(),
+            logits_of(probability),
             torch.stack(_at_finest(depths)).mean(0) if depths else None,
         )
 

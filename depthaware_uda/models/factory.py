@@ -11,6 +11,7 @@ from torch import nn
 from depthaware_uda.labels import LabelSpace, get_label_space, list_label_spaces
 from depthaware_uda.models.backbones import CaffeResNet101, TimmBackbone
 from depthaware_uda.models.heads import ASPPv2, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.input_size import is_size
 from depthaware_uda.models.refined_head import RefinedSegmentationHead
 from depthaware_uda.models.segmenter import DepthSegmenter
 from depthaware_uda.models.timm_backbone import OutputStride
@@ -118,10 +119,8 @@ def _check_arguments(
         raise ValueError(f"num_classes is {num_classes}, but label space {space.name!r} has {len(space)} classes")
     if depth_head is not None and depth_head not in get_args(DepthHeadName):
         raise ValueError(f"depth_head must be one of {get_args(DepthHeadName)} or None, got {depth_head!r}")
-    if depth_size is not None:
-        sides = depth_size if isinstance(depth_size, (tuple, list)) else ()
-        if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
-            raise ValueError(f"depth_size must be (height, width) in pixels or None, got {depth_size!r}")
+    if depth_size is not None and not is_size(depth_size):
+        raise ValueError(f"depth_size must be (height, width) in pixels or None, got {depth_size!r}")
     if image_size is not None and not (isinstance(image_size, int) and image_size > 0):
         raise ValueError(f"image_size must be pixels of the shorter side or None, got {image_size!r}")
     if refined_head and depth_head is None:

@@ -7,18 +7,23 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["InputSize", "check_input_size", "input_size", "resize_input", "scaled", "stride_of"]
+from depthaware_uda.models.resize import size_of
+
+__all__ = ["InputSize", "check_input_size", "input_size", "is_size", "resize_input", "scaled", "stride_of"]
 
 InputSize = Literal["auto"] | int | tuple[int, int] | None
 """``"auto"`` is the `image_size` of the model if it has one; else the shorter side, (H, W), or None: no resizing."""
 
 
+def is_size(value: object, *, least: int = 1) -> bool:
+    """Whether a value is (height, width) in whole pixels, both at least `least`."""
+    sides = value if isinstance(value, (tuple, list)) else ()
+    return len(sides) == 2 and all(isinstance(side, int) and side >= least for side in sides)
+
+
 def check_input_size(size: int | tuple[int, int] | None) -> None:
     """ValueError if a size is not pixels of the shorter side, (height, width) or None."""
-    sides = (size,) if isinstance(size, int) else size
-    if sides is not None and (
-        not isinstance(sides, tuple) or len(sides) > 2 or not all(isinstance(side, int) and side > 0 for side in sides)
-    ):
+    if size is not None and not is_size((size, size) if isinstance(size, int) else size):
         raise ValueError(f"size must be pixels of the shorter side, (height, width) or None, got {size!r}")
 
 
@@ -46,7 +51,7 @@ def resize_input(image: Tensor, size: int | tuple[int, int] | None, stride: int)
     Shape:
         RGB (N, 3, H, W) -> (N, 3, h, w).
     """
-    own = (image.shape[-2], image.shape[-1])
+    own = size_of(image)
     height, width = own if size is None else scaled(own, size / min(own)) if isinstance(size, int) else size
     wanted = (max(height, stride), max(width, stride))
     if wanted == own:

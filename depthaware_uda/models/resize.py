@@ -11,7 +11,17 @@ from torch import Tensor
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.types import JointOutput, SegDepthOutput
 
-__all__ = ["finite_scores", "resize", "resize_output"]
+__all__ = ["finite_scores", "logits_of", "resize", "resize_output", "size_of"]
+
+
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """Height and width of images or maps (..., H, W)."""
+    return maps.shape[-2], maps.shape[-1]
+
+
+def logits_of(probability: Tensor) -> Tensor:
+    """Logits whose softmax is `probability`: its logarithm, finite where it is 0."""
+    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
 
 
 def finite_scores(logits: Tensor) -> Tensor:

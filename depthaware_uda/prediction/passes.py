@@ -15,11 +15,12 @@ from depthaware_uda.models.input_size import (
     InputSize,
     check_input_size,
     input_size,
+    is_size,
     resize_input,
     scaled,
     stride_of,
 )
-from depthaware_uda.models.resize import resize_output
+from depthaware_uda.models.resize import logits_of, resize_output, size_of
 from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.prediction.tiles import blend_window, pixels_that_fit, tile_within, tiles
 from depthaware_uda.types import SegDepthOutput
@@ -51,7 +52,7 @@ class Passes:
     def __post_init__(self) -> None:
         check_input_size(self.size)
         check_precision(self.precision)
-        if self.tile is not None and self.tile != "auto" and not _is_pair(self.tile):
+        if self.tile is not None and self.tile != "auto" and not is_size(self.tile):
             raise ValueError(f"tile must be 'auto', (height, width) in pixels or None, got {self.tile!r}")
         if not self.scales or not all(math.isfinite(scale) and scale > 0 for scale in self.scales):
             raise ValueError(f"scales must be one or more factors above 0, got {self.scales}")
@@ -91,7 +92,7 @@ class Passes:
         tile = self.tile
         if tile == "auto":
             pixels = pixels_that_fit(image.device, image.dtype) / (len(image) * max(*self.scales, 1.0) ** 2)
-            tile = tile_within(_size(image), int(pixels))
+            tile = tile_within(size_of(image), int(pixels))
         if tile is None:
             return self._average(model, image, stride)
         return self._blend(model, image, tile, stride)
@@ -104,15 +105,15 @@ class Passes:
         depth_scale = min(self.scales, key=lambda scale: abs(math.log(scale)))
         probability, inverse_depth = torch.zeros(()), []
         for scale in self.scales:
-            smaller = resize_input(image, scaled(_size(image), scale), stride)
+            smaller = resize_input(image, scaled(size_of(image), scale), stride)
             for output in self._mirrored(model, smaller):
-                output = resize_output(output, _size(image))
+                output = resize_output(output, size_of(image))
                 probability = probability.to(output.logits) + output.logits.softmax(1)
                 if scale == depth_scale and output.inverse_depth is not None:
                     inverse_depth.append(output.inverse_depth)
         passes = len(self.scales) * (1 + self.flip)
         return SegDepthOutput(
-            _logarithm(probability / passes), torch.stack(inverse_depth).mean(0) if inverse_depth else None
+            logits_of(probability / passes), torch.stack(inverse_depth).mean(0) if inverse_depth else None
         )
 
     def _mirrored(self, model: nn.Module, image: Tensor) -> Iterator[SegDepthOutput]:
@@ -124,12 +125,12 @@ class Passes:
 
     def _blend(self, model: nn.Module, image: Tensor, tile: tuple[int, int], stride: int) -> SegDepthOutput:
         """One output of overlapping tiles, weighted towards the middle of each."""
-        size = _size(image)
+        size = size_of(image)
         probability = depth = weight = image.new_zeros(())
         for part in tiles(size, (max(tile[0], stride), max(tile[1], stride))):
             rows, columns = part.window
             crop = image[:, :, rows, columns]
-            output = resize_output(self._average(model, crop, stride), _size(crop))
+            output = resize_output(self._average(model, crop, stride), size_of(crop))
             window = blend_window(part.height, part.width).to(output.logits)
             if weight.ndim == 0:
                 probability = output.logits.new_zeros(*output.logits.shape[:2], *size)
@@ -139,16 +140,4 @@ class Passes:
             if output.inverse_depth is not None:
                 depth[:, :, rows, columns] += window * output.inverse_depth
         has_depth = output.inverse_depth is not None
-        return SegDepthOutput(_logarithm(probability.div_(weight)), depth / weight if has_depth else None)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and all(isinstance(side, int) and side > 0 for side in value)
-
-
-def _size(image: Tensor) -> tuple[int, int]:
-    return image.shape[-2], image.shape[-1]
-
-
-def _logarithm(probability: Tensor) -> Tensor:
-    return probability.clamp(min=torch.finfo(probability.dtype).tiny).log()
+        return SegDepthOutput(logits_of(probability.div_(weight)), depth / weight if has_depth else None)

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.distributed import gather
+from depthaware_uda.distributed import sum_of_counts
 from depthaware_uda.inference import output_batches
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.argmax import argmax, argmax_resized
+from depthaware_uda.models.resize import size_of
 from depthaware_uda.models.slices import map_rows, row_slices
 from depthaware_uda.types import SampleDataset, SegDepthOutput
 
@@ -94,13 +95,11 @@ def confidence_histogram(model: nn.Module, dataset: SampleDataset, loading: dict
     histogram: Tensor | None = None
     for batch, output in output_batches(model, dataset, **loading):
         classes = output.logits.shape[1]
-        for _, part in row_slices(output, (batch["image"].shape[-2], batch["image"].shape[-1])):
+        for _, part in row_slices(output, size_of(batch["image"])):
             probability = part.logits.softmax(1)
             confidence, label = probability.amax(1), argmax(probability).long()
             bins = (confidence * _BINS).long().clamp(max=_BINS - 1)
             places = (label * _BINS + bins)[~confidence.isnan()]
             counts = torch.bincount(places, minlength=classes * _BINS)
             histogram = counts if histogram is None else histogram + counts
-    histogram = None if histogram is None else histogram.cpu()
-    counted = [counts for counts in gather(histogram) if counts is not None]  # an empty data set has raised
-    return torch.stack(counted).sum(0).reshape(-1, _BINS)
+    return sum_of_counts(histogram).reshape(-1, _BINS)

@@ -16,6 +16,7 @@ from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writ
 from depthaware_uda.files import atomic_path, flush, sha256
 from depthaware_uda.inference import batch_names, check_loading, check_model, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
+from depthaware_uda.models.resize import size_of
 from depthaware_uda.precision import Precision, check_precision
 from depthaware_uda.pseudo_labels.folder import RECORD_FILE, PseudoLabels, label_path
 from depthaware_uda.pseudo_labels.labelling import class_thresholds, confidence_histogram, labels_at
@@ -100,8 +101,7 @@ def write_pseudo_labels(
     written: set[str] = set()
     counts: Tensor = torch.zeros(256, dtype=torch.int64)
     for batch, output in output_batches(model, dataset, **loading):
-        size = (batch["image"].shape[-2], batch["image"].shape[-1])
-        kept = labels_at(output, size, threshold if limits is None else limits).cpu()
+        kept = labels_at(output, size_of(batch["image"]), threshold if limits is None else limits).cpu()
         counts += torch.bincount(kept.flatten().long(), minlength=256)
         for index, name, values in zip(batch["index"], batch_names(batch), kept.numpy(), strict=True):
             if name in written:

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from depthaware_uda.models.checkpointing import statistics_kept
+from depthaware_uda.models.input_size import is_size
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.trainers.base import Trainer
 from depthaware_uda.trainers.config import TrainerConfig
@@ -71,8 +72,7 @@ def estimate_memory(
         TypeError: The configuration is not that of a stage.
         ValueError: The size is not (height, width).
     """
-    sides = size if isinstance(size, (tuple, list)) else ()
-    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+    if not is_size(size):
         raise ValueError(f"size must be (height, width) in pixels, got {size!r}")
     trainer = _trainer(copy.deepcopy(model), config, size, source)
     modules = [module for name, module in trainer.modules().items() if name != "discriminator" or _trained(trainer)]
