@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.distributed import alone, sum_, world_size
 from depthaware_uda.inference import evaluating, image_batches
 from depthaware_uda.types import SampleDataset
 
-__all__ = ["batch_statistics", "freeze_statistics", "reestimate_statistics"]
+__all__ = ["batch_norms", "batch_statistics", "freeze_statistics", "reestimate_statistics", "running_statistics"]
 
 
-def _norms(model: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
-    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Every batch norm of a model, of whatever kind."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm)]
+
+
+def running_statistics(norms: Iterable[_BatchNorm]) -> list[Tensor]:
+    """The running means and variances of those that keep some."""
+    return [running for norm in norms for running in (norm.running_mean, norm.running_var) if running is not None]
 
 
 def freeze_statistics(model: nn.Module) -> None:
     """Normalise with the running statistics, which stay as they are, until the model's mode is set again."""
-    for norm in _norms(model):
+    for norm in batch_norms(model):
         norm.eval()
 
 
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """Normalise every batch by its own statistics, and leave the running ones as they are."""
-    norms = [(norm, norm.training, norm.momentum, norm.num_batches_tracked) for norm in _norms(model)]
+    norms = [(norm, norm.training, norm.momentum, norm.num_batches_tracked) for norm in batch_norms(model)]
     try:
         for norm, _, _, tracked in norms:
             norm.train()
@@ -58,7 +65,7 @@ def reestimate_statistics(
         batch_size: Images at once.
         num_workers: Processes that read samples.
     """
-    norms = _norms(model)
+    norms = batch_norms(model)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     momenta = [norm.momentum for norm in norms]
     images = Unlabelled(dataset)
@@ -84,7 +91,7 @@ def reestimate_statistics(
             norm.momentum = momentum
 
 
-def _combine(norms: list[nn.modules.batchnorm._BatchNorm], seen: int) -> None:
+def _combine(norms: list[_BatchNorm], seen: int) -> None:
     """Means over the images of all processes, from each one's means over those that it has seen."""
     if world_size() == 1:
         return

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from depthaware_uda.distributed import barrier, gather, rank, world_size
 from depthaware_uda.files import atomic_folder, write_json
 from depthaware_uda.tensors import write_tensors
+from depthaware_uda.trainers.batch_norm import batch_norms, running_statistics
 from depthaware_uda.types import Batch
 
 if TYPE_CHECKING:
@@ -90,9 +91,7 @@ class StepGuard:
     def keep(self, model: nn.Module) -> None:
         """Remember the running statistics, if they are to be restored."""
         if self._restore:
-            norms = (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm))
-            buffers = [b for norm in norms for b in (norm.running_mean, norm.running_var) if b is not None]
-            self._kept = [(buffer, buffer.clone()) for buffer in buffers]
+            self._kept = [(running, running.clone()) for running in running_statistics(batch_norms(model))]
 
     @torch.no_grad()
     def check(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 import depthaware_uda.losses as losses
 from depthaware_uda.distributed import broadcast_module, gather, max_, mean_, sum_, world_size
 from depthaware_uda.labels import IGNORE_INDEX
+from depthaware_uda.trainers.batch_norm import batch_norms, running_statistics
 from depthaware_uda.trainers.config import TrainerConfig
 
 __all__ = [
@@ -130,9 +131,8 @@ def average_step(model: nn.Module, optimizers: Iterable[torch.optim.Optimizer], 
             "the processes have gradients of different parameters: every sample of a domain must have the same keys "
             "(all with depth, or none), and every process the same model"
         )
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-    running = [tensor for norm in norms for tensor in (norm.running_mean, norm.running_var) if tensor is not None]
-    mean_([*gradients, *running])
+    moved = running_statistics(norm for norm in batch_norms(model) if norm.training)
+    mean_([*gradients, *moved])
 
 
 def average_losses(named: dict[str, Tensor]) -> dict[str, Tensor]:
