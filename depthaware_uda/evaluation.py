@@ -115,7 +115,8 @@ def evaluate(
             classes = output.logits.shape[1]
             if space is not None and len(space) != classes:
                 raise ValueError(
-                    f"the model predicts {classes} classes, but label space {space.name!r} of the data has {len(space)}"
+                    f"the model predicts {classes} classes, but label space {space.name!r} of the data has "
+                    f"{len(space)}; load the data with the model's labels"
                 )
             for place in output.logits.isnan().flatten(1).any(1).nonzero().flatten().tolist():
                 undefined.append(batch["name"][place] if "name" in batch else f"sample {batch['index'][place]}")

@@ -105,7 +105,8 @@ def _recognized(tensors: Mapping[str, Tensor], path: str | Path) -> str:
     if {"conv1.weight", "layer4.0.conv1.weight"} <= set(tensors):
         return "resnet"
     raise ValueError(
-        f"{path}: of no known architecture {get_args(Architecture)[1:]}; its first tensors are {sorted(tensors)[:5]}"
+        f"{path}: of no known architecture {get_args(Architecture)[1:]}; its first tensors are {sorted(tensors)[:5]}. "
+        "Build the network yourself, and give it the tensors of read_checkpoint"
     )
 
 

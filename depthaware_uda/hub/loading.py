@@ -88,30 +88,28 @@ def _locate(
 ) -> Path:
     """The folder or file that is meant, downloaded if need be."""
     path, record = _local(name_or_path)
-    if path is not None:
-        if revision is not None:
-            raise ValueError(
-                f"revision={revision!r} is a version of a repository on the hub, but {str(name_or_path)!r} is {path}"
-            )
-        if record is not None:
-            _verify(record, path)
-        return path
-    if record is not None and not record.published and NAMESPACE_VARIABLE not in os.environ:
+    if path is not None and revision is not None:
+        raise ValueError(
+            f"revision={revision!r} is a version of a repository on the hub, but {str(name_or_path)!r} is {path}; "
+            "leave revision out"
+        )
+    if path is None and record is not None and not record.published and NAMESPACE_VARIABLE not in os.environ:
         raise FileNotFoundError(
             f"{record.name!r} is a registered name ({record.protocol}), but its weights are not published yet: nothing "
             f"was looked up. {WAYS_ON} To load what you published yourself, set {NAMESPACE_VARIABLE}"
         )
-    repository = str(name_or_path) if record is None else record.repository
-    folder = download(
-        repository, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-    )
+    if path is None:
+        repository = str(name_or_path) if record is None else record.repository
+        path = download(
+            repository, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
     if record is not None:
-        _verify(record, folder)
-    return folder
+        _verify(record, path)
+    return path
 
 
 def _local(name_or_path: str | Path) -> tuple[Path | None, PretrainedRecord | None]:
-    """Where it lies on this machine, which it need not do if it can be a repository; and the record of a name."""
+    """Its path on this machine, None if it has to be downloaded; and its record, if it is a registered name."""
     path = Path(name_or_path)
     if isinstance(name_or_path, Path) or path.is_file() or (path / CONFIG_FILE).is_file():
         return path, None

@@ -18,9 +18,8 @@ from depthaware_uda.models.timm_backbone import TimmBackbone
 
 __all__ = ["CAFFE_PIXELS", "CaffeResNet101", "Normalization", "PixelStatistics", "TimmBackbone"]
 
-
-# What is forgotten includes the outputs of the blocks, but for that of the last one; what is computed again is there
-# for so many blocks at once.
+# With checkpointing "norms", blocks run in groups of this size. Of a group only the last output is kept, so a larger
+# one forgets more; but the backward pass then holds again what all of its blocks computed.
 _BLOCKS_OF_NORMS = 4
 
 

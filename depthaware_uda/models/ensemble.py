@@ -41,7 +41,9 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
         spaces = {space.name: space for model in members if (space := getattr(model, "label_space", None)) is not None}
         if len(spaces) > 1:
-            raise ValueError(f"the networks name different classes: {', '.join(sorted(spaces))}")
+            raise ValueError(
+                f"the networks name different classes: {', '.join(sorted(spaces))}; give networks of one label space"
+            )
         self.label_space = next(iter(spaces.values()), None)
         sizes = {getattr(model, "image_size", None) for model in members}
         self.image_size = sizes.pop() if len(sizes) == 1 else None

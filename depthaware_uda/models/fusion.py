@@ -133,6 +133,8 @@ class JointSpace(nn.Module):
         """The map of a batch."""
         sizes = {tuple(maps.shape[-2:]) for maps in (logits, inverse_depth, refined_logits)}
         if len(sizes) > 1:
-            raise ValueError(f"the maps differ in height or width: {sorted(sizes)}; resize them to one size first")
+            raise ValueError(
+                f"the maps differ in height or width: {sorted(sizes)}; resize all with models.resize_output"
+            )
         depth = depth_bin_logits(inverse_depth, self.bins)
         return torch.cat([self_information(maps) for maps in (logits, depth, refined_logits)], dim=1)

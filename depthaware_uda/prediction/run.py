@@ -208,7 +208,10 @@ def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace 
     if space is None:
         space = _numbered_space(classes)
     elif len(space) != classes:
-        raise ValueError(f"the model predicts {classes} classes, but label space {space.name!r} has {len(space)}")
+        raise ValueError(
+            f"the model predicts {classes} classes, but label space {space.name!r} has {len(space)}; pass the label "
+            "space that it was trained with"
+        )
     label = np.empty((height, width), np.uint8)
     confidence, entropy = np.empty((2, height, width), np.float32)
     depth = None if inverse_depth is None else np.empty((height, width), np.float32)

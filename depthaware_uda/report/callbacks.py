@@ -57,7 +57,7 @@ class PanelCallback(Callback):
     def on_start(self, trainer: Trainer[Any]) -> None:
         """Choose the images, and find out what is missing before training takes its time."""
         figure_class()
-        _folder_of(trainer, type(self).__name__)
+        _folder_of(self, trainer)
         dataset = trainer.val if self.dataset is None else self.dataset
         if dataset is None:
             raise ValueError("PanelCallback has no images to show: give it a dataset, or the trainer a val")
@@ -79,7 +79,7 @@ class PanelCallback(Callback):
     def _draw(self, trainer: Trainer[Any], step: int) -> None:
         assert self.shown is not None  # on_start chose it
         maps = self.maps or (("labels", "entropy", "depth") if trainer.has_depth else ("labels", "entropy"))
-        folder = _folder_of(trainer, type(self).__name__)
+        folder = _folder_of(self, trainer)
         path = save_panel(folder, step, trainer.predictor(), self.shown, names=self.shown.names, maps=maps)
         if trainer.log is not None:
             with Image.open(path) as picture:
@@ -102,27 +102,31 @@ class ReportCallback(Callback):
     def on_start(self, trainer: Trainer[Any]) -> None:
         """Find out what is missing before training takes its time."""
         figure_class()
-        _folder_of(trainer, type(self).__name__)
+        _folder_of(self, trainer)
         self._step = None  # one callback may serve several stages
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
         """Write the page."""
-        write_report(_folder_of(trainer, type(self).__name__))
-        self._step = step
+        self._write(trainer, step)
 
     def on_label_free(self, trainer: Trainer[Any], step: int, score: LabelFreeScore) -> None:
         """Write the page, if `on_validation` did not."""
         if trainer.val is None:
-            write_report(_folder_of(trainer, type(self).__name__))
-            self._step = step
+            self._write(trainer, step)
 
     def on_end(self, trainer: Trainer[Any], result: TrainResult) -> None:
         """Write the page a last time, if the last step was not validated."""
         if self._step != result.steps:
-            write_report(_folder_of(trainer, type(self).__name__))
+            self._write(trainer, result.steps)
+
+    def _write(self, trainer: Trainer[Any], step: int) -> None:
+        write_report(_folder_of(self, trainer))
+        self._step = step
 
 
-def _folder_of(trainer: Trainer[Any], callback: str) -> Path:
+def _folder_of(callback: Callback, trainer: Trainer[Any]) -> Path:
     if trainer.output_dir is None:
-        raise ValueError(f"{callback} writes into the run folder, but the trainer has no output_dir")
+        raise ValueError(
+            f"{type(callback).__name__} writes into the run folder, but the trainer has no output_dir; give it one"
+        )
     return trainer.output_dir

@@ -374,7 +374,10 @@ class Trainer(ABC, Generic[ConfigT]):
         self.num_classes, self.has_depth = check_data(self.model, datasets, self.unreadable)
         if (weights := self.config.class_weights) is not None:
             if len(weights) != self.num_classes:
-                raise ValueError(f"class_weights has {len(weights)} weights for {self.num_classes} classes")
+                raise ValueError(
+                    f"class_weights has {len(weights)} weights for {self.num_classes} classes; data.class_weights "
+                    "gives one for each"
+                )
             dtype = next(self.model.parameters()).dtype
             self._class_weight = torch.tensor(weights, dtype=dtype, device=self.device)
         return self._check_augmented()

@@ -60,7 +60,10 @@ def divide(batch: Batch, count: int, *, domain: str) -> list[Batch]:
         return [batch]
     images = len(batch["image"])
     if images % count:
-        raise ValueError(f"the {domain} batch of {images} images cannot be divided into {count} equal parts")
+        raise ValueError(
+            f"the {domain} batch of {images} images cannot be divided into {count} equal parts; change the batch, or "
+            "accumulation"
+        )
     size = images // count
     bounds = [slice(i * size, (i + 1) * size) for i in range(count)]
     return [Batch(**{key: value[part] for key, value in batch.items()}) for part in bounds]  # type: ignore[typeddict-item,index]
