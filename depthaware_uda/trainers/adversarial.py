@@ -1,4 +1,4 @@
-"""What DAF and IDA share: two domains whose maps a discriminator cannot tell apart."""
+"""What DAF and IDA share: a discriminator learns to tell two domains' maps apart, and the network to fool it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _WithGradient(torch.autograd.Function):
 
 
 class AdversarialTrainer(Trainer[AdversarialT]):
-    """A trainer with a discriminator over depth-aware maps; `discriminator` is it."""
+    """A trainer with a discriminator of depth-aware maps, its attribute `discriminator`."""
 
     discriminator: nn.Sequential
 
@@ -127,7 +127,7 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         return value
 
     def discriminate(self, map_source: Tensor, losses: Losses) -> Tensor:
-        """L_D of source maps, whose domain the discriminator learns; no gradient reaches the network."""
+        """L_D of source maps, which teaches the discriminator their domain; no gradient reaches the network."""
         scores = self.discriminator(map_source.detach())
         self.measure(discriminator_measures(scores, SOURCE))
         losses["discriminator_source"] = domain_loss(scores, SOURCE)

@@ -1,7 +1,7 @@
-"""A training step, and the pieces that every stage builds it from; a subclass says what it computes.
+"""The base class of all stages: it owns the training step, and a subclass computes the losses.
 
-The trainer owns device, precision, accumulation, schedules and averaging. The loop around steps is in `loop`, what is
-saved and restored in `saving`, what validations found in `validation`.
+Here are device, precision, accumulation, schedules and averaging. The loop around the steps is in `loop`, checkpoints
+in `saving`, the results of validations in `validation`.
 """
 
 from __future__ import annotations
@@ -81,22 +81,22 @@ class Trainer(ABC, Generic[ConfigT]):
         callbacks: Called at the moments of `Callback`, in this order.
 
     Raises:
-        TypeError: The configuration is that of another trainer, the model is no module, a data set is none, or
-            something in `callbacks` is no `Callback`.
+        TypeError: `config` belongs to another trainer, `model` is not a module, a data set gives no samples by index,
+            or `callbacks` holds something that is not a `Callback`.
         ValueError: Data and model do not fit each other, or a data set is empty.
     """
 
     target: SampleDataset
-    """The target's images, as the trainer was given them; `batch_norm="target"` and `validation="label_free"` look at
-    them, else it may be absent."""
+    """The target's images, as given to the trainer; needed only by `batch_norm="target"` and `validation="label_free"`.
+    """
     domains: tuple[str, ...]
     """Names of the domains that a step needs."""
     config_class: type[TrainerConfig] = TrainerConfig
-    """What `config` has to be."""
+    """Type of `config`."""
     labelled_domains: tuple[str, ...] = ("source",)
-    """Those of them whose batches need labels, or pseudo-labels."""
+    """Domains whose batches need labels, or pseudo-labels."""
     labels: PseudoLabels | None = None
-    """Pseudo-labels of the target that the trainer was given."""
+    """Pseudo-labels of the target, if the trainer was given some."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class Trainer(ABC, Generic[ConfigT]):
         return self.augment
 
     def remark(self, means: Mapping[str, float]) -> str | None:
-        """One sentence on the means of losses and measures over some steps if something looks wrong, for the log."""
+        """A sentence for the log if the averaged losses and measures look wrong, else None."""
         return None
 
     def modules(self) -> dict[str, nn.Module]:
@@ -179,17 +179,17 @@ class Trainer(ABC, Generic[ConfigT]):
     # Pieces of a step -----------------------------------------------------------------------------------------------
 
     def forward(self, image: Tensor) -> SegDepthOutput | JointOutput:
-        """What a step needs of the network."""
+        """The network's output; a subclass may ask for more maps."""
         output: SegDepthOutput = self.model(image)
         return output
 
     def predict(self, batch: Batch) -> SegDepthOutput | JointOutput:
-        """What `forward` gives of a batch, float32, at the size of its images."""
+        """The network's output for a batch, in float32, resized to its images."""
         image = batch["image"]
         return resize_output(self.execution.forward(self.forward, image), image.shape[-2:])
 
     def supervised(self, output: SegDepthOutput | JointOutput, batch: Batch, losses: Losses) -> Tensor:
-        """L_seg + depth_weight * L_depth of source images, each put into `losses`; the depth term where it is known."""
+        """L_seg + depth_weight * L_depth of source images, each put into `losses`; without depth, L_seg alone."""
         losses["segmentation"] = cross_entropy(output.logits, batch["label"], class_weight=self._class_weight)
         total = losses["segmentation"]
         if self.config.depth_weight and output.inverse_depth is not None and "depth" in batch:
@@ -204,18 +204,18 @@ class Trainer(ABC, Generic[ConfigT]):
         return {f"source_{name}": loss for name, loss in losses.items()}
 
     def pseudo_supervised(self, logits: Tensor, label: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        """Cross-entropy against pseudo-labels; classes weigh as in the source's if `pseudo_class_weights` says so."""
+        """Cross-entropy against pseudo-labels, with the source's class weights if `pseudo_class_weights` is set."""
         return cross_entropy(logits, label, class_weight=self.pseudo_class_weight, pixel_weight=weight)
 
     @property
     def pseudo_class_weight(self) -> Tensor | None:
-        """Weight of each class where pseudo-labels are learnt."""
+        """Class weights of the cross-entropy against pseudo-labels, if it has any."""
         return self._class_weight if getattr(self.config, "pseudo_class_weights", False) else None
 
     def predictor(self) -> nn.Module:
-        """The network to predict with now: the average if there is one, with the statistics that `batch_norm` wants.
+        """The network to predict with now: the average if there is one, with the statistics that `batch_norm` asks for.
 
-        Statistics are taken anew in a copy: whoever looks at a run does not change what it trains on with.
+        Statistics are re-estimated in a copy, so that looking at a run does not change its training.
         """
         model = self.model if self.average is None else self.average.module
         if self.config.batch_norm != "target":
@@ -228,11 +228,11 @@ class Trainer(ABC, Generic[ConfigT]):
         return self._predictor
 
     def backward(self, loss: Tensor, *, inputs: Iterable[Tensor] | None = None) -> None:
-        """Add the gradients of a loss, of `inputs` or of all weights, scaled for accumulation and half precision."""
+        """Add the gradients of a loss to `inputs`, or to all weights, scaled for accumulation and half precision."""
         self.execution.backward(self.scaler.scale(loss / self.config.accumulation), inputs=inputs)
 
     def measure(self, values: Mapping[str, Tensor]) -> None:
-        """Add detached numbers that are no losses to the log, averaged as losses are."""
+        """Log detached numbers that are not losses; they are averaged as losses are."""
         for name, value in values.items():
             self.measured[name] = self.measured.get(name, 0) + value / self.config.accumulation
 
@@ -347,11 +347,11 @@ class Trainer(ABC, Generic[ConfigT]):
             return Loop(self, interruption).run()
 
     def readable(self, dataset: SampleDataset, domain: str = "target") -> SampleDataset:
-        """A data set for a pass over all of it: with ``on_error="skip"`` without what cannot be read."""
+        """A data set to go through as a whole; with ``on_error="skip"``, without the samples that cannot be read."""
         return dataset if self.config.on_error == "raise" else self.unreadable.without(dataset, domain)
 
     def labelled(self, dataset: SampleDataset, labels: PseudoLabels) -> SampleDataset:
-        """A data set with its pseudo-labels; with ``on_error="skip"``, the samples that have some."""
+        """A data set with its pseudo-labels; with ``on_error="skip"``, only the samples that have one."""
         if self.config.on_error == "skip" and len(labels.names) < len(dataset):
             dataset = Selected(dataset, labels.names)
         return PseudoLabelled(dataset, labels)
@@ -359,13 +359,13 @@ class Trainer(ABC, Generic[ConfigT]):
     # Set-up ---------------------------------------------------------------------------------------------------------
 
     def check_inputs(self) -> dict[str, tuple[int, int]]:
-        """Compare model, settings and data; gives the size of the first image of every domain after its augmentation.
+        """Check that model, settings and data fit; gives the size of every domain's first image after augmentation.
 
-        A subclass calls it at the end of its `__init__`, so that mistakes show at once; else the first step does.
+        A subclass calls it at the end of its `__init__`, so that mistakes show at once; otherwise the first step does.
 
         Raises:
-            TypeError: A data set is none, or the model returns something else than `SegDepthOutput`.
-            ValueError: They do not fit each other, or a data set is empty.
+            TypeError: A data set gives no samples by index, or the model returns something other than `SegDepthOutput`.
+            ValueError: They do not fit, or a data set is empty.
         """
         if getattr(self, "target", None) is None:
             check_needs_no_target(self.config, type(self).__name__)

@@ -1,4 +1,4 @@
-"""Batch-norm statistics between two domains: whose they are, and how to take them anew."""
+"""Batch-norm statistics between two domains: freezing them, replacing them by a batch's, re-estimating them."""
 
 from __future__ import annotations
 

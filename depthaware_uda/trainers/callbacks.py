@@ -1,4 +1,4 @@
-"""What others may add to a run: a protocol of five moments, such as for a logger or for pictures."""
+"""How users hook into a run, for instance with a logger or with pictures: a protocol of five moments."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Callback", "check_callbacks"]
 
 
 class Callback(Protocol):
-    """Moments of `Trainer.fit` at which something of yours is called. Inherit from it and write those you want.
+    """Moments of `Trainer.fit` at which your code is called. Inherit from it and override those you want.
 
-    The trainer seeds every step by itself, so a callback may draw random numbers and changes no weight by that. What it
-    raises ends the run; the last checkpoint stays.
+    The trainer seeds every step itself, so a callback may draw random numbers without changing any weight. An error
+    that it raises ends the run; the last checkpoint stays.
 
-    Of several processes, that of rank 0 alone calls them. What all take part in, such as `evaluate`, `EntropyRanker`
-    and `write_pseudo_labels`, would wait there for the others without end; with ``batch_norm="target"`` so would
-    `trainer.predictor()` in `on_start` and `on_log`, where it takes statistics anew.
+    Among several processes only rank 0 calls them. What all processes take part in, such as `evaluate`,
+    `EntropyRanker` and `write_pseudo_labels`, would wait there for the others forever; with ``batch_norm="target"`` so
+    would `trainer.predictor()` in `on_start` and `on_log`, where it re-estimates statistics.
     """
 
     def on_start(self, trainer: Trainer[Any]) -> None:
@@ -46,7 +46,7 @@ class Callback(Protocol):
 
 
 def check_callbacks(callbacks: Sequence[Callback]) -> None:
-    """TypeError if something is no callback: found out before the first step, not at its moment."""
+    """Raise a TypeError for anything that is not a callback, before the first step rather than at its moment."""
     if not isinstance(callbacks, Sequence):
         raise TypeError(f"callbacks must be a list of Callback, got {type(callbacks).__name__}; put it into a list")
     moments = [name for name in vars(Callback) if name.startswith("on_")]

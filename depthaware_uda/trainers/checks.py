@@ -52,8 +52,8 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         The number of classes, and whether the model predicts depth.
 
     Raises:
-        TypeError: The model returns something else than `SegDepthOutput`; a data set gives no samples by index, or
-            something else than dictionaries with an image.
+        TypeError: The model returns something other than `SegDepthOutput`; a data set gives no samples by index, or
+            samples that are not dictionaries with an image.
         ValueError: The model's weights are in half precision; a data set is empty, or its first sample is not what
             `Sample` says; "val" has no labels; or label spaces, labels and classes differ.
     """
@@ -121,7 +121,7 @@ def check_depth(sample: Sample, what: str) -> None:
 
 
 def check_needs_no_target(config: TrainerConfig, trainer: str) -> None:
-    """ValueError if settings look at the images of a target that a trainer, called so, does not have."""
+    """Raise a ValueError if a setting needs the target's images; called for trainers, by name, that have none."""
     for setting, value in (("batch_norm", "target"), ("validation", "label_free")):
         if getattr(config, setting) == value:
             raise ValueError(f"{setting}={value!r} looks at the target's images: {trainer} needs an attribute `target`")
@@ -154,7 +154,7 @@ def check_batch(batch: Batch, domain: str, *, labelled: bool) -> None:
     """Check that a batch of a domain has what a step needs of it, at one size.
 
     Raises:
-        ValueError: It lacks images or labels, they differ in height or width, or images are no floating-point numbers.
+        ValueError: It lacks images or labels, they differ in height or width, or images are not in floating point.
     """
     needed = ("image", "label") if labelled else ("image",)
     if missing := [key for key in needed if key not in batch]:
@@ -177,10 +177,10 @@ def check_batch(batch: Batch, domain: str, *, labelled: bool) -> None:
 
 
 def check_first_image(batch: Batch, domain: str) -> None:
-    """Look at the values of the first image of a batch, which waits for the device: once, before the first step.
+    """Check the values of the first image of a batch; only before the first step, since that waits for the device.
 
     Raises:
-        ValueError: They are not RGB in 0..1. NaN is not meant: `TrainingDiverged` tells of it.
+        ValueError: They are not RGB in 0..1. NaN is left to `TrainingDiverged`.
     """
     first = batch["image"][:1]
     if first.isfinite().all():
@@ -191,10 +191,10 @@ def check_source(sample: Sample, *, needs_depth: bool) -> None:
     """Check that a sample of a source has labels, and depth where a depth loss asks for it.
 
     Raises:
-        ValueError: It has not.
+        ValueError: One is missing.
     """
     if "label" not in sample:
-        raise ValueError("source has no labels; the source domain is the labelled one")
+        raise ValueError("source has no labels; the source domain is the labelled one, load it with its labels")
     if needs_depth and "depth" not in sample:
         raise ValueError(
             "source has no depth, but the model predicts it and depth_weight is not 0; "
@@ -208,7 +208,7 @@ def check_target_depth(sample: Sample, *, has_depth: bool) -> None:
     """Check that the model and a sample of the target have the depth that `target_depth_weight` asks for.
 
     Raises:
-        ValueError: One has not.
+        ValueError: One of them lacks it.
     """
     if not has_depth:
         raise ValueError("target_depth_weight teaches depth, which this model does not predict; give it a depth head")

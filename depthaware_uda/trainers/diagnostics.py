@@ -1,4 +1,4 @@
-"""Whether a discriminator does its work, in three numbers and, when something looks wrong, one sentence."""
+"""Whether a discriminator does its work: two numbers for each domain, and a sentence when they look wrong."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _SURE = 8.0  # a sigmoid of 0.9997: the gradient is a 3000th of what it is at 0
 
 @torch.no_grad()
 def discriminator_measures(scores: Tensor, domain: float) -> dict[str, Tensor]:
-    """What a discriminator's scores of maps of one domain tell.
+    """Accuracy and saturation of a discriminator on maps of one domain.
 
     Args:
         scores: Before the sigmoid; above 0 means the target's domain.
         domain: The domain that the maps are of, `losses.SOURCE` or `losses.TARGET`.
 
     Returns:
-        ``discriminator_accuracy_*``, the share of patches whose domain is told rightly, and
-        ``discriminator_saturation_*``, the share of those that are told with near certainty (|score| above 8).
+        ``discriminator_accuracy_*``, the share of patches whose domain is recognised, and
+        ``discriminator_saturation_*``, the share of patches that are judged with near certainty (|score| above 8).
     """
     name = "target" if domain == TARGET else "source"
     right = (scores > 0) == (domain == TARGET)

@@ -68,7 +68,7 @@ class BadSteps:
 
 
 class StepGuard:
-    """Watches steps. `keep` before a step's forward passes, `check` after its backward passes, `read` now and then.
+    """Watches for bad steps: `keep` before the forward passes, `check` after the backward passes, `read` now and then.
 
     Args:
         device: Where training runs.
@@ -136,13 +136,13 @@ class StepGuard:
         self._kept = []
 
     def tell(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        """Have the optimisers that can leave everything as it is, on the device, if the step was bad."""
+        """Let the optimisers that can, skip the step on the device if it was bad."""
         for optimizer in optimizers:
             if getattr(optimizer, "_step_supports_amp_scaling", False):
                 optimizer.grad_scale, optimizer.found_inf = None, self.found  # type: ignore[attr-defined]
 
     def clean(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The losses of the step that was just checked, 0 if it was bad, for means over the good ones."""
+        """The losses of the step that was just checked, or 0 if it was bad, so that sums hold the good steps only."""
         return {name: torch.where(self.found > 0, 0, loss) for name, loss in losses.items()}
 
     def read(self) -> BadSteps | None:

@@ -20,7 +20,7 @@ Output = SegDepthOutput | JointOutput
 
 
 class Execution:
-    """Forward and backward passes of a network, as a configuration wants them.
+    """Forward and backward passes of a network, as configured.
 
     The graph is cut at the network's outputs, which are small. A loss goes back to them first, and everything of the
     image's size is freed before the backward pass of the network begins: that is where memory peaks.
@@ -39,7 +39,7 @@ class Execution:
         if config.checkpointing != "none" and not hasattr(model, "set_checkpointing"):
             raise ValueError(f"{type(model).__name__} has no set_checkpointing: use checkpointing='none' with it")
         with self.checkpointed():
-            pass  # what the network does not know is found out now
+            pass  # a kind that the network does not offer is an error now, not at the first step
         if device.type == "cuda":
             model.to(memory_format=torch.channels_last)
         self._compiled: Callable[[Tensor], Output] | None = None

@@ -44,7 +44,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         callbacks: Called at the moments of `Callback`.
 
     Raises:
-        TypeError: `split` is none.
+        TypeError: `split` is not a `TargetSplit`.
         ValueError: As of `Trainer`; or `target` lacks names of the split.
     """
 

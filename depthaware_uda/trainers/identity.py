@@ -1,4 +1,4 @@
-"""What makes a run that run, as its folder keeps it: stage, settings, model, data, and the weights it begins with."""
+"""How a run folder recognises its run: by stage, settings, model, data, and the weights that it began with."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _names(dataset: SampleDataset) -> str:
 
 
 def _first_sample(dataset: SampleDataset, name: str, unreadable: Unreadable) -> str | None:
-    """What the first sample shows of size, label map and unit of depth; None where it is another one each time."""
+    """Size, labels and depth of the first sample, which tell map and unit apart; None if it differs at each reading."""
     seen = dataset if name == "source" else Unlabelled(dataset)
     readings = {_facts(unreadable.first(seen)) for _ in range(_READINGS)}
     return readings.pop() if len(readings) == 1 else None
@@ -83,5 +83,5 @@ def _weights(model: nn.Module) -> str:
 
 
 def defaults(config: TrainerConfig) -> dict[str, Any]:
-    """What each setting is unless it is given: what it was to a version that did not have it yet."""
+    """The default of each setting, which is what it amounted to in versions that did not have it yet."""
     return {setting.name: setting.default for setting in dataclasses.fields(config)}

@@ -17,9 +17,9 @@ class TrainingInterrupted(SystemExit):
 
 
 class Interruption:
-    """Within a ``with``, note SIGTERM and SIGINT instead of dying of them; a second SIGINT interrupts at once.
+    """Within a ``with``, note SIGTERM and SIGINT instead of ending; a second SIGINT interrupts at once.
 
-    A signal that came too late, when the run was ending anyway, is passed on at the end to whom it would have reached.
+    A signal that came too late, when the run was ending anyway, is raised again on leaving, for the handlers before.
     Works in the main thread only, where Python lets signals be handled; elsewhere it notes nothing.
     """
 

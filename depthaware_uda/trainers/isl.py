@@ -85,7 +85,7 @@ class ISLTrainer(Trainer[ISLConfig]):
             self._check_source(source)
         if labels is not None:
             self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels(labels)
-            self.labelled(target, self.labels)  # which looks whether all are there
+            self.labelled(target, self.labels)  # raises if an image has none
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Target, and source if there is one."""
@@ -102,7 +102,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         return {**self.fixed_datasets(), "target": self.labelled(self.target, labels)}
 
     def remark(self, means: Mapping[str, float]) -> str | None:
-        """On pseudo-labels of which there are none."""
+        """Tell when no pixel has a pseudo-label."""
         if self._coverage > 0:
             return None
         return (

@@ -52,7 +52,7 @@ def _record(line: str, place: str) -> dict[str, Any]:
 
 
 class LossMeans:
-    """Means of named losses since they were last taken, summed on the device: reading them waits for it, adding not."""
+    """Means of named losses since they were last taken. Sums stay on the device: only reading them waits for it."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor | float] = {}
@@ -65,8 +65,8 @@ class LossMeans:
         self.count += 1
 
     def take(self) -> dict[str, float]:
-        """The means, which begin anew."""
-        # Without a count, all of the steps were bad ones that were left out.
+        """The means; afterwards counting starts over."""
+        # Without a count, all steps were bad ones that were left out.
         means = {name: float(total) / self.count for name, total in self.sums.items() if self.count}
         self.sums, self.count = {}, 0
         return means

@@ -57,9 +57,9 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Predict the peak memory of a training step of a configuration, without running one.
 
-    The step's operations are gone through without data or computation, and what they would hold is added up; only one
-    image a domain is predicted in earnest. The model, of which a copy is made, stays as it is. What a
-    library's kernel takes for itself while it runs is not seen, nor what `class_mix` pastes, which is little.
+    The operations of a step are traced without data or computation, and what they would hold is added up; only one
+    image of each domain really goes through a copy of the model. Two things are not counted: what a library's kernel
+    allocates for itself while it runs, and what `class_mix` pastes, which is little.
 
     Args:
         model: The network, on the device that it will train on.

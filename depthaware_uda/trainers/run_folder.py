@@ -39,7 +39,7 @@ _FREE_SETTINGS = frozenset(
     | {"max_skipped_steps", "save_bad_batches", "on_error", "max_unreadable"}
 )
 _IF_KNOWN = ("samples", "first_sample", "augmentation")
-"""Of each domain; not known of folders that an older version wrote, and of samples that change at every reading."""
+"""Compared by domain, where both are known: older versions did not write them, and some samples change when read."""
 
 
 def digest(value: Any) -> str:
@@ -48,12 +48,12 @@ def digest(value: Any) -> str:
 
 
 def claim_run_folder(folder: Path, run: dict[str, Any], *, defaults: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Write what makes a run this run to `run.json` of a new folder, or check that the folder is of the same run.
+    """Write the description of a run to `run.json` of a new folder, or check that the folder holds the same run.
 
     Args:
         folder: The output folder, which need not exist.
         run: JSON-ready description, with the settings under "config".
-        defaults: What a setting was before it had a name, for folders that an older version wrote.
+        defaults: Values of settings that the folder does not know, because an older version wrote it.
 
     Warns:
         UserWarning: It began with other weights, and goes on with its own.

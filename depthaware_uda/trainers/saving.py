@@ -1,4 +1,4 @@
-"""What of a trainer is saved, and how it goes on from there."""
+"""Which state of a trainer a checkpoint holds, and how a run resumes from it."""
 
 from __future__ import annotations
 

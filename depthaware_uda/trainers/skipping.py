@@ -60,10 +60,10 @@ class Unreadable:
             self.note(batch.pop("unreadable", []), domain)
 
     def first(self, dataset: SampleDataset) -> Sample:
-        """The first sample that can be read, for a look at a data set; `most` may come before it.
+        """The first sample that can be read, for checks of a data set; up to `most` others before it are passed over.
 
         Raises:
-            ValueError: There are more, or there is no other sample; it names the last one that was tried.
+            ValueError: More than that cannot be read, or none can; it names the last one that was tried.
         """
         for index in range(min(self.most, len(dataset) - 1)):
             try:

@@ -39,7 +39,7 @@ class Validation:
     def run(
         self, model: nn.Module, val: SampleDataset | None, target: SampleDataset | None, step: int
     ) -> tuple[dict[str, Any], bool]:
-        """What a model shows at a step, for the log, and whether it is the best so far.
+        """Measure a model at a step: the values for the log, and whether it is the best so far.
 
         Args:
             model: The network.
@@ -99,8 +99,8 @@ class Validation:
 def export(model: nn.Module, folder: Path | None) -> None:
     """Write a model's weights, in rank 0, if there is a folder.
 
-    `load_pretrained` reads those of a network of `create_model`. Of any other one it is `model.safetensors` alone, its
-    ``state_dict()``.
+    `load_pretrained` reads those of a network of `create_model`. Of any other network only `model.safetensors` is
+    written, its ``state_dict()``.
     """
     if folder is None or not is_writer():
         return
