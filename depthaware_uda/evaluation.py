@@ -42,26 +42,26 @@ def evaluate(
     precision: Precision = "float32",
     progress: bool = False,
 ) -> EvaluationResult:
-    """Compare a model with the labels (and the depth, where known) of a data set, or as a protocol has it.
+    """Compare a model with the labels (and the depth, where known) of a data set or of a protocol.
 
-    ``evaluate(model, val)`` takes any data set; ``evaluate(model, protocol="ep1", roots={"cityscapes": FOLDER})`` the
-    validation data of a protocol, and its `table` has the published results beside it. Logits are resized once, to the
-    label's size, before the argmax, on the model's device, and one confusion matrix counts all images there. Depth is
-    compared where the data has any, in metres: a data set or a model whose attribute ``is_metric`` is false has
-    relative depth, which is left out. The model's training mode is as before afterwards. Several processes
-    (`distributed.initialize`) share the batches; all of them call this, and each has the result that one process would
-    have.
+    ``evaluate(model, val)`` takes any data set; ``evaluate(model, protocol="ep1", roots={"cityscapes": FOLDER})`` takes
+    the validation data of a protocol, and the result's `table` shows the published results beside it. Logits are
+    resized once, to the label's size, before the argmax, and one confusion matrix counts all images, both on the
+    model's device. Depth is compared in metres, where the data has any; relative depth, that of a data set or a model
+    whose attribute ``is_metric`` is false, is left out. The model's training mode is restored. Several processes
+    (`distributed.initialize`) share the batches: all of them call this, and each gets the result that one process
+    would get.
 
     Args:
         model: Any module that maps images (N, 3, H, W) to `SegDepthOutput`.
         dataset: Samples with labels; by default the protocol's validation data.
-        protocol: Name of a protocol (`list_protocols`), or an `AdaptationProtocol`. With `dataset`, that data set is
-            taken for the protocol's, for instance a cached one.
+        protocol: Name of a protocol (`list_protocols`), or an `AdaptationProtocol`. A `dataset`, for instance a cached
+            one, replaces the protocol's validation data.
         roots: Folder of each data set that the protocol reads, by name.
         label_space: Names of the classes; by default that of the data set, or of the model, or class indices.
         size: Resize images for the network, as `predict` does: to this shorter side, to (height, width), or with
-            ``"auto"`` to the size that the model was trained at, where it names it. Labels and depth keep their size,
-            at which the output is compared. None gives the network what the data set gives.
+            ``"auto"`` to the size that the model was trained at, if it records one. Labels and depth keep their size,
+            and the output is compared at it. None resizes nothing.
         batch_size: Images at once, as far as they, and their labels, have one size.
         num_workers: Processes that read samples.
         precision: Of the network's forward pass: ``"auto"`` is bfloat16 on GPUs that have it, faster by far there;

@@ -35,7 +35,7 @@ __all__ = [
 
 
 def check_model(model: object) -> None:
-    """TypeError if something is no module, such as the name of one."""
+    """Raise a TypeError for anything but a module, such as the name of a network."""
     if not isinstance(model, nn.Module):
         raise TypeError(
             f"model must be a torch.nn.Module, got {type(model).__name__}; create_model or load_pretrained makes one "
@@ -44,7 +44,7 @@ def check_model(model: object) -> None:
 
 
 def check_loading(batch_size: int, num_workers: int = 0) -> None:
-    """ValueError if they are not how many images go through a network at once, and how many processes read them."""
+    """Raise a ValueError if the images of a batch, or the processes that read them, are not a whole number in range."""
     for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -75,7 +75,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def batch_names(batch: Batch) -> list[str]:
-    """Names of the samples of a batch; ValueError if they are no texts or missing, where results are kept by them."""
+    """Names of the samples of a batch, which results are kept by; ValueError if one is missing or not a string."""
     if "name" not in batch:
         raise ValueError("samples have no name; give every sample its path below the data root as 'name'")
     for name in batch["name"]:
@@ -88,8 +88,8 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
     """What a model gives for a batch of images, in float32 at least, and without minus infinity.
 
     Raises:
-        TypeError: It is no `SegDepthOutput`.
-        ValueError: Its maps have other shapes than that says.
+        TypeError: It is not a `SegDepthOutput`.
+        ValueError: Its maps have other shapes than `SegDepthOutput` says.
     """
     # Not `autocast("float32")`: a caller's own autocast stays as it is.
     with nullcontext() if precision == "float32" else autocast(image.device, precision):
@@ -114,7 +114,7 @@ def output_of(model: nn.Module, image: Tensor, precision: Precision = "float32")
 
 
 def ignore_interrupts(worker: int) -> None:
-    """A terminal sends Ctrl-C to processes that read samples too; who asked for the samples decides when they end."""
+    """Ignore Ctrl-C, which a terminal sends to processes that read samples too: their parent decides when they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -143,7 +143,7 @@ def _collated(items: Sequence[tuple[int, Sample]]) -> Batch:
     index, samples = [index for index, _ in items], [sample for _, sample in items]
     if len(samples) > 1:
         return Batch(**collate(samples), index=index)
-    # What a single image is compared with is not written to: it need not be copied, as an image for a model is.
+    # Label and depth of a single sample are never written to, so that, unlike the image, they need no copy.
     sample = samples[0].copy()
     for key in ("label", "depth"):
         if key in sample:

@@ -27,9 +27,9 @@ __all__ = [
 ]
 
 SOURCE = 0
-"""What the discriminator is taught to answer on a map of the source."""
+"""The discriminator's answer for a map of the source."""
 TARGET = 1
-"""What it is taught to answer on a map of the target."""
+"""The discriminator's answer for a map of the target."""
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -59,8 +59,9 @@ def cross_entropy(
         logits (N, C, H, W), label (N, H, W), class_weight (C,), pixel_weight (N, H, W) -> scalar.
 
     Raises:
-        ValueError: logits and label differ in size, label has another shape or floating point, class_weight not one a
-            class, pixel_weight has not the label's shape, or, on a CPU, label holds indices that are no class.
+        ValueError: logits and label differ in size, label is not (N, H, W) of integers, class_weight does not have one
+            weight for each class, pixel_weight differs from label in shape, or, on a CPU, label holds an index that is
+            not a class.
     """
     if label.ndim != 3 or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
@@ -137,12 +138,12 @@ def berhu(
 
 
 def scale_shift_invariant(prediction: Tensor, target: Tensor, *, valid: Tensor | None = None) -> Tensor:
-    """Mean absolute error of inverse depth that is known up to a scale and a shift of its own for every image.
+    """Mean absolute error of inverse depth that is known, for each image, up to a scale and a shift.
 
-    As in MiDaS (Ranftl et al., 2020, "Towards Robust Monocular Depth Estimation", section 5): of either map the median
-    is taken off, then it is divided by its mean absolute deviation from it; what is left is compared. So the depth of
-    photographs can come from any monocular network as files, whose unit nobody knows. The loss and its gradient are 0
-    for an image with less than two known pixels, or whose known target is constant.
+    As in MiDaS (Ranftl et al., 2020, "Towards Robust Monocular Depth Estimation", section 5): both maps are centred at
+    their median and divided by their mean absolute deviation from it before they are compared. So the depth of
+    photographs can come as files from any monocular network, whatever its unit. The loss and its gradient are 0 for an
+    image with fewer than two known pixels, or whose known target is constant.
 
     Args:
         prediction: Predicted inverse depth.
@@ -219,7 +220,7 @@ def domain_loss(scores: Tensor, domain: int) -> Tensor:
         domain: 0 or 1.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The domain is neither.
     """
     if domain not in (SOURCE, TARGET):
         raise ValueError(f"domain must be {SOURCE} (source) or {TARGET} (target), got {domain}")

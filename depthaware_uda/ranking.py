@@ -57,7 +57,7 @@ class TargetSplit:
     """Names of the target images by difficulty: `easy` is the sub-source domain, `hard` the sub-target one.
 
     Raises:
-        TypeError: A side is a text.
+        TypeError: A side is a string.
         ValueError: A side is empty, or an image is on both.
     """
 
@@ -113,7 +113,7 @@ class Ranking:
         fraction: Share of the images that `split` calls easy unless told otherwise.
 
     Raises:
-        ValueError: There are not as many scores as names, a name comes twice, a score is not finite, scores do not
+        ValueError: Names and scores differ in number, a name comes twice, a score is not finite, scores do not
             ascend, or the fraction does not lie between 0 and 1.
     """
 
@@ -195,7 +195,7 @@ class EntropyRanker:
         progress: Show a progress bar.
 
     Raises:
-        TypeError: `fusion` is no module.
+        TypeError: `fusion` is not a module.
         ValueError: The fraction does not lie between 0 and 1, or the precision is not known.
     """
 
@@ -249,7 +249,7 @@ class EntropyRanker:
         Several processes (`distributed.initialize`) share the images, all of them call this, and each has the ranking.
 
         Raises:
-            TypeError: The model is no module, or the data set gives no samples by index.
+            TypeError: The model is not a module, or the data set gives no samples by index.
             ValueError: The data set is empty, has two samples of one name, or samples without a name; the map needs
                 depth that the model does not predict; or `rare_class_weighting` finds no label space that names rare
                 classes.

@@ -1,6 +1,6 @@
 """Published checkpoints become models: DAF, DADA, AdvEnt, IntraDA, the Caffe initialisation, ResNets of torchvision.
 
-Every tensor has to find its place: what is missing or too many is an error that lists it.
+Every tensor must have its place in the network, and every place its tensor: an error lists those that do not.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def push_to_hub(
             raise PermissionError(f"{repository!r} at {hub.endpoint}: {error}") from error
         except FAILURES as error:
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # of this machine
+                raise  # of this machine, such as a full disk
             raise ConnectionError(f"{repository!r} at {hub.endpoint}: could not be reached: {cause(error)}") from error
         except RuntimeError as error:  # of the transfer of the weights
             raise ConnectionError(f"{repository!r} at {hub.endpoint}: {error} ({error.__cause__})") from error

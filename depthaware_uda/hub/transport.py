@@ -26,8 +26,8 @@ WAYS_ON = (
     f"Two ways on: load_pretrained of a local folder with {CONFIG_FILE} and {WEIGHTS_FILE}, "
     "or convert_checkpoint on a checkpoint of the authors."
 )
-"""What errors about weights that cannot be had advise."""
-# Those of the HTTP library have the base class from which huggingface_hub, which changed that library before, derives.
+"""Advice that ends every error about weights that cannot be fetched."""
+# The HTTP library's errors are found by the base class of huggingface_hub's own: it has changed that library before.
 FAILURES: tuple[type[Exception], ...] = (
     OSError,
     *(base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception)),

@@ -1,4 +1,4 @@
-"""The class with the greatest score, also of scores at a larger size than the network's, which are never all there."""
+"""The class with the greatest score, also at a larger size than the network's, without all the scores at that size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def argmax_resized(logits: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _finite(logits: Tensor) -> Tensor:
-    """Infinite scores beyond all others, but near enough to be resized: infinity times a weight of 0 is no number."""
+    """Scores with infinity replaced by finite values beyond all others: infinity times a weight of 0 would be NaN."""
     beyond = 4 * logits.where(logits.isfinite(), 0).abs().amax() + 1
     return logits.where(logits < torch.inf, beyond).where(logits > -torch.inf, -beyond)
 

@@ -1,4 +1,4 @@
-"""Several networks as one, whose errors differ."""
+"""Several networks as one, whose errors average out."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["Ensemble"]
 
 
 class Ensemble(nn.Module):
-    """The mean of what several networks say of an image: of their class probabilities, and of their inverse depths.
+    """The mean of several networks' predictions: of their class probabilities, and of their inverse depths.
 
     Networks that learnt differently err differently, and where they disagree the mean is unsure (Lakshminarayanan et
-    al., 2017): what an ensemble is sure of is right more often. It goes wherever a network predicts, into `evaluate`,
+    al., 2017): what an ensemble is sure of is right more often. It can stand for a network in `evaluate`,
     `predict`, `EntropyRanker` and `write_pseudo_labels`.
 
     Args:
@@ -29,8 +29,8 @@ class Ensemble(nn.Module):
         logits; inverse depth (N, 1, h', w') likewise, of the members that predict it, None if none does.
 
     Raises:
-        TypeError: A member is no module.
-        ValueError: There are none, or they name different classes; in `forward`, their numbers of classes differ.
+        TypeError: A member is not a module.
+        ValueError: There are no members, or they name different classes; in `forward`, their numbers of classes differ.
     """
 
     def __init__(self, models: Iterable[nn.Module]) -> None:

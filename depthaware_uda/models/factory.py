@@ -61,7 +61,7 @@ def create_model(
         seed: Draw the initial weights from this seed, leaving torch's generator as it was; None draws from that one.
 
     Raises:
-        TypeError: The name is no text, or the number of classes no whole number.
+        TypeError: The name is not a string, or the number of classes not an integer.
         ValueError: Unknown name (near names are suggested), or arguments that do not fit each other.
     """
     if not isinstance(name, str):

@@ -77,8 +77,8 @@ class DepthAttentionHead(nn.Module):
         stages (N, C_i, H_i, W_i) -> inverse depth (N, 1, h, w) and depth features (N, hidden * stages, h, w).
 
     Raises:
-        TypeError: In `forward`, the stages are no list.
-        ValueError: No stages, or in `forward` other stages than `in_channels` has.
+        TypeError: In `forward`, the stages are not a list.
+        ValueError: `in_channels` is empty; or, in `forward`, the stages do not have those channels.
     """
 
     def __init__(
@@ -193,7 +193,7 @@ class ASPPv2(nn.Module):
         (N, in_channels, H, W) -> logits (N, C, H, W).
 
     Raises:
-        ValueError: There are no dilations, or one is no whole number above 0.
+        ValueError: There are no dilations, or one is not a whole number above 0.
     """
 
     def __init__(self, in_channels: int, num_classes: int, *, dilations: Sequence[int] = (6, 12, 18, 24)) -> None:
@@ -216,12 +216,12 @@ class ASPPv2(nn.Module):
 
     @torch.no_grad()
     def adjust_logits(self, class_weights: Sequence[float]) -> None:
-        """Take the logarithms of class weights off the scores from now on (logit adjustment; Menon et al., 2021).
+        """Subtract the logarithms of class weights from the scores from now on (logit adjustment; Menon et al., 2021).
 
-        What was trained with `class_weights` expects rare classes as much more often; this takes that back afterwards.
+        A network that was trained with `class_weights` predicts rare classes too often; this undoes it.
 
         Raises:
-            ValueError: There are not as many weights as classes, or one is not positive.
+            ValueError: Weights and classes differ in number, or a weight is not positive.
         """
         bias = self.branches[0].bias
         assert isinstance(bias, Tensor)  # the branches have one

@@ -1,4 +1,4 @@
-"""The size at which a network is shown images, which need not be their own."""
+"""The size that images are resized to for a network."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def is_size(value: object, *, least: int = 1) -> bool:
 
 
 def check_input_size(size: int | tuple[int, int] | None) -> None:
-    """ValueError if a size is not pixels of the shorter side, (height, width) or None."""
+    """Raise a ValueError if a size is not pixels of the shorter side, (height, width) or None."""
     if size is not None and not is_size((size, size) if isinstance(size, int) else size):
         raise ValueError(f"size must be pixels of the shorter side, (height, width) or None, got {size!r}")
 
 
 def input_size(model: nn.Module, size: InputSize) -> int | tuple[int, int] | None:
-    """The size that is asked for, or for ``"auto"`` the one that the model was trained at; ValueError if it is none."""
+    """The size that is asked for, or for ``"auto"`` the one that the model was trained at; checked."""
     chosen: int | tuple[int, int] | None = getattr(model, "image_size", None) if size == "auto" else size
     check_input_size(chosen)
     return chosen
 
 
 def stride_of(model: nn.Module) -> int:
-    """The stride that a model tells as ``stride``, the smallest side that it can take; 1 if it tells none."""
+    """A model's ``stride``, the smallest side of an image that it can take; 1 if it has no such attribute."""
     stride = getattr(model, "stride", 1)
     return stride if isinstance(stride, int) else 1  # a convolution's is a pair
 

@@ -1,4 +1,4 @@
-"""What users expect of a model with weights: `save_pretrained`, `from_pretrained`, `push_to_hub`."""
+"""The methods that users expect of a model with weights: `save_pretrained`, `from_pretrained`, `push_to_hub`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _stored(tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 class PretrainedModel(nn.Module):
-    """A network that goes to a folder or to the hub, and comes back from there."""
+    """A network that can be saved to a folder or the hub, and loaded from there."""
 
     config: dict[str, Any] | None = None
     """The arguments of `create_model`, for a network that it built."""

@@ -25,9 +25,9 @@ def logits_of(probability: Tensor) -> Tensor:
 
 
 def finite_scores(logits: Tensor) -> Tensor:
-    """Class scores with minus infinity, as a class that is masked out has it, so low that the probability is 0.
+    """Class scores with minus infinity (a class that is masked out) replaced by scores whose probability is 0.
 
-    Infinity itself would be no number once it is resized. Half precision is raised to float32.
+    Resizing would turn infinity itself into NaN. Half precision is raised to float32.
 
     Shape:
         (N, C, h, w) -> (N, C, h, w).

@@ -1,4 +1,4 @@
-"""Maps at the size of an image, a few rows at a time: what is looked at once is never held as a whole.
+"""Maps at the size of an image, a few rows at a time: what is used only once is never held as a whole.
 
 Scores of 19 classes at 2048 x 1024 are 160 MB an image. Where only their greatest, their mean or a threshold is wanted,
 rows are resized as `models.resize` does, used and forgotten; on a CPU they stay in its cache meanwhile.

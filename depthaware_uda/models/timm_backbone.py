@@ -23,13 +23,13 @@ OutputStride = int | Literal["auto"] | None
 # Ways to tell a network that it will see images of any size; each is an error to most networks.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 _exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # the former from torch 2.7 on
-# Of a GPU that is full, of one that failed (a class since torch 2.8), and of other processes.
+# Errors that do not come from the image: of a full GPU, a failed one (a class since torch 2.8), other processes.
 _OF_THE_DEVICE = (
     torch.OutOfMemoryError,
     getattr(torch, "AcceleratorError", torch.OutOfMemoryError),
     getattr(torch.distributed, "DistError", torch.OutOfMemoryError),
 )
-# In errors without a class of their own.
+# Words of such errors that have no class of their own.
 _SAID_BY_THE_DEVICE = ("CUDA error", "cuDNN", "CUBLAS", "NCCL", "HIP error", "unable to find an engine")
 # Networks that add maps of neighbouring strides and so need sides that every stride divides.
 _DIVISIBLE = ("hrnet", "hieradet", "sam2_hiera")
@@ -101,7 +101,7 @@ class TimmBackbone(nn.Module):
             ValueError: "norms", which is not known of a timm network, or a network that cannot.
         """
         if checkpointing == "none" and not self._checkpointed:
-            return  # not every network knows the word
+            return  # networks without checkpointing can be told "none"
         if checkpointing == "norms":
             raise ValueError("a timm backbone knows checkpointing 'none' and 'all', not 'norms'")
         network: Any = self.network
@@ -137,7 +137,7 @@ class TimmBackbone(nn.Module):
         except (AssertionError, RuntimeError) as error:
             weight = next(self.network.parameters(), image)
             if (weight.dtype, weight.device) != (image.dtype, image.device):
-                raise  # of another kind than the weights: the size has no part in it
+                raise  # the image differs from the weights in type or device; its size is not to blame
             if any(words in str(error) for words in _SAID_BY_THE_DEVICE):
                 raise
             height, width = image.shape[-2:]

@@ -53,7 +53,7 @@ def write_predictions(
 
     Args:
         model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.
-        images: As `predict` takes them. A `folder` inside the folder of images is no input. Files of a list are named
+        images: As `predict` takes them. A `folder` inside the folder of images is not read. Files of a list are named
             by their paths, those outside the working folder by their last part, and images without a path by number.
         folder: Where the files go, ``FOLDER/KIND/NAME``.
         files: Kinds of files, see `FileKind`; depth is left out if the model has none.

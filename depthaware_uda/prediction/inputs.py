@@ -57,7 +57,7 @@ def open_input(images: PredictionInput, *, leave_out: Path | None = None) -> Sou
 
     Args:
         images: See `PredictionInput`.
-        leave_out: A folder whose files are no input, even if it lies inside.
+        leave_out: A folder whose files are not read, even if it lies inside the input.
 
     Raises:
         FileNotFoundError: There is no such file or folder.

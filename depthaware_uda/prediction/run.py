@@ -56,7 +56,7 @@ class _Options(TypedDict, total=False):
 
 @overload
 def predict(model: nn.Module, images: Image.Image, **options: Unpack[_Options]) -> Prediction: ...
-# What lies at a path, or how many dimensions an array has, a type does not tell.
+# A type does not tell what lies at a path, or how many dimensions an array has.
 @overload
 def predict(model: nn.Module, images: str | Path | NDArray[Any] | Tensor, **options: Unpack[_Options]) -> Any: ...
 @overload
@@ -78,8 +78,8 @@ def predict(
 ) -> Prediction | Iterator[Prediction]:
     """Segment images of any size and estimate their depth.
 
-    `write_predictions` does the same and writes files. The model's training mode is as before after every image, and
-    gradients are on for the caller in between.
+    `write_predictions` does the same and writes files. Between two images of many, the model is in its own training
+    mode and gradients are on, so that the caller may train.
 
     Args:
         model: Any module that maps images (N, 3, H, W), RGB in 0..1, to `SegDepthOutput`.

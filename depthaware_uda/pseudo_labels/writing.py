@@ -63,8 +63,8 @@ def write_pseudo_labels(
         progress: Show a progress bar.
 
     Raises:
-        FileExistsError: A label would replace a file that is no pseudo-label; nothing was written.
-        TypeError: The model is no module, or the data set gives no samples by index.
+        FileExistsError: A label would replace a file that is not a pseudo-label; nothing was written.
+        TypeError: The model is not a module, or the data set gives no samples by index.
         ValueError: threshold or proportion out of 0..1, an empty data set, images that are others each time they are
             read, samples without names, names that share a file, a name that would leave the folder, or more than 255
             classes.
