@@ -82,14 +82,7 @@ def evaluate(
         if chosen is None:
             raise TypeError("evaluate needs a data set, or the name of a protocol and the roots of its data")
         dataset = chosen.validation_data(roots)
-    own, of_model = known_label_space(dataset), getattr(model, "label_space", None)
-    check_same_classes(own, of_model, "the data set")
-    known = label_space or own or of_model
-    space = None if known is None else get_label_space(known)
-    if chosen is not None and space is not None and space.classes != chosen.classes.classes:
-        raise ValueError(
-            f"protocol {chosen.name!r} has the classes of {chosen.label_space!r}, the data those of {space.name!r}"
-        )
+    space = _label_space(model, dataset, label_space, chosen)
     shown_at, stride = input_size(model, size), stride_of(model)
     measures_depth = has_metric_depth(dataset) and getattr(model, "is_metric", True)
     confusion: Tensor | None = None
@@ -154,3 +147,19 @@ def evaluate(
         label_size=label_sizes.pop() if len(label_sizes) == 1 else None,
         versions={"depthaware_uda": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
+
+
+def _label_space(
+    model: nn.Module, dataset: SampleDataset, asked: str | LabelSpace | None, protocol: AdaptationProtocol | None
+) -> LabelSpace | None:
+    """The classes that were asked for, else those of the data set, else the model's; ValueError if they differ."""
+    own, of_model = known_label_space(dataset), getattr(model, "label_space", None)
+    check_same_classes(own, of_model, "the data set")
+    known = asked or own or of_model
+    space = None if known is None else get_label_space(known)
+    if protocol is not None and space is not None and space.classes != protocol.classes.classes:
+        raise ValueError(
+            f"protocol {protocol.name!r} has the classes of {protocol.label_space!r}, the data those of "
+            f"{space.name!r}; load the data with the protocol's labels"
+        )
+    return space

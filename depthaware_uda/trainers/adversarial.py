@@ -109,10 +109,11 @@ class AdversarialTrainer(Trainer[AdversarialT]):
         return self.config.refined_weight * losses["refined"]
 
     def adversarial(self, map_target: Tensor, losses: Losses) -> Tensor:
-        """lambda_adv * L_adv: target maps should look like the source to the discriminator.
+        """adversarial_weight * L_adv: target maps should look like the source to the discriminator D.
 
-        The same pass of the discriminator teaches it that they are of the target: its weights change after the step.
+        The same pass of D serves its own loss, BCE(D(map_target), target): its weights change only after the step.
         """
+        # L_adv must reach the network but not D's weights, L_D the reverse: both go back from a leaf, not the map.
         leaf = map_target.detach().requires_grad_()
         scores = self.discriminator(leaf)
         self.measure(discriminator_measures(scores, TARGET))
