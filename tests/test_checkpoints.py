@@ -15,7 +15,7 @@ from depthaware_uda import convert_checkpoint, create_model, load_pretrained
 from depthaware_uda.hub import load_backbone, read_checkpoint
 from depthaware_uda.models import CaffeResNet101, DadaDepthHead, DepthSegmenter
 from tests import reference_recipe as recipe
-from tests.test_goldens import DEPTH_SIZE, GOLDEN, filled, relative_error, rgb
+from tests.test_goldens import assert_forward_is_golden, filled
 
 Tensors = dict[str, Tensor]
 
@@ -70,13 +70,7 @@ def test_a_checkpoint_in_the_layout_of_the_authors_computes_what_theirs_computes
     assert model.label_space.name == "cityscapes16"
     model.double()
     for mode in ("eval", "train"):  # in this order: training moves the statistics
-        model.train(mode == "train")
-        with torch.no_grad():
-            output = model(rgb(0, 97, 129))
-        assert output.inverse_depth is not None
-        assert output.inverse_depth.shape == (1, 1, *DEPTH_SIZE)
-        assert relative_error(output.logits, GOLDEN[f"{mode}_logits"]) < 1e-5
-        assert relative_error(output.inverse_depth[:, :, ::6, ::8], GOLDEN[f"{mode}_depth"]) < 1e-5
+        assert_forward_is_golden(model, mode)
 
 
 def first_values(model: DepthSegmenter) -> dict[str, float]:

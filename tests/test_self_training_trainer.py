@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthaware_uda import SelfTrainingConfig, SelfTrainingTrainer
 from depthaware_uda.data import collate, resize
@@ -29,6 +29,12 @@ def batches() -> dict[str, Batch]:
     return {"source": collate([SOURCE[0], SOURCE[1]]), "target": collate([TARGET[0], TARGET[1]])}
 
 
+def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
+    for parameter, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-4, atol=1e-6)
+
+
 def test_a_plain_step_is_the_equation() -> None:
     given, ours = batches(), trainer(confidence="image", threshold=0.15, pseudo_weight=0.5)
     losses = ours.step(**given)
@@ -50,9 +56,7 @@ def test_a_plain_step_is_the_equation() -> None:
     (0.5 * expected).backward()
     assert losses["segmentation"] == pytest.approx(float(segmentation.detach()))
     assert losses["pseudo"] == pytest.approx(float(expected.detach()), rel=1e-5)
-    for parameter, theirs in zip(ours.model.parameters(), model.parameters(), strict=True):
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    assert_same_gradients(ours.model, model)
 
 
 def test_image_label_weight_and_depth_are_pasted_together() -> None:
@@ -244,6 +248,4 @@ def test_depth_of_what_was_pasted_is_learnt() -> None:
     (0.1 * expected).backward()
     assert float(losses["pasted_depth"]) == pytest.approx(expected.item())
     assert losses["pseudo"] == 0
-    for parameter, theirs in zip(ours.model.parameters(), model.parameters(), strict=True):
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+    assert_same_gradients(ours.model, model)
