@@ -75,13 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
     backbone = Pyramid() if args.timm is None else TimmBackbone(args.timm, output_stride="auto")
     model = compose(backbone, get_label_space("common7"))
     config = DAFConfig(
-        **{"optimizer": "adamw", "learning_rate": 2e-3, "weight_decay": 0.01, "head_lr_multiplier": 1.0},
-        **{
-            "max_steps": steps,
-            "batch_size": 2 if args.smoke else args.batch_size,
-            "adversarial_weight": 0.01,
-            "depth_weight": 5e-3,
-        },
+        optimizer="adamw",
+        learning_rate=2e-3,
+        weight_decay=0.01,
+        head_lr_multiplier=1.0,
+        max_steps=steps,
+        batch_size=2 if args.smoke else args.batch_size,
+        adversarial_weight=0.01,
+        depth_weight=5e-3,
     )
     result = DAFTrainer(model, source, target, config, args.output, val=val, augment=flip_and_crop(size)).fit()
     if is_writer():

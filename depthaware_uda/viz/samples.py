@@ -151,14 +151,10 @@ def ranking_sheet(
     rows = [{"easiest": _picture(easy[index]), "hardest": _picture(hard[index])} for index in range(count)]
     figure = panel(rows, title=title)
     ranks = [rank for index in range(count) for rank in (index, total - 1 - index)]
+    box = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5}
     for axes, rank in zip(figure.axes, ranks, strict=True):
-        axes.text(
-            *(0.02, 0.04, f"{rank + 1} of {total}: {ranking.scores[rank]:.4g}"),
-            transform=axes.transAxes,
-            fontsize=7,
-            color="white",
-            bbox={"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 1.5},
-        )
+        text = f"{rank + 1} of {total}: {ranking.scores[rank]:.4g}"
+        axes.text(0.02, 0.04, text, transform=axes.transAxes, fontsize=7, color="white", bbox=box)
     save_figure(figure, path)
     return figure
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import platform
 import random
@@ -239,7 +238,7 @@ def disturbed(
         if code == 0:
             return done
         done["kills"] += 1
-        done["SIGTERM, after a checkpoint" if code == 3 else f"{kind}"] += 1
+        done["SIGTERM, after a checkpoint" if code == 3 else kind] += 1
         if generator.random() < 0.1 and flip_a_bit(folder, generator):
             done["bits flipped"] += 1
 
@@ -288,7 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "by_round": rounds,
     }
     if args.output is not None:
-        write_json(args.output, json.loads(json.dumps(record)))
+        write_json(args.output, record)
     return record
 
 

@@ -21,7 +21,7 @@ from study_diagnostics import diagnose
 from study_figures import draw_curves, draw_depth, draw_panel
 from study_methods import RUNS
 from study_setup import SCALES, Study
-from study_table import DIAGNOSIS, SCORES, Results, collect, tables
+from study_table import DIAGNOSIS, SCORES, Results, collect, label_free, tables
 from torch import nn
 
 from depthaware_uda import EvaluationResult, evaluate
@@ -152,7 +152,7 @@ def set_up(args: argparse.Namespace, seed: int) -> Study:
 def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
     """Write the network of the candidates that seems best without labels, for `package_weights.py`."""
     points = [
-        (point["agreement"] * point["certainty"], name, seed, point["step"])
+        (label_free(point), name, seed, point["step"])
         for name in CANDIDATES
         if name in results["runs"]
         for seed, run in results["runs"][name]["seeds"].items()
@@ -165,7 +165,7 @@ def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
     model = network(study, name)
     model.load_state_dict(load_file(study.folder / name / "snapshots" / f"{step:06d}.safetensors"))
     model.save_pretrained(folder)
-    print(f"{folder}: {RUNS[name].title}, seed {seed}, step {step}, label-free score {score**0.5:.3f}")
+    print(f"{folder}: {RUNS[name].title}, seed {seed}, step {step}, label-free score {score:.3f}")
 
 
 def describe_device() -> str:

@@ -24,7 +24,7 @@ from study import describe_device, fitted
 from study_figures import draw_panel
 from study_methods import Start, ensemble_labels, ida, isl, source_only, teacher
 from study_setup import Study
-from study_table import SCORES, markdown
+from study_table import SCORES, label_free, markdown
 from torch import nn
 
 from depthaware_uda import evaluate, load_pretrained
@@ -127,7 +127,7 @@ def table(results: dict[str, Any]) -> str:
 def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:
     """Write the network of these runs that seems best without labels, for `package_weights.py`."""
     points = [
-        (point["agreement"] * point["certainty"], folder, point["step"])
+        (label_free(point), folder, point["step"])
         for folder in folders
         for point in json.loads((folder / SCORES).read_text())["checkpoints"]
     ]
@@ -135,7 +135,7 @@ def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:
     model = at_size(args.start, study)
     model.load_state_dict(load_file(folder / "snapshots" / f"{step:06d}.safetensors"))
     model.save_pretrained(args.export)
-    print(f"{args.export}: {folder}, step {step}, label-free score {score**0.5:.3f}")
+    print(f"{args.export}: {folder}, step {step}, label-free score {score:.3f}")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -67,7 +67,7 @@ def collect(out: Path, scale: str, seeds: Sequence[int], device: str) -> Results
 def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
     """What is kept of one run: last iterate with averaged and raw weights, and the choice without labels."""
     checkpoints = [_checkpoint(point) for point in scores["checkpoints"]]
-    chosen = max(checkpoints, key=lambda point: point["agreement"] * point["certainty"])
+    chosen = max(checkpoints, key=label_free)
     return {
         "steps": scores["steps"],
         "seconds": round(scores["seconds"], 1),
@@ -87,6 +87,11 @@ def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
         },
         "checkpoints": checkpoints,
     }
+
+
+def label_free(point: Mapping[str, Any]) -> float:
+    """The score of a checkpoint that no label enters, as `LabelFreeScore` has it."""
+    return float((point["agreement"] * point["certainty"]) ** 0.5)
 
 
 def _checkpoint(point: Mapping[str, Any]) -> dict[str, Any]:
