@@ -22,6 +22,7 @@ from depthaware_uda.inference import check_loading, check_model, evaluating, war
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.input_size import InputSize
+from depthaware_uda.models.resize import size_of
 from depthaware_uda.models.slices import row_slices
 from depthaware_uda.precision import Precision
 from depthaware_uda.prediction.inputs import Frame, OneImage, PredictionInput, Source, open_input
@@ -145,8 +146,8 @@ def predict_source(
             with evaluating(model):
                 output = passes(model, batch)
                 results = [
-                    _finish(name, image, SegDepthOutput(*maps), space)
-                    for name, image, *maps in zip(names, images, output.logits, _each(output), strict=True)
+                    _finish(name, image, _of_one(output, index), space)
+                    for index, (name, image) in enumerate(zip(names, images, strict=True))
                 ]
             for prediction in results:
                 if np.isnan(prediction.confidence).any():
@@ -155,8 +156,10 @@ def predict_source(
                 bar.update()
 
 
-def _each(output: SegDepthOutput) -> Iterable[Tensor | None]:
-    return [None] * len(output.logits) if output.inverse_depth is None else output.inverse_depth
+def _of_one(output: SegDepthOutput, index: int) -> SegDepthOutput:
+    """The output of one image of a batch, as a batch of its own."""
+    one, depth = slice(index, index + 1), output.inverse_depth
+    return SegDepthOutput(output.logits[one], None if depth is None else depth[one])
 
 
 def _read_ahead(frames: Iterator[Frame], skip: bool) -> Iterator[tuple[str, Tensor]]:
@@ -201,10 +204,8 @@ def _batches(images: Iterator[tuple[str, Tensor]], count: int) -> Iterator[tuple
 
 
 def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace | None) -> Prediction:
-    """Bring one image's maps to its size, some rows after the other: class scores at full size would be large."""
-    logits, inverse_depth = output
-    height, width = image.shape[-2:]
-    classes = len(logits)
+    """Bring one image's maps to its size, a few rows at a time: class scores at full size would be large."""
+    size, classes = size_of(image), output.logits.shape[1]
     if space is None:
         space = _numbered_space(classes)
     elif len(space) != classes:
@@ -212,11 +213,10 @@ def _finish(name: str, image: Tensor, output: SegDepthOutput, space: LabelSpace 
             f"the model predicts {classes} classes, but label space {space.name!r} has {len(space)}; pass the label "
             "space that it was trained with"
         )
-    label = np.empty((height, width), np.uint8)
-    confidence, entropy = np.empty((2, height, width), np.float32)
-    depth = None if inverse_depth is None else np.empty((height, width), np.float32)
-    maps = SegDepthOutput(logits[None], None if inverse_depth is None else inverse_depth[None])
-    for rows, part in row_slices(maps, (height, width)):
+    label = np.empty(size, np.uint8)
+    confidence, entropy = np.empty((2, *size), np.float32)
+    depth = None if output.inverse_depth is None else np.empty(size, np.float32)
+    for rows, part in row_slices(output, size):
         best, index = part.logits[0].softmax(0).max(0)
         label[rows], confidence[rows] = index.to(torch.uint8).cpu().numpy(), best.cpu().numpy()
         entropy[rows] = normalized_entropy(part.logits)[0].clamp(0, 1).cpu().numpy()
