@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthaware_uda import ISLConfig, PseudoLabels, write_pseudo_labels
-from depthaware_uda.data import collate
+from depthaware_uda.data import Selected, Unlabelled, collate
 from depthaware_uda.models import Ensemble
 from depthaware_uda.pseudo_labels import PseudoLabelled
 from depthaware_uda.types import Sample
@@ -125,6 +125,28 @@ def test_ida_writes_labels_of_the_easy_images_alone_and_aligns_the_hard_ones(tmp
     assert {name for name, keys in seen if "label" in keys} == set(SPLIT.easy)
     assert {name for name, keys in seen if "label" not in keys} == set(SPLIT.hard)
     assert all("depth" not in keys for _, keys in seen)
+
+
+def test_ida_learns_the_labels_that_it_is_given(tmp_path: Path) -> None:
+    target, own, given = Scenes(4, seed=1), tiny_model(), tiny_model()
+    ida(own, target=target, output_dir=tmp_path / "own").fit()
+    labels = write_pseudo_labels(tiny_model(), target, tmp_path / "labels", threshold=0)  # of hard images too
+    ida(given, target=target, labels=tmp_path / "labels", output_dir=tmp_path / "given").fit()
+    assert_same_weights(weights(given), weights(own))  # the first labels of `own` are the same
+    assert not (tmp_path / "given" / "pseudo_labels").exists()
+
+    other = write_pseudo_labels(tiny_model(seed=5), target, tmp_path / "other", threshold=0)
+    trainer = ida(tiny_model(), target=target, labels=other)
+    batch = collate([PseudoLabelled(trainer.easy, other)[0]])
+    expected = F.cross_entropy(trainer.predict(batch).logits, batch["label"]).detach()
+    hard = collate([Unlabelled(trainer.hard)[0]])
+    assert float(trainer.step(easy=batch, hard=hard)["segmentation"]) == pytest.approx(float(expected), rel=1e-5)
+    with pytest.raises(ValueError, match=r"another run, .* It differs in: labels"):
+        ida(tiny_model(), target=target, labels=other, output_dir=tmp_path / "given").fit()
+    few = write_pseudo_labels(tiny_model(), Selected(target, SPLIT.hard), tmp_path / "few", threshold=0)
+    with pytest.raises(ValueError, match="lacks pseudo-labels of 2 samples"):
+        ida(tiny_model(), target=target, labels=few)
+    assert labels.names == tuple(target.names)
 
 
 def test_domain_names_tell_what_a_step_needs() -> None:

@@ -358,6 +358,12 @@ class Trainer(ABC, Generic[ConfigT]):
 
     # Set-up ---------------------------------------------------------------------------------------------------------
 
+    def _use_labels(self, labels: PseudoLabels | str | Path | None, dataset: SampleDataset) -> None:
+        """Keep the pseudo-labels that a user gave for a data set, or their folder; ValueError if an image has none."""
+        if labels is not None:
+            self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels(labels)
+            self.labelled(dataset, self.labels)
+
     def check_inputs(self) -> dict[str, tuple[int, int]]:
         """Check that model, settings and data fit; gives the size of every domain's first image after augmentation.
 

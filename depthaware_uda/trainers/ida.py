@@ -25,10 +25,11 @@ __all__ = ["IDATrainer"]
 class IDATrainer(AdversarialTrainer[IDAConfig]):
     """Train on easy target images with pseudo-labels and align the hard ones' depth-aware maps to theirs.
 
-    A step minimises the cross-entropy of easy images against pseudo-labels that the model writes when it starts, plus
-    adversarial_weight * BCE(D(map_hard), source) over the network, and discriminator_weight times the two losses of
-    `DAFTrainer` over the discriminator, with easy images as its source. If a source is given,
-    source_weight * (L_seg + depth_weight * L_depth) of source images is added; the published method has none.
+    The pseudo-labels are those that the model writes when it starts, or given ones. A step minimises the cross-entropy
+    of easy images against them, plus adversarial_weight * BCE(D(map_hard), source), over the network, and
+    discriminator_weight times the two losses of `DAFTrainer` over the discriminator, with easy images as its source.
+    If a source is given, source_weight * (L_seg + depth_weight * L_depth) of source images is added; the published
+    method has none.
 
     Args:
         model: The network, trained in place.
@@ -37,6 +38,8 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         config: Settings; by default the published ones, aligning depth-aware maps as in the paper.
         output_dir: See `Trainer`, as the further arguments. Pseudo-labels are kept in `pseudo_labels` below it.
         source: Labelled samples to go on training on.
+        labels: Pseudo-labels of the easy images, or of all of `target`, or their folder, to learn instead of the
+            model's own, such as those that `write_pseudo_labels` wrote of an `Ensemble`; `threshold` is not used.
         val: Labelled samples to validate on.
         augment: Called with every training sample, pseudo-label included.
         device: Where to train.
@@ -45,7 +48,8 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
 
     Raises:
         TypeError: `split` is not a `TargetSplit`.
-        ValueError: As of `Trainer`; or `target` lacks names of the split.
+        FileNotFoundError: `labels` is a folder without pseudo-labels.
+        ValueError: As of `Trainer`; or `target` lacks names of the split, or `labels` those of an easy image.
     """
 
     labelled_domains = ("easy", "source")
@@ -60,6 +64,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         output_dir: str | Path | None = None,
         *,
         source: SampleDataset | None = None,
+        labels: PseudoLabels | str | Path | None = None,
         val: SampleDataset | None = None,
         augment: Augmentation | None = None,
         device: str | torch.device | None = None,
@@ -87,6 +92,7 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         self._set_up_adversary()
         if source is not None:
             self._check_source(source)
+        self._use_labels(labels, self.easy)
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Easy and hard images, and source if there is one."""
@@ -98,7 +104,9 @@ class IDATrainer(AdversarialTrainer[IDAConfig]):
         return {**self.fixed_datasets(), "easy": easy, "hard": Unlabelled(self.hard)}
 
     def _pseudo_labels(self) -> PseudoLabels:
-        """Pseudo-labels of the easy images: written before the first step, read at any later one (after a resume)."""
+        """Those given, or the model's own: written before the first step, read at any later one (after a resume)."""
+        if self.labels is not None:
+            return self.labels.check()
         if self.step_count:
             return PseudoLabels(self._labels_folder).check()
         return write_pseudo_labels(

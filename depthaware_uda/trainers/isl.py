@@ -83,9 +83,7 @@ class ISLTrainer(Trainer[ISLConfig]):
         self.check_inputs()
         if source is not None:
             self._check_source(source)
-        if labels is not None:
-            self.labels = labels if isinstance(labels, PseudoLabels) else PseudoLabels(labels)
-            self.labelled(target, self.labels)  # raises if an image has none
+        self._use_labels(labels, target)
 
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
         """Target, and source if there is one."""
