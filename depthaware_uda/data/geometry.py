@@ -21,6 +21,7 @@ __all__ = ["Geometry", "Interpolation", "check_size", "is_integer"]
 
 Size = tuple[int, int]
 Interpolation = Literal["bilinear", "bicubic"]
+"""How photographs are resized; labels and depth take the nearest pixel."""
 
 
 def check_size(size: Size | None) -> Size | None:
