@@ -159,9 +159,9 @@ def test_curves_are_checked() -> None:
 
 def test_without_matplotlib_the_error_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r"pip install depthaware-uda\[viz\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         panel([{"a": PICTURE}])
-    with pytest.raises(ImportError, match=r"pip install depthaware-uda\[viz\]"):
+    with pytest.raises(ImportError, match=r"pip install matplotlib"):
         curves({"a": [(0, 1.0)]}, ylabel="loss")
 
 

@@ -1,7 +1,7 @@
 """Networks for other runtimes: ONNX files and `torch.export` programs, with the normalisation inside.
 
 Both take RGB in 0..1 of any number and size of images, and return logits and inverse depth, as the model does. ONNX
-needs ``pip install depthaware-uda[export]``.
+needs onnx, onnxscript and onnxruntime, the extra ``export``.
 """
 
 from depthaware_uda.export.onnx import export_onnx

@@ -51,7 +51,7 @@ def export_onnx(
         ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is left.
     """
     if lacking := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install depthaware-uda[export]")
+        raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install {' '.join(lacking)}")
     program = export_program(model, size, full_size=full_size, dynamic_size=dynamic_size)
     names = ["logits", "inverse_depth"][: len(program.graph_signature.user_outputs)]
     remedy = "; try dynamic_size=False, which fixes height and width" if dynamic_size else ""

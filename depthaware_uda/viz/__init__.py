@@ -1,6 +1,6 @@
 """Pictures: painted maps, panels of samples and networks, curves, confusion matrix and bars.
 
-Painting needs NumPy alone; figures need matplotlib (``pip install depthaware-uda[viz]``).
+Painting needs NumPy alone; figures need matplotlib (the extra ``viz``).
 """
 
 from depthaware_uda.paint import colorize_depth, colorize_fraction, colorize_label, overlay

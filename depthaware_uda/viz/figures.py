@@ -1,6 +1,6 @@
 """Figures in one manner: a grid of pictures, and curves.
 
-They need matplotlib (``pip install depthaware-uda[viz]``). Figures are objects of their own: nothing touches pyplot or
+They need matplotlib (the extra ``viz``). Figures are objects of their own: nothing touches pyplot or
 any global state.
 """
 
@@ -167,7 +167,7 @@ def figure_class() -> type[Figure]:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError("figures need matplotlib: pip install depthaware-uda[viz]") from error
+        raise ImportError("figures need matplotlib: pip install matplotlib") from error
     return Figure
 
 
