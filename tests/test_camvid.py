@@ -105,7 +105,7 @@ def test_wrong_arguments(camvid_copy: Path, arguments: dict, message: str) -> No
 
 def test_a_label_of_another_size_is_named(camvid_copy: Path) -> None:
     save(camvid_copy / "train" / "labels" / "000.png", np.zeros((5, 6), np.uint8))
-    with pytest.raises(ValueError, match=r"000\.png: expected 4 x 6 pixels as in .*, got 5 x 6; bring"):
+    with pytest.raises(ValueError, match=r"000\.png: expected 4 x 6 pixels as in .*, got 5 x 6; resize"):
         CamVid(camvid_copy)[0]
 
 

@@ -132,7 +132,7 @@ def test_depth_of_another_unit(streets: Path) -> None:
     for path in (streets / "depth").iterdir():
         save(path, np.full((6, 8), 60_000, np.uint16))
     found = finding(check(folder(streets)), "depth of another unit")
-    assert found.message == "the foreground is 600 m away, the median depth is 600 m: no street's"
+    assert found.message == "the foreground is 600 m away, the median depth is 600 m: not a street's"
 
 
 @pytest.mark.parametrize(("written", "read"), [(100, "millimetres"), (1000, "centimetres")])
@@ -296,7 +296,7 @@ def test_samples_that_break_the_contract() -> None:
         ({"image": torch.rand(3, 4, 4), "label": torch.zeros(4, 4)}, "label is torch.float32 (4, 4), expected int64"),
         (
             {"image": torch.rand(3, 4, 4).bfloat16()},
-            "its tensors cannot be looked at: Got unsupported ScalarType BFloat16",
+            "its tensors cannot be read: Got unsupported ScalarType BFloat16",
         ),
     ],
 )

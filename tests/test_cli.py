@@ -116,7 +116,7 @@ def test_evaluation_of_a_data_set_by_name(weights: str, camvid_copy: Path, capsy
             ["--dataset", "camvid", "--depth", "depth"],
             "--labels, --depth and --depth-encoding are for images of your own; CamVid finds its files",
         ),
-        (["--labels", "labels", "--split", "val"], "--split chooses a part of a data set that --dataset names"),
+        (["--labels", "labels", "--split", "val"], "--split chooses a split of a data set named by --dataset"),
         (["--labels", "labels"], "--classes is missing: the label space of the label images"),
     ],
 )
@@ -161,7 +161,7 @@ def test_several_files_are_predicted_as_a_shell_lists_them(
     assert main(command) == 0
     assert {path.name for path in Path("seen/labels", photos.name).iterdir()} == {"0.png", "1.png"}
     assert main([*command[:2], "missing.png", *command[3:]]) == 2
-    assert "missing.png: no such file; of several inputs, each is a file" in capsys.readouterr().err
+    assert "missing.png: no such file; several inputs must all be files" in capsys.readouterr().err
     assert main([*command[:2], ".", *command[3:]]) == 2
 
 
@@ -233,7 +233,7 @@ def test_photographs_that_cannot_be_read_can_be_left_out(
     (photos / "00.jpg").write_bytes(b"no photograph")
     command = ["predict", str(photos), "-o", str(tmp_path / "out"), "--model", weights, "--files", "labels"]
     assert main(command) == 2
-    assert "00.jpg: cannot be read as an image: it is none of BMP, JPEG" in capsys.readouterr().err
+    assert "00.jpg: cannot be read as an image: it is not one of BMP, JPEG" in capsys.readouterr().err
     for _ in (1, 2):  # also where the others are there already
         assert main([*command, "--skip-unreadable"]) == 1
         captured = capsys.readouterr()
@@ -262,7 +262,7 @@ def test_an_interrupted_command_says_so(monkeypatch: pytest.MonkeyPatch, capsys:
     assert capsys.readouterr().err == "interrupted\n"
     monkeypatch.setattr(hub, "load_pretrained", lambda *_, **__: interrupt(""))
     assert main(["predict", "photos"]) == 130
-    assert capsys.readouterr().err == "interrupted; the same command goes on with what is missing\n"
+    assert capsys.readouterr().err == "interrupted; the same command continues with what is missing\n"
 
 
 def test_the_versions_that_a_report_of_a_problem_needs(capsys: pytest.CaptureFixture[str]) -> None:

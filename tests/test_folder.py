@@ -78,7 +78,7 @@ def test_a_missing_partner_is_named(root: Path) -> None:
         FileNotFoundError, match=r"labels: 1 of 2 images have no partner in .*\['town/a\.png'\]"
     ) as raised:
         SegmentationFolder(root / "images", root / "labels", label_space=SPACE)
-    assert "Add the files, or take the images away" in str(raised.value)
+    assert "Add the files, or remove the images" in str(raised.value)
 
 
 def test_files_without_an_image_are_left_alone(root: Path) -> None:
@@ -89,7 +89,7 @@ def test_files_without_an_image_are_left_alone(root: Path) -> None:
 
 def test_two_files_of_one_stem_are_named(root: Path) -> None:
     save(root / "images" / "b.png", np.zeros((1, 3, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"images: b\.jpg and b\.png in .* differ by their suffix alone"):
+    with pytest.raises(ValueError, match=r"images: b\.jpg and b\.png in .* differ only in their suffix"):
         SegmentationFolder(root / "images", label_space=SPACE)
 
 
@@ -109,7 +109,7 @@ def test_labels_beside_their_images_are_to_be_moved_not_removed(root: Path) -> N
 def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
     (tmp_path / "RAND_CITYSCAPES.rar").touch()
     with pytest.raises(
-        FileNotFoundError, match=r"RAND_CITYSCAPES\.rar is a file, no folder; if it is an archive, unpack it"
+        FileNotFoundError, match=r"RAND_CITYSCAPES\.rar is a file, not a folder; if it is an archive, unpack it"
     ):
         Synthia(tmp_path / "RAND_CITYSCAPES.rar")
 

@@ -74,7 +74,7 @@ def test_classes_are_one_or_more_names(classes: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(("name", "classes"), [("own", (1, 2)), (None, ("road", "sky"))])
 def test_names_are_texts(name: str, classes: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match=r"names of label space .* must be texts, got \[(1, 2|None)\]"):
+    with pytest.raises(ValueError, match=r"names of label space .* must be strings, got \[(1, 2|None)\]"):
         LabelSpace(name, classes, ((0, 0, 0), (1, 1, 1)))
 
 
@@ -132,7 +132,7 @@ def test_remap_by_hand() -> None:
 
 
 def test_remap_names_the_file_and_the_unknown_ids() -> None:
-    message = r"town/1\.png: label ids \[5, 9\] are not in the id map; say in `label_map`"
+    message = r"town/1\.png: label ids \[5, 9\] are not in the id map; add them to `label_map`"
     with pytest.raises(UnmappedIdsError, match=message):
         remap(np.array([0, 9, 5, 9]), {0: 0}, name="town/1.png")
 
@@ -302,7 +302,7 @@ def test_choosing_a_label_map(tmp_path: Path) -> None:
     assert choose_label_map("common7", None, dataset="camvid").ids == id_map("camvid", "common7")
     save_label_map(tmp_path / "map.json", {5: 1}, TWO)
     assert choose_label_map(None, tmp_path / "map.json") == ({5: 1}, TWO)
-    with pytest.raises(ValueError, match=r"map\.json: maps to label space 'two', but 'common7' was asked for"):
+    with pytest.raises(ValueError, match=r"map\.json: maps to label space 'two', but 'common7' was requested"):
         choose_label_map("common7", str(tmp_path / "map.json"))
     with pytest.raises(ValueError, match="label_space: name the classes"):
         choose_label_map(None, {7: 0})
@@ -310,7 +310,7 @@ def test_choosing_a_label_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("classes", "message"),
-    [(("road", "sky", "road"), "must have different names"), (tuple(map(str, range(256))), "has 256 classes; 255 is")],
+    [(("road", "sky", "road"), "must have different names"), (tuple(map(str, range(256))), "has 256 classes, but")],
 )
 def test_classes_that_could_not_be_told_apart_are_refused(classes: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):

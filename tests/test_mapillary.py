@@ -117,7 +117,7 @@ def test_training_photographs_of_a_target_need_no_labels(root: Path) -> None:
 
 
 def test_other_versions_are_refused(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"version must be '1\.2', got '2\.0': version 2\.0 .* labels of 1\.2 along"):
+    with pytest.raises(ValueError, match=r"version must be '1\.2', got '2\.0': version 2\.0 .* the labels of 1\.2 in"):
         MapillaryVistas(root, version="2.0")
 
 
@@ -146,5 +146,5 @@ def test_a_missing_folder_and_a_missing_label(root: Path) -> None:
 
 def test_two_photographs_of_one_name_are_named(root: Path) -> None:
     (root / "training" / "images" / "tall.png").touch()
-    with pytest.raises(ValueError, match=r"images: tall\.jpg and tall\.png in .* differ by their suffix alone"):
+    with pytest.raises(ValueError, match=r"images: tall\.jpg and tall\.png in .* differ only in their suffix"):
         MapillaryVistas(root, "training")

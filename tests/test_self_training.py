@@ -106,7 +106,7 @@ def test_rare_classes_need_labels() -> None:
         RareClassSampled(Scenes(2, labels=False), 7)
     with pytest.raises(ValueError, match="min_pixels must be at least 1"):
         RareClassSampled(Scenes(2), 7, min_pixels=0)
-    with pytest.raises(ValueError, match="num_classes must be the number of classes, got None"):
+    with pytest.raises(ValueError, match="num_classes must be a whole number of at least 1, got None"):
         RareClassSampled(Scenes(2), None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="data set is empty"):
         RareClassSampled(Scenes(0), 7)
@@ -133,13 +133,11 @@ def test_a_mask_is_drawn_of_a_batch_of_integers() -> None:
         with pytest.raises(ValueError, match=r"expected class indices in integers, \(N, H, W\)"):
             class_mask(wrong)
     for strange in (-1, 256):
-        with pytest.raises(ValueError, match=f"label holds the id {strange}, expected classes, and 255 for none"):
+        with pytest.raises(ValueError, match=f"label holds the id {strange}, expected classes, or 255 for none"):
             class_mask(torch.where(label == 4, strange, label))
 
 
 def test_images_of_8_bits_are_not_mixed_with_others() -> None:
     mask, image = torch.ones(1, 2, 2, dtype=torch.bool), torch.rand(1, 3, 2, 2)
-    with pytest.raises(
-        ValueError, match=r"source is torch.uint8, target torch.float32: divide images of 8 bits by 255"
-    ):
+    with pytest.raises(ValueError, match=r"source is torch.uint8, target torch.float32: divide 8-bit images by 255"):
         mix(mask, (255 * image).byte(), image)

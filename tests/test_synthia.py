@@ -145,7 +145,7 @@ def test_a_foreign_id_names_the_file_and_can_be_ignored(root: Path) -> None:
 
 def test_labels_that_lost_their_low_byte_are_refused(root: Path) -> None:
     save(root / "GT" / "LABELS" / "0000000.png", np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"expected an RGB PNG of 16 bits .* \(RGB\).* take the original"):
+    with pytest.raises(ValueError, match=r"expected an RGB PNG of 16 bits .* \(RGB\).* use the original"):
         Synthia(root)[0]
 
 

@@ -151,7 +151,7 @@ def test_what_is_not_known_is_left_out_and_not_none() -> None:
     [
         ("renders", "source is a str, expected a data set"),
         (None, "source is a NoneType, expected a data set"),
-        (DataLoader(Scenes(2), collate_fn=collate), "source is a DataLoader.* give its `dataset`"),  # type: ignore[arg-type]
+        (DataLoader(Scenes(2), collate_fn=collate), "source is a DataLoader.* pass its `dataset`"),  # type: ignore[arg-type]
         ([(torch.zeros(3, 32, 40), torch.zeros(32, 40))], "the first sample of source is a tuple, expected a dict"),
         (torch.zeros(2, 3, 32, 40), "the first sample of source is a Tensor, expected a dict"),
     ],
@@ -170,7 +170,7 @@ def test_what_gives_no_samples_is_named_outside_the_trainers(tmp_path: Path) -> 
     for look in looks:
         with pytest.raises(TypeError, match="the data set is a str, expected a data set"):
             look("photos")
-        with pytest.raises(TypeError, match="the data set is a DataLoader, expected a data set: give its `dataset`"):
+        with pytest.raises(TypeError, match="the data set is a DataLoader, expected a data set: pass its `dataset`"):
             look(DataLoader(Scenes(2), collate_fn=collate))  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"sample 0.* is a Tensor, expected a dict with 'image'"):
             look([torch.zeros(3, 32, 40)])

@@ -245,7 +245,7 @@ def test_wrong_samples() -> None:
     sample["label"] = tv_tensors.Mask(torch.zeros(3, 3, dtype=torch.long))
     with pytest.raises(ValueError, match=r"must have one size, got \[\(3, 3\), \(8, 12\)\]; full_size_labels is"):
         resize((4, 4))(sample)
-    with pytest.raises(TypeError, match=r"floating point in 0\.\.1, got torch\.uint8"):
+    with pytest.raises(TypeError, match=r"floating-point image in 0\.\.1, got torch\.uint8"):
         PhotometricNoise()(tv_tensors.Image(torch.zeros(3, 2, 2, dtype=torch.uint8)))
 
 

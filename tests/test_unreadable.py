@@ -103,7 +103,7 @@ def test_a_run_does_not_go_on_with_damaged_pseudo_labels(tmp_path: Path, stage: 
     file = next((tmp_path / "run" / "pseudo_labels").rglob("0.png.png"))
     file.write_bytes(file.read_bytes()[:-20])
     for _ in (1, 2):
-        with pytest.raises(ValueError, match=r"0\.png\.png: not the pseudo-label that was written.*has to start anew"):
+        with pytest.raises(ValueError, match=r"0\.png\.png: not the pseudo-label that was written.*must start over"):
             build(stage, tmp_path / "run", broken=(), on_error=on_error).fit()
 
 

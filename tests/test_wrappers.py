@@ -48,7 +48,7 @@ def test_names_of_parts_are_told_without_reading(camvid_copy: Path, dataset: Lis
     for unknown in (Subset(dataset, [1]), ConcatDataset([val, dataset])):  # type: ignore[arg-type,list-item]
         assert known_names(unknown) is None
     assert sample_names(Subset(dataset, [1])) == ["b"]  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"come more than once.*from a folder above them"):
+    with pytest.raises(ValueError, match=r"occur more than once.*from a common parent folder"):
         sample_names(ConcatDataset([val, val]))  # type: ignore[arg-type,list-item]
 
 
@@ -88,7 +88,7 @@ def test_files_are_told_for_parts_of_data_sets_and_by_whoever_has_them_in_order(
 
 
 def test_sample_names_must_be_there_once(dataset: ListDataset) -> None:
-    with pytest.raises(ValueError, match=r"must be unique, 1 come more than once: \['a'\]"):
+    with pytest.raises(ValueError, match=r"must be unique, 1 occur more than once: \['a'\]"):
         sample_names(ListDataset([*dataset.samples, make_sample("a")]))
     with pytest.raises(ValueError, match="sample 0 has no name"):
         sample_names(ListDataset([Sample(image=torch.zeros(3, 1, 1))]))

@@ -15,11 +15,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: Those of the command line, by default of the process.
+        arguments: Command-line arguments; by default those of the process.
 
     Returns:
-        0 if it worked, 1 if `check` found an error or photographs were left out, 2 if the input is wrong (the error is
-        printed), 130 if it was interrupted.
+        0 on success, 1 if `check` found an error or photographs were skipped, 2 if the input is wrong (the error is
+        printed), 130 if interrupted.
     """
     args = parser().parse_args(arguments)
     try:
@@ -28,6 +28,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on with what is missing" if args.run is predict_images else ""
+        goes_on = "; the same command continues with what is missing" if args.run is predict_images else ""
         print(f"interrupted{goes_on}", file=sys.stderr)
         return 130

@@ -1,4 +1,4 @@
-"""What the command line takes."""
+"""The arguments of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FILES = ["labels", "overlays", "depth", "depth_pictures"]
 
 
 def parser() -> argparse.ArgumentParser:
-    """What the command line takes; `run` of what it parses to is the function of `cli.commands` to call."""
+    """The parser of the command line; `run` of its result is the function of `cli.commands` to call."""
     from depthaware_uda.prediction import FileKind
 
     main = argparse.ArgumentParser(prog="python -m depthaware_uda", description="Depth-aware segmentation.")
@@ -42,8 +42,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--tile", nargs="+", default=["auto"], help="auto, none, or height and width")
     command.add_argument("--scales", type=float, nargs="+", default=[1.0], help="average over these scales")
     command.add_argument("--flip", action="store_true", help="average with the mirrored image")
-    command.add_argument("--overwrite", action="store_true", help="predict again what is there")
-    command.add_argument("--skip-unreadable", action="store_true", help="name images that cannot be read, and go on")
+    command.add_argument("--overwrite", action="store_true", help="predict again what exists")
+    command.add_argument("--skip-unreadable", action="store_true", help="skip images that cannot be read, and warn")
 
     command = _command(subparsers, "evaluate", commands.evaluate_model, "measure a model on labelled images")
     _add_dataset(command)
@@ -84,7 +84,7 @@ def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument("--depth", help="folder of depth images, for folders of your own")
     command.add_argument("--classes", help="label space, such as common7; default: that of the model or data set")
     command.add_argument("--label-map", metavar="FILE", help="what the ids in label images mean, .json or .toml")
-    command.add_argument("--unknown", choices=("error", "ignore"), default="error", help="ids that it lacks")
+    command.add_argument("--unknown", choices=("error", "ignore"), default="error", help="ids not in the label map")
     encodings = "what numbers in depth images of your own mean; default: centimetres"
     command.add_argument("--depth-encoding", choices=sorted(DEPTH_ENCODINGS), help=encodings)
     command.add_argument("--split", help="of a data set by name, such as val")

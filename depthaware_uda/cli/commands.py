@@ -1,4 +1,4 @@
-"""The commands, each a thin layer over a function of the library, which is imported when its command is run."""
+"""The commands, each a thin layer over a function of the library that is imported when the command runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["OWN_FOLDERS", "check_data", "evaluate_model", "list_weights", "predict_images"]
 
 OWN_FOLDERS = "folders"
-"""What `--dataset` is for data in folders of one's own."""
+"""Value of `--dataset` for data in the user's own folders."""
 _DATA_SETS = {
     **{"camvid": "CamVid", "cityscapes": "Cityscapes", "synthia": "Synthia"},
     **{"mapillary": "MapillaryVistas", "mapillaryvistas": "MapillaryVistas"},
@@ -25,12 +25,12 @@ _DATA_SETS = {
 
 
 def predict_images(args: argparse.Namespace) -> int:
-    """Segment photographs, or those of a folder or pattern, into files."""
+    """Segment photographs (files, a folder or a pattern) and write the results to files."""
     from depthaware_uda.hub import load_pretrained
     from depthaware_uda.prediction import UnreadableImage, predict, write_predictions
 
     if len(args.images) > 1 and (others := [path for path in args.images if not Path(path).is_file()]):
-        raise ValueError(f"{others[0]}: no such file; of several inputs, each is a file, and a folder is given alone")
+        raise ValueError(f"{others[0]}: no such file; several inputs must all be files, a folder is given alone")
     model = load_pretrained(args.model, device=args.device)
     size = _pixels("--size", args.size)
     options: dict[str, Any] = {
@@ -84,7 +84,7 @@ def evaluate_model(args: argparse.Namespace) -> int:
 
     model = load_pretrained(args.model, device=args.device)
     args.classes = args.classes or model.label_space
-    # Labels are compared at their own size; with --size, images are read as the network is to see them.
+    # Labels are compared at their own size; with --size, images are already read at the size for the network.
     size: InputSize = "auto" if args.size is None else None
     result = evaluate(
         model,
@@ -104,7 +104,7 @@ def evaluate_model(args: argparse.Namespace) -> int:
 
 
 def check_data(args: argparse.Namespace) -> int:
-    """Print what is wrong with a data set; 1 if there is an error."""
+    """Print what is wrong with a data set; returns 1 if there is an error."""
     from depthaware_uda.data import check_dataset
 
     report = check_dataset(_dataset(args), workers=args.workers)
@@ -137,7 +137,7 @@ def list_weights(args: argparse.Namespace) -> int:
 
 
 def _dataset(args: argparse.Namespace) -> SampleDataset:
-    """The data set that the arguments name: a class of `depthaware_uda.data`, or folders of one's own."""
+    """The data set that the arguments name: a class of `depthaware_uda.data`, or the user's own folders."""
     import depthaware_uda.data as data
 
     options: dict[str, Any] = {"unknown": args.unknown}
@@ -145,12 +145,12 @@ def _dataset(args: argparse.Namespace) -> SampleDataset:
         options["size"] = tuple(args.size)
     if args.dataset == OWN_FOLDERS:
         if args.split is not None:
-            raise ValueError("--split chooses a part of a data set that --dataset names; folders of your own have none")
+            raise ValueError("--split chooses a split of a data set named by --dataset; folders of your own have none")
         space = args.classes
         if space is None and args.label_map is None:
             if args.labels is not None:
                 raise ValueError("--classes is missing: the label space of the label images, such as common7")
-            space = "common7"  # which says nothing where there are no labels
+            space = "common7"  # which does not matter without labels
         if args.depth_encoding is not None:
             options["depth_encoding"] = args.depth_encoding
         own: SampleDataset = data.SegmentationFolder(

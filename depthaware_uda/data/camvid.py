@@ -20,21 +20,21 @@ class CamVid(FileDataset):
 
     Label images hold the ids 0..10 in the order sky, building, pole, road, pavement, tree, sign, fence, car,
     pedestrian, bicyclist; 11 is void. Adapting to CamVid needs no labels: without the folder ``labels`` the samples
-    have none. Samples are called by their path below the root, such as ``"train/images/0001TP_006690.jpg"``.
+    have none. A sample's name is its path below the root, such as ``"train/images/0001TP_006690.jpg"``.
 
     Args:
         root: Folder that holds ``train`` and ``val``.
         split: ``"train"`` or ``"val"``.
         labels: Label space to map to, ``"common7"``, ``"camvid11"``, or, with `label_map`, any other.
-        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
-        unknown: ``"error"`` raises on an id that is not CamVid's, ``"ignore"`` makes it 255.
+        label_map: Maps ids in the files to class indices of `labels`; a mapping or a file. Default: the published map.
+        unknown: ``"error"`` raises on an id that CamVid does not have, ``"ignore"`` maps it to 255.
         size: (height, width) to resize to while reading; the files' own size if None.
         full_size_labels: Leave labels at the size of their files, for evaluation at full resolution.
-        transform: Called with every sample that was read.
+        transform: Called with every sample after reading.
 
     Raises:
         FileNotFoundError: A folder, or the label of an image, is missing.
-        ValueError: An argument is not one of its choices, there are no images, or two share a name without suffix.
+        ValueError: An argument is not one of its choices, there are no images, or two differ only in their suffix.
     """
 
     def __init__(

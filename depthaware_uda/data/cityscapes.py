@@ -18,34 +18,34 @@ __all__ = ["Cityscapes"]
 
 _EXPECTED = """
     leftImg8bit/  SPLIT/CITY/*_leftImg8bit.png
-    gtFine/       SPLIT/CITY/*_gtFine_labelIds.png (training and testing do without)
+    gtFine/       SPLIT/CITY/*_gtFine_labelIds.png (optional for train and test)
     disparity/    SPLIT/CITY/*_disparity.png       (with depth=True)
     camera/       SPLIT/CITY/*_camera.json         (with depth=True)
-    each also within the folder of its archive, such as leftImg8bit_trainvaltest/leftImg8bit/"""
+    each may also lie in the folder of its archive, such as leftImg8bit_trainvaltest/leftImg8bit/"""
 
 
 class Cityscapes(FileDataset):
-    """Cityscapes, its archives unpacked side by side or each into a ``*_trainvaltest`` folder of its own.
+    """Cityscapes, with the archives unpacked side by side or each into its own ``*_trainvaltest`` folder.
 
-    The files ``*_gtFine_labelIds.png`` are read; no preparation of labels is needed. Without ``gtFine/train`` the
-    training split has no labels, as a target domain; the test split has none in any case. Samples are called by their
-    path below the root, such as ``"leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"``.
+    Labels are read from ``*_gtFine_labelIds.png``; they need no preparation. Without ``gtFine/train`` the training
+    split has no labels, as for a target domain; the test split never has any. A sample's name is its path below the
+    root, such as ``"leftImg8bit/val/lindau/lindau_000000_000019_leftImg8bit.png"``.
 
-    Depth is baseline x focal length / disparity with the numbers of the camera that took the image, and NaN where
-    there is no disparity (0 in the file) or the disparity is zero (1 in the file).
+    Depth is baseline x focal length / disparity, with the parameters of each image's camera. It is NaN where there is
+    no disparity (0 in the file) or the disparity is zero (1 in the file).
 
     Args:
         root: Folder that holds ``leftImg8bit``, ``gtFine`` and so on, or their ``*_trainvaltest`` folders.
         split: ``"train"``, ``"val"`` or ``"test"``.
         labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
             any other.
-        depth: Whether to read disparities and cameras, and give depth.
-        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
-        unknown: ``"error"`` raises on an id that is not of Cityscapes, ``"ignore"`` makes it 255.
-        size: (height, width) to resize to while reading, photographs bicubically, as the published code does; the
-            files' own size if None.
+        depth: Whether samples have depth, computed from disparities and cameras.
+        label_map: Maps ids in the files to class indices of `labels`; a mapping or a file. Default: the published map.
+        unknown: ``"error"`` raises on an id that Cityscapes does not have, ``"ignore"`` maps it to 255.
+        size: (height, width) to resize to while reading, images bicubically as in the published code; None keeps the
+            size of the files.
         full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
-        transform: Called with every sample that was read.
+        transform: Called with every sample after reading.
 
     Raises:
         FileNotFoundError: A folder, or a file that belongs to an image, is missing.
@@ -104,7 +104,7 @@ def _find(root: Path, split: str, depth: bool) -> list[SampleFiles]:
 
 
 def _labels(root: Path, split: str) -> Path | None:
-    """Folder of the labels of a split; None where a split does without."""
+    """Folder of the labels of a split; None if the split has none."""
     archive = _archive(root, "gtFine")
     if split == "val" or (split == "train" and archive is not None and (archive / split).is_dir()):
         return _folder(root, split, "gtFine")

@@ -1,4 +1,4 @@
-"""Samples of one domain into a batch."""
+"""Collates samples of one domain into a batch."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
     For ``DataLoader(collate_fn=collate)``.
 
     Raises:
-        ValueError: There are no samples, they differ in their keys or sizes, or hold something else than tensors; or an
-            image is not in 0..1, but in 0..255 or normalised.
+        ValueError: There are no samples, they differ in their keys or sizes or hold something other than tensors, or an
+            image is in 0..255 or normalised instead of in 0..1.
     """
     if not samples:
         raise ValueError("collate expected at least one sample, got none")
@@ -28,7 +28,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         if sample.keys() != first.keys():
             raise ValueError(
                 f"samples of a batch must have the same keys: {_name(first)} has {sorted(first)}, "
-                f"{_name(sample)} has {sorted(sample)}; drop labels and depth of all with Unlabelled"
+                f"{_name(sample)} has {sorted(sample)}; Unlabelled drops labels and depth of all"
             )
     batch = Batch()
     if "image" in first:
@@ -45,25 +45,25 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def check_tensor(value: object, key: str, what: str) -> None:
-    """ValueError if a part of a sample is no tensor, but None or an array; `what` names the sample."""
+    """Raise a ValueError if a value of a sample is not a tensor, but None or an array; `what` names the sample."""
     if value is None:
-        raise ValueError(f"{key} of {what} is None; leave out the keys of what is not known")
+        raise ValueError(f"{key} of {what} is None; leave out the keys of unknown values")
     if not isinstance(value, Tensor):
         raise ValueError(
-            f"{key} of {what} is a {type(value).__name__}, expected a tensor; torch.from_numpy makes one of an array "
+            f"{key} of {what} is a {type(value).__name__}, expected a tensor; torch.from_numpy converts an array "
             "(images: RGB in 0..1, (3, H, W))"
         )
 
 
 def check_pixels(image: Tensor, what: str) -> None:
-    """ValueError if the values of an image are not RGB in 0..1, but 0..255 or normalised; `what` names it."""
+    """Raise a ValueError if an image is in 0..255 or normalised instead of in 0..1; `what` names it."""
     _check_range(*image.as_subclass(Tensor).aminmax(), what)
 
 
 def check_some_pixels(image: Tensor, what: str) -> None:
-    """`check_pixels` at every eighth pixel of every eighth row, in a percent of the time that reading takes.
+    """`check_pixels` on every eighth pixel of every eighth row, in about 1 % of the time that reading takes.
 
-    Images on a GPU, which would be waited for, are not looked at, nor are whole numbers, NaN and infinity.
+    It skips images on a GPU, which it would have to wait for, integer images, and images with NaN or infinity.
     """
     some = image.as_subclass(Tensor)[..., ::8, ::8]
     if some.is_cpu and some.is_floating_point() and some.numel():
@@ -86,7 +86,7 @@ def _stack(key: str, samples: Sequence[Sample], tensors: list[Tensor]) -> Tensor
         if tensor.shape != tensors[0].shape:
             raise ValueError(
                 f"samples of a batch must have the same size: {key} of {_name(samples[0])} is "
-                f"{tuple(tensors[0].shape)}, of {_name(sample)} {tuple(tensor.shape)}; bring them to one size with "
+                f"{tuple(tensors[0].shape)}, of {_name(sample)} {tuple(tensor.shape)}; resize them with "
                 "the data set's `size` or a transform such as resize(size) or flip_and_crop(size)"
             )
     return torch.stack([tensor.as_subclass(Tensor) for tensor in tensors])

@@ -1,4 +1,4 @@
-"""What all data sets on disk share: a list of files, and the way from a file to a sample."""
+"""The base of all data sets on disk: it turns a list of files into samples."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ class SampleFiles(NamedTuple):
     name: str
     """The sample's name: the path of its image below the data root."""
     image: Path
-    """The photograph."""
+    """Its image file."""
     label: Path | None = None
     """Its label image; None if it has none."""
     depth: Path | None = None
-    """Its depth; None if it has none."""
+    """Its depth file; None if it has none."""
     camera: Path | None = None
-    """What tells how a disparity becomes depth, where that differs from image to image."""
+    """Camera parameters that turn a disparity into depth, where they differ from image to image."""
 
 
 class FileDataset:
-    """Samples that are read from files when they are asked for. A data set finds the files; this reads them.
+    """Samples read from files on demand. A subclass, or the caller, finds the files; this class reads them.
 
-    For a data set of your own, list the files and hand them on; override `read_label_ids` or `depth_encoding_of`
-    where the files are unusual.
+    For your own data set, list the files and pass them on; override `read_label_ids` or `depth_encoding_of` if the
+    files are unusual.
 
     Args:
         files: The files of every sample.
         labels: The classes, and what the ids in the label files mean.
-        unknown: ``"error"`` raises on an id that is not in the map, ``"ignore"`` makes it 255.
+        unknown: ``"error"`` raises on an id that is not in the map, ``"ignore"`` maps it to 255.
         depth_encoding: What the numbers in the depth files mean.
-        geometry: Size of the samples.
-        transform: Called with every sample that was read.
+        geometry: How samples are resized.
+        transform: Called with every sample after reading.
 
     Raises:
-        TypeError: `labels` is no `LabelMap`, or `geometry` no `Geometry`.
+        TypeError: `labels` is not a `LabelMap`, or `geometry` not a `Geometry`.
         ValueError: An argument is not one of its choices.
     """
 
@@ -84,18 +84,18 @@ class FileDataset:
 
     @property
     def is_metric(self) -> bool:
-        """Whether depth is in metres, and not relative."""
+        """Whether depth is in metres rather than relative."""
         return self.depth_encoding.is_metric
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, index: int) -> Sample:
-        """Reads a sample.
+        """Read a sample.
 
         Raises:
-            FileNotFoundError: A file has gone.
-            ValueError: A file cannot be read, differs in size from the image, or has a foreign id; it is named.
+            FileNotFoundError: A file is missing.
+            ValueError: A file cannot be read, differs in size from the image, or has an unknown id; it is named.
         """
         files = self.files[index]
         pixels = read_image(files.image)
@@ -113,7 +113,7 @@ class FileDataset:
         return sample if self.transform is None else self.transform(sample)
 
     def unlabelled(self, *, depth: bool = False) -> FileDataset:
-        """The same data set without its labels and, unless kept, its depth: their files are not read any more."""
+        """A copy without labels and, unless `depth` is set, without depth: their files are not read."""
         other = copy.copy(self)
         other.files = [
             files._replace(label=None) if depth else files._replace(label=None, depth=None, camera=None)
@@ -122,7 +122,7 @@ class FileDataset:
         return other
 
     def read_label_ids(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """The ids in a label file as they stand there, (H, W)."""
+        """The ids of a label file, unmapped, (H, W)."""
         return read_ids(path)
 
     def depth_encoding_of(self, files: SampleFiles) -> DepthEncoding:
@@ -150,5 +150,5 @@ def _check_shape(values: NDArray[Any], path: Path, pixels: NDArray[Any], image: 
         turned = " (does its EXIF orientation turn the photograph?)" if found == (width, height) else ""
         raise ValueError(
             f"{path}: expected {height} x {width} pixels as in {image}{turned}, got {found[0]} x {found[1]}; "
-            "bring both to one size, labels and depth by the nearest pixel"
+            "resize one to the other, labels and depth with nearest-neighbour interpolation"
         )

@@ -22,29 +22,29 @@ class SegmentationFolder(FileDataset):
     """Images in a folder, flat or nested, with labels and depth in folders of the same structure.
 
     ``images/town/0001.jpg`` belongs to ``labels/town/0001.png`` and ``depth/town/0001.png``. Every image needs its
-    partner in each folder that is given; files without an image are left alone. Samples are called by their path
-    below `images`.
+    partner in each folder that is given; files without an image are ignored. A sample's name is its path below
+    `images`.
 
     Args:
         images: Folder of photographs (``.jpg``, ``.jpeg``, ``.png``, ``.bmp``, ``.tif``, ``.tiff``, ``.webp``).
-        labels: Folder of label images (``.png``): one channel of ids. Samples have no label without it.
-        depth: Folder of depth files (``.png``, ``.tif``, ``.tiff``, ``.npy``). Samples have no depth without it.
-        label_space: Name of a label space, or a `LabelSpace` of your own; may be left out where the file `label_map`
-            names one.
-        label_map: Id in the files to class index or name (255 or ``"ignore"`` to ignore), or the file of a map, see
-            `depthaware_uda.labels.load_label_map`. By default the ids are class indices already.
-        unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` makes it 255.
+        labels: Folder of label images (``.png``): one channel of ids. Without it, samples have no label.
+        depth: Folder of depth files (``.png``, ``.tif``, ``.tiff``, ``.npy``). Without it, samples have no depth.
+        label_space: Name of a label space, or your own `LabelSpace`; may be left out if the file `label_map` names
+            one.
+        label_map: Maps ids in the files to class indices or names (255 or ``"ignore"`` to ignore); a mapping or a file,
+            see `depthaware_uda.labels.load_label_map`. By default the ids are class indices.
+        unknown: ``"error"`` raises on an id that is not in `label_map`, ``"ignore"`` maps it to 255.
         depth_encoding: What the numbers in the depth files mean: ``"centimetres"``, ``"millimetres"``, ``"metres"``,
             ``"relative_inverse"``, or a `DepthEncoding`, such as ``DepthEncoding.disparity(0.2, 2262)``.
-        size: (height, width) to resize to while reading; the files' own size if None.
-        pad: Keep the aspect: fit the picture into `size` and fill up at the right or below, instead of stretching it.
-        full_size_labels: Leave labels and depth at the size of their files (filled up to the aspect of `size` with
-            `pad`), for evaluation at full resolution.
-        transform: Called with every sample that was read.
+        size: (height, width) to resize to while reading; None keeps the size of the files.
+        pad: Keep the aspect ratio: fit images into `size` and pad at the right or bottom, instead of stretching them.
+        full_size_labels: Leave labels and depth at the size of their files (with `pad`, padded to the aspect ratio of
+            `size`), for evaluation at full resolution.
+        transform: Called with every sample after reading.
 
     Raises:
         FileNotFoundError: A folder, the partner of an image, or the file of the label map is missing.
-        ValueError: There are no images, two files share a relative path without suffix, or an argument is invalid.
+        ValueError: There are no images, two files differ only in their suffix, or an argument is invalid.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Bringing a picture and what is known of its pixels to one size: stretched, or padded to keep the aspect."""
+"""Resizing an image with its label and depth: stretched, or padded to keep the aspect ratio."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 
 def check_size(size: Size | None) -> Size | None:
-    """Give back a (height, width) in pixels as a tuple of int, or None; ValueError if it is anything else."""
+    """Return a (height, width) in pixels as a tuple of int, or None; raise a ValueError for anything else."""
     if size is None:
         return None
     values = tuple(size) if isinstance(size, Iterable) else (size,)
@@ -35,25 +35,25 @@ def check_size(size: Size | None) -> Size | None:
 
 
 def is_integer(value: object) -> bool:
-    """Whether a value is a whole number of Python or NumPy; True and False are none."""
+    """Whether a value is an integer of Python or NumPy; True and False are not."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How samples are resized while they are read.
+    """How samples are resized when they are read.
 
     Args:
-        size: (height, width) to resize to; None keeps the files' own size.
-        pad: Keep the aspect: the picture is resized to fit into `size`, at the upper left, and filled up at the right
-            or below. Otherwise it is stretched.
-        full_size_labels: Leave labels and depth at the resolution of their files; with `pad`, filled up to the aspect
-            of `size`.
-        interpolation: How photographs are resized, antialiased in either case. ``"bicubic"`` is Pillow's, within one
-            level of 255, and what the published code has.
+        size: (height, width) to resize to; None keeps the size of the files.
+        pad: Keep the aspect ratio: images are resized to fit into `size`, placed at the upper left, and padded at the
+            right or at the bottom. Otherwise they are stretched.
+        full_size_labels: Leave labels and depth at the resolution of their files; with `pad`, pad them to the aspect
+            ratio of `size`.
+        interpolation: How images are resized, antialiased in either case. ``"bicubic"`` agrees with Pillow, which the
+            published code uses, within one of 255 levels.
 
     Raises:
-        ValueError: `size` is not a size, or `interpolation` none of the two.
+        ValueError: `size` is not a size, or `interpolation` is neither of the two.
     """
 
     size: Size | None = None
@@ -63,10 +63,10 @@ class Geometry:
 
     def __post_init__(self) -> None:
         check_choice("interpolation", self.interpolation, get_args(Interpolation))
-        object.__setattr__(self, "size", check_size(self.size))  # a list from a file of settings is as good
+        object.__setattr__(self, "size", check_size(self.size))  # accepts a list, such as one from a settings file
 
     def image(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """A resized photograph, filled up with black.
+        """A resized image, padded with black.
 
         Shape:
             (H, W, 3), 8-bit -> (3, h, w), float32 in 0..1.
@@ -81,7 +81,7 @@ class Geometry:
         return torch.from_numpy(unit_range(image.numpy()))
 
     def pixels(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Resized labels or depth, not filled up yet: each new pixel takes the old one under its centre.
+        """Resized labels or depth, not padded yet: each new pixel takes the old one under its centre.
 
         Shape:
             (H, W) -> (h, w).
@@ -91,7 +91,7 @@ class Geometry:
         return _resize_nearest(values, self._content(values.shape))
 
     def filled(self, values: NDArray[Any], fill: float) -> NDArray[Any]:
-        """What `pixels` gave, filled up at the right or below where samples are padded."""
+        """The output of `pixels`, padded with `fill` at the right or at the bottom if `pad` is set."""
         if self.size is None or not self.pad:
             return values
         height, width = self._padded(values.shape) if self.full_size_labels else self.size
@@ -99,7 +99,7 @@ class Geometry:
         return np.pad(values, ((0, rows), (0, columns)), constant_values=fill) if rows or columns else values
 
     def _content(self, shape: tuple[int, ...]) -> Size:
-        """Height and width that a picture of a shape takes up within `size`."""
+        """(height, width) that an image of this shape takes up within `size`."""
         assert self.size is not None
         (height, width), (rows, columns) = shape[:2], self.size
         if not self.pad:
@@ -109,7 +109,7 @@ class Geometry:
         return rows, max(1, width * rows // height)
 
     def _padded(self, shape: tuple[int, ...]) -> Size:
-        """Height and width of a picture of a shape, filled up to the aspect of `size`."""
+        """(height, width) of an image of this shape after padding to the aspect ratio of `size`."""
         assert self.size is not None
         (height, width), (rows, columns) = shape[:2], self.size
         if width * rows >= height * columns:

@@ -1,6 +1,6 @@
-"""Decoding image, label and depth files into NumPy arrays of their own integer or float type.
+"""Decodes image, label and depth files into NumPy arrays of their own integer or float type.
 
-Whatever is wrong with a file is a ValueError that names it.
+Anything wrong with a file raises a ValueError that names it.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 __all__ = ["read_depth_values", "read_first_channel", "read_ids", "read_image", "read_size", "upright_rgb"]
 
-# What Pillow raises on files that are cut short or are something else altogether.
+# What Pillow raises on files that are truncated or not images at all.
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 
-# Only these are opened, whatever a file is called: some other formats of Pillow start programs to decode.
+# Only these are opened, whatever a file's suffix: for some other formats Pillow starts external programs.
 _FORMATS = ("BMP", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _RGB_OF_16_BITS = "RGB;16B"
 
-# What makes a picture of an EXIF orientation upright; 1 is upright already.
+# The transposition that makes an image of each EXIF orientation upright; 1 is upright already.
 _UPRIGHT: dict[Any, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -39,12 +39,12 @@ _UPRIGHT: dict[Any, Image.Transpose] = {
 
 
 class _Rejected(Exception):  # noqa: N818 - never leaves this module
-    """A file that was read, and is not what was asked for."""
+    """A file that can be read, but does not hold what was expected."""
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """An opened image; whatever Pillow finds wrong, now or while decoding, is a ValueError that names the file."""
+    """An opened image; any error of Pillow, now or while decoding, becomes a ValueError that names the file."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             yield image
@@ -59,19 +59,19 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"{path}: {error}") from None
     except UnidentifiedImageError:
         known = ", ".join(_FORMATS)
-        raise ValueError(f"{path}: cannot be read as an image: it is none of {known}, or damaged") from None
+        raise ValueError(f"{path}: cannot be read as an image: it is not one of {known}, or damaged") from None
     except _BROKEN as error:
         raise _unreadable(path, "cannot be read as an image; is it cut short?", error) from None
 
 
 def _unreadable(path: Path, guess: str, error: Exception) -> ValueError:
-    if isinstance(error, OSError) and error.strerror:  # the system refuses the file, whatever it holds
+    if isinstance(error, OSError) and error.strerror:  # the system refuses access, whatever the file holds
         return ValueError(f"{path}: cannot be read ({error.strerror})")
     return ValueError(f"{path}: {guess} ({error})")
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """Read (height, width) of an image, as it lies in the file, without decoding it.
+    """Read (height, width) of an image as stored in the file, without decoding it.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -82,9 +82,9 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read a photograph as RGB, turned upright by its EXIF orientation.
+    """Read an image as RGB, turned upright by its EXIF orientation.
 
-    Of a colour PNG with 16 bits a channel the upper 8 are read; transparency is left out.
+    For colour PNGs of 16 bits a channel, the upper 8 are kept; transparency is dropped.
 
     Returns:
         Array of shape (H, W, 3), 0..255.
@@ -102,12 +102,12 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 def upright_rgb(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of an opened image of 8 bits a channel as RGB, (H, W, 3), turned upright by its EXIF orientation.
 
-    `ImageOps.exif_transpose` would write all of EXIF anew, and fails where a camera left a tag of a wrong type.
+    `ImageOps.exif_transpose` would rewrite all of EXIF, and fails if a camera wrote a tag of the wrong type.
     """
-    image.load()  # before the orientation is asked for: TIFF is turned, and loses it, while it is decoded
+    image.load()  # before reading the orientation: decoding a TIFF turns it, and drops the tag
     turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
     if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")  # Pillow warns of losing transparency otherwise
+        image = image.convert("RGBA")  # otherwise Pillow warns of lost transparency
     if image.mode != "RGB":
         image = image.convert("RGB")
     return np.array(image if turn is None else image.transpose(turn))
@@ -117,7 +117,7 @@ def read_ids(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Read a label image: the ids (or palette indices) of one channel of up to 16 bits.
 
     Returns:
-        Array of shape (H, W), uint8 or uint16, the ids as they stand in the file.
+        Array of shape (H, W), uint8 or uint16, with the ids in the file.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -137,7 +137,7 @@ def read_ids(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
 
 
 def read_first_channel(path: str | Path) -> NDArray[np.uint16]:
-    """Read the first channel of an RGB PNG of 16 bits a channel, in which SYNTHIA stores class ids, with all bits.
+    """Read all 16 bits of the first channel of an RGB PNG of 16 bits a channel, where SYNTHIA stores class ids.
 
     Returns:
         Array of shape (H, W).
@@ -150,19 +150,19 @@ def read_first_channel(path: str | Path) -> NDArray[np.uint16]:
         if _raw_mode(image) != _RGB_OF_16_BITS:
             raise _Rejected(
                 f"expected an RGB PNG of 16 bits a channel with class ids in the first, got mode {image.mode} "
-                f"({_raw_mode(image) or image.format}); a file that a picture program saved again has lost its ids: "
-                "take the original"
+                f"({_raw_mode(image) or image.format}); an image editor that saves such a file loses the ids: "
+                "use the original"
             )
     return _rgb_of_16_bits(Path(path), channel=0)
 
 
 def read_depth_values(path: str | Path) -> NDArray[Any]:
-    """Read the numbers of a depth file.
+    """Read the values of a depth file.
 
     PNG and TIFF may have one channel or three equal ones, NPY the shape (H, W) or (1, H, W).
 
     Returns:
-        Array of shape (H, W), of the file's own type (uint8, uint16, int32, or floats).
+        Array of shape (H, W), of the file's type (uint8, uint16, int32, or floats).
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -187,11 +187,11 @@ def read_depth_values(path: str | Path) -> NDArray[Any]:
 
 def _read_array(path: Path) -> NDArray[Any]:
     try:
-        # Mapped first: a header that claims more than the file holds is refused before any memory is asked for.
+        # Mapped first: a header that claims more than the file holds is refused before memory is allocated.
         values: NDArray[Any] = np.array(np.lib.format.open_memmap(path, mode="r"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such file") from None
-    except Exception as error:  # a damaged header is taken for Python text, which raises nearly anything
+    except Exception as error:  # NumPy evaluates the header as Python, so a damaged one raises nearly anything
         raise _unreadable(path, "cannot be read as a NumPy array of numbers; is it cut short?", error) from None
     if values.ndim == 3 and len(values) == 1:
         values = values[0]
@@ -201,18 +201,17 @@ def _read_array(path: Path) -> NDArray[Any]:
 
 
 def _raw_mode(image: Image.Image) -> str:
-    """How the pixels of an opened, not yet decoded image are packed in the file, as Pillow calls it."""
+    """Pillow's name for the pixel format in the file of an opened, not yet decoded image."""
     tiles = getattr(image, "tile", [])
     return str(tiles[0][3]) if tiles else ""
 
 
 def _rgb_of_16_bits(path: Path, channel: int | None = None) -> NDArray[np.uint16]:
-    """All bits of an RGB PNG of 16 bits: Pillow keeps one byte of each two, so the file is decoded for either.
+    """All bits of an RGB PNG of 16 bits a channel, or with `channel` of that one alone, (H, W), without copying others.
 
-    With `channel`, that one alone, (H, W), which spares copies of the others.
-
-    PNG puts the high byte first. Read as if the low byte came first, the byte that Pillow keeps is the low one.
-    (The decoder of torchvision keeps 16 bits, but a damaged file ends the process.)
+    Pillow keeps only one of the two bytes, so the file is decoded twice. PNG stores the high byte first; read as if the
+    low byte came first, the byte that Pillow keeps is the low one. (The decoder of torchvision keeps 16 bits, but a
+    damaged file ends the process.)
     """
     high, low = (_decode_as(path, raw, channel) for raw in (_RGB_OF_16_BITS, "RGB;16L"))
     return high * np.uint16(256) + low
@@ -225,7 +224,7 @@ def _decode_as(path: Path, raw_mode: str, channel: int | None) -> NDArray[np.uin
 
 
 def _grey_stretch(image: Image.Image) -> int:
-    """Find by how much Pillow will multiply the greys of a PNG of 2 or 4 bits, to span 0..255; only before loading."""
+    """The factor by which Pillow stretches a PNG of 2 or 4 bits to 0..255; only known before loading."""
     return {"L;2": 85, "L;4": 17}.get(_raw_mode(image), 1)
 
 

@@ -30,13 +30,13 @@ class _Packing(Dataset[PackedSample]):
 class InMemory:
     """A data set that was read once and is served from memory.
 
-    Images are kept in 8 bits, labels in 8 bits, depth in 32: 8 bytes a pixel with label and depth, 3 without.
-    An image that did not come from 8 bits is rounded to them. Wrap random transforms around it (`Augmented`), not
-    inside it: they would be drawn once and for all.
+    Images and labels are kept in 8 bits, depth in 32: 8 bytes a pixel with label and depth, 3 without. Images of higher
+    precision are rounded to 8 bits. Wrap random transforms around it (`Augmented`), not inside it, where they would be
+    drawn only once.
 
     Args:
         dataset: Any data set of samples.
-        workers: Processes to read with; 0 reads in this one.
+        workers: Processes that read samples; 0 reads in this one.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -69,7 +69,7 @@ def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
     packing = _Packing(dataset)
     if workers == 0:
         return (packing[index] for index in range(len(packing)))
-    # A generator of its own: reading must not move the global one, which the training run depends on.
+    # Its own generator: reading must not advance the global one, which the training run depends on.
     loader = DataLoader(
         packing, batch_size=None, num_workers=workers, collate_fn=_unchanged, generator=torch.Generator()
     )

@@ -1,4 +1,4 @@
-"""Listing the files of a data set on disk and matching them, with errors that show what was expected."""
+"""Lists and matches the files of a data set on disk, with errors that show what was expected."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = [
 ]
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""What counts as a photograph, in any case of letters."""
+"""Suffixes of images, in upper or lower case."""
 
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy")
-"""What counts as a depth file, in any case of letters."""
+"""Suffixes of depth files, in upper or lower case."""
 
 
 def list_files(folder: Path, suffixes: tuple[str, ...]) -> list[str]:
-    """List the files below a folder with one of the suffixes: sorted relative paths, forward slashes, none hidden.
+    """List the files below a folder with one of the suffixes, as sorted relative paths with forward slashes.
 
-    Links to folders are followed: data sets are often linked together from several disks. A link back to a folder that
-    it lies in is passed over. A folder that may not be read is an error (OSError), not an empty one.
+    Hidden files are left out. Links to folders are followed, as data sets are often linked together from several disks,
+    except a link back to a folder that contains it. A folder that cannot be read raises an OSError.
     """
     found = []
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
@@ -56,10 +56,10 @@ def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: s
     """Files below a folder by their relative path without suffix, sorted.
 
     Args:
-        argument: What errors call the folder.
+        argument: Name of the folder in errors.
         folder: Where to look, at any depth.
-        suffixes: Suffixes to look for, in any case of letters.
-        ending: Only files whose name without suffix ends so; it is taken off the stem.
+        suffixes: Suffixes to look for, in upper or lower case.
+        ending: Only take files whose stem ends with it; it is removed from the stem.
 
     Raises:
         ValueError: Two files share a stem.
@@ -71,7 +71,7 @@ def by_stem(argument: str, folder: Path, suffixes: tuple[str, ...], *, ending: s
             continue
         if (other := found.setdefault(stem.removesuffix(ending), name)) != name:
             raise ValueError(
-                f"{argument}: {other} and {name} in {folder} differ by their suffix alone; remove one, or move labels "
+                f"{argument}: {other} and {name} in {folder} differ only in their suffix; remove one, or move labels "
                 "and depth to folders of their own"
             )
     return found
@@ -90,9 +90,9 @@ def images_by_stem(
 def partners(
     argument: str, folder: Path | None, stems: Collection[str], suffixes: tuple[str, ...], *, ending: str = ""
 ) -> Sequence[Path | None]:
-    """Find the file of every stem below a folder, as `by_stem` matches them; None for every stem without a folder.
+    """Find the file of every stem below a folder, as `by_stem` matches them; all are None if `folder` is None.
 
-    An accent is the same whether a name has it in the letter or as a sign of its own: copies from macOS differ so.
+    Names match whether their accents are composed or decomposed in Unicode, which differs in copies from macOS.
 
     Raises:
         FileNotFoundError: A stem has no file; the first few are named.
@@ -108,7 +108,7 @@ def partners(
         raise FileNotFoundError(
             f"{argument}: {len(missing)} of {len(stems)} images have no partner in {folder}; "
             f"the first missing: {missing[:5]}; the first files there: {list_files(folder, ('',))[:5]}. "
-            "Add the files, or take the images away; FileDataset takes files of any names"
+            "Add the files, or remove the images; FileDataset takes files of any names"
         )
     return [folder / name for name in matched.values() if name is not None]
 
@@ -118,24 +118,24 @@ def _composed(stem: str) -> str:
 
 
 def missing_folder(folder: Path, root: Path, expected: str) -> FileNotFoundError:
-    """Make the error for a missing folder: what was expected below `root`, and what is there."""
+    """The error for a missing folder: what was expected below `root`, and what is there."""
     if root.is_dir():
         entries = sorted(f"{path.name}/" if path.is_dir() else path.name for path in root.iterdir())
         found = ", ".join(entries[:10]) + (f" and {len(entries) - 10} more" if len(entries) > 10 else "")
         found = f"{root} holds: {found or 'nothing'}"
     elif root.exists():
-        found = f"{root} is a file, no folder; if it is an archive, unpack it"
+        found = f"{root} is a file, not a folder; if it is an archive, unpack it"
     else:
         found = f"{root} does not exist"
     return FileNotFoundError(f"{folder}: no such folder\nexpected:\n{expected.rstrip()}\nfound:\n  {found}")
 
 
 def no_images(folder: Path, suffixes: tuple[str, ...]) -> ValueError:
-    """Make the error for a folder without images."""
+    """The error for a folder without images."""
     return ValueError(f"{folder}: expected images ({', '.join(suffixes)}), found none")
 
 
 def check_choice(argument: str, value: object, choices: tuple[str, ...]) -> None:
-    """Raise ValueError unless a value is one of its choices."""
+    """Raise a ValueError unless a value is one of its choices."""
     if value not in choices:
         raise ValueError(f"{argument} must be one of {choices}, got {value!r}")

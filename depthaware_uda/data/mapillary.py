@@ -18,34 +18,34 @@ _SPLITS = {"train": "training", "val": "validation", "test": "testing"}
 _EXPECTED = """
     training/
       images/       *.jpg
-      v1.2/labels/  *.png, one channel of ids (or labels/; training and testing do without)
+      v1.2/labels/  *.png, one channel of ids (or labels/; optional for training and testing)
     validation/
-      the same; all of it may also lie in a folder v1.2/"""
+      the same; everything may also lie in a folder v1.2/"""
 
 
 class MapillaryVistas(FileDataset):
     """Mapillary Vistas with the labels of version 1.2, which lie in ``split/labels`` or ``split/v1.2/labels``.
 
-    Without a folder of labels the training split has none, as a target domain; the test split has none in any case.
-    Samples are called by their path below the root, such as ``"training/images/abc.jpg"``.
+    Without a folder of labels the training split has none, as for a target domain; the test split never has any.
+    A sample's name is its path below the root, such as ``"training/images/abc.jpg"``.
 
-    Photographs come in all sizes. With `size`, they keep their aspect by default: they are resized to fit, at the upper
-    left, and filled up at the right or below, with black, 255 in the label. With `full_size_labels` the label keeps
-    its own resolution and is filled up to the aspect of `size`, so that it covers what the image shows: so the
-    published protocol evaluates.
+    Photographs differ in size. With `size`, they keep their aspect ratio by default: they are resized to fit, placed at
+    the upper left, and padded at the right or at the bottom with black (255 in the label). With `full_size_labels` the
+    label keeps its own resolution and is padded to the aspect ratio of `size`, so that it covers what the image shows,
+    as in the evaluation of the published protocol.
 
     Args:
         root: Folder that holds ``training`` and ``validation``.
         split: ``"training"``, ``"validation"`` or ``"testing"``; ``"train"``, ``"val"`` and ``"test"`` are the same.
         labels: Label space to map to: ``"common7"``, or, with `label_map`, any other.
-        version: Of the labels: ``"1.2"``. The labels of version 2.0 are others and are not read.
-        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
-        unknown: ``"error"`` raises on an id that is not of version 1.2, ``"ignore"`` makes it 255.
-        size: (height, width) to resize to while reading, photographs bicubically, as the published code does; the
-            files' own size if None.
-        pad: Keep the aspect with `size`, as above; False stretches the photographs.
+        version: Version of the labels, ``"1.2"``. Version 2.0 has other classes and is not supported.
+        label_map: Maps ids in the files to class indices of `labels`; a mapping or a file. Default: the published map.
+        unknown: ``"error"`` raises on an id that version 1.2 does not have, ``"ignore"`` maps it to 255.
+        size: (height, width) to resize to while reading, images bicubically as in the published code; None keeps the
+            size of the files.
+        pad: Keep the aspect ratio with `size`, as above; False stretches the photographs.
         full_size_labels: Leave labels at the resolution of their files, for evaluation.
-        transform: Called with every sample that was read.
+        transform: Called with every sample after reading.
 
     Raises:
         FileNotFoundError: A folder, or the label of an image, is missing.
@@ -70,7 +70,7 @@ class MapillaryVistas(FileDataset):
         if version != "1.2":
             raise ValueError(
                 f"version must be '1.2', got {version!r}: version 2.0 of Mapillary Vistas has other classes; its "
-                "download brings the labels of 1.2 along in v1.2/labels"
+                "download includes the labels of 1.2 in v1.2/labels"
             )
         self.root, self.split, self.version = Path(root), _SPLITS.get(split, split), version
         super().__init__(
@@ -98,7 +98,7 @@ def _find(root: Path, split: str) -> list[SampleFiles]:
 
 
 def _labels(root: Path, folder: Path) -> Path | None:
-    """Folder of the labels of a split; None where a split does without."""
+    """Folder of the labels of a split; None if the split has none."""
     candidates = (folder / "v1.2" / "labels", folder / "labels")
     for candidate in candidates:
         if candidate.is_dir() and folder.name != "testing":

@@ -1,11 +1,11 @@
-"""The tensors of a sample as torchvision moves them: an image, a mask of classes and a mask of metres.
+"""The tensors of a sample as torchvision transforms them: an image, a mask of classes and a mask of metres.
 
-A transform of torchvision that leaves the picture (a rotation, a crop over the border, padding) fills masks with 0,
-which would read as class 0 or as a depth of nothing. `LabelMask` and `DepthMask` are masks that are filled with 255
-and NaN instead, whatever the transform's own `fill` says, so that every ``torchvision.transforms.v2`` pipeline is
-right for whole samples. Masks take the nearest pixel: classes and metres are never mixed, and neither is NaN. Resized,
-they take the pixel under each new pixel's centre; torchvision's own masks take the one at its upper left corner, which
-shifts labels by up to half a pixel of the smaller picture against their image.
+A torchvision transform that reaches beyond the image (a rotation, a crop over the border, padding) fills masks with 0,
+which would mean class 0 or a depth of 0. `LabelMask` and `DepthMask` are filled with 255 and NaN instead, whatever the
+transform's own `fill`, so that every ``torchvision.transforms.v2`` pipeline is correct for whole samples. Masks take
+the nearest pixel: classes, metres and NaN are never mixed. When resized, they take the pixel under each new pixel's
+centre; torchvision's own masks take the one at its upper left corner, which shifts labels against their image by up to
+half a pixel of the smaller picture.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["DepthMask", "LabelMask", "as_tv_tensors", "check_typed"]
 
 MaskT = TypeVar("MaskT", "LabelMask", "DepthMask")
 
-# All of torchvision's operations that can show what lies beyond the border of a mask.
+# All of torchvision's operations whose output can reach beyond the border of a mask.
 _SHOW_OUTSIDE = ("affine", "center_crop", "crop", "elastic", "pad", "perspective", "rotate")
 
 
@@ -40,7 +40,7 @@ class DepthMask(tv_tensors.Mask):
 
 
 def _filled(name: str, fill: float) -> Callable[..., Any]:
-    """The operation of torchvision with what lies outside marked: a mask of ones tells where that is."""
+    """A torchvision operation that fills what lies outside with `fill`; a mask of ones shows where that is."""
     operation = getattr(functional, name)
 
     def kernel(inpt: MaskT, *args: Any, **kwargs: Any) -> MaskT:
@@ -53,7 +53,7 @@ def _filled(name: str, fill: float) -> Callable[..., Any]:
 
 
 def _resize(inpt: MaskT, size: list[int] | None, *args: Any, max_size: int | None = None, **kwargs: Any) -> MaskT:
-    """`functional.resize` of a mask, whose interpolation and antialiasing are those of its image."""
+    """`functional.resize` of a mask, ignoring interpolation and antialiasing, which are meant for its image."""
     values = inpt.as_subclass(Tensor)
     planes = values.reshape(-1, *values.shape[-2:])
     resized = functional.resize_image(planes, size, interpolation=InterpolationMode.NEAREST_EXACT, max_size=max_size)
@@ -63,7 +63,7 @@ def _resize(inpt: MaskT, size: list[int] | None, *args: Any, max_size: int | Non
 def _resized_crop(
     inpt: MaskT, top: int, left: int, height: int, width: int, size: list[int], *args: Any, **kwargs: Any
 ) -> MaskT:
-    """`functional.resized_crop` of a mask, by the two operations that it is made of."""
+    """`functional.resized_crop` of a mask, as a crop followed by a resize."""
     return functional.resize(functional.crop(inpt, top, left, height, width), size)  # type: ignore[no-any-return]
 
 
@@ -87,18 +87,18 @@ def as_tv_tensors(sample: Sample) -> Sample:
 
 
 def check_typed(inputs: list[Any], types: tuple[type[Tensor], ...], *, along: bool) -> None:
-    """TypeError where a transform would leave a plain tensor of pixels as it is, because torchvision does not know it.
+    """Raise a TypeError if torchvision would leave a plain tensor of pixels unchanged, not knowing its type.
 
     Args:
-        inputs: What the transform was called with.
-        types: What it moves.
-        along: Whether plain tensors of the size of what is moved have to be moved along.
+        inputs: The inputs of the transform.
+        types: Types that it transforms.
+        along: Whether plain tensors of the same size as a transformed one would have to be transformed, too.
     """
     sizes = {tuple(value.shape[-2:]) for value in inputs if isinstance(value, types)}
     for value in inputs:
         plain = isinstance(value, Tensor) and not isinstance(value, tv_tensors.TVTensor) and value.ndim >= 2
         if plain and (not sizes or (along and tuple(value.shape[-2:]) in sizes)):
             raise TypeError(
-                f"got a plain tensor of shape {tuple(value.shape)}, which transforms of torchvision leave as it is; "
-                "call as_tv_tensors(sample) first, or apply the transform by Augmented(dataset, transform)"
+                f"got a plain tensor of shape {tuple(value.shape)}, which torchvision's transforms leave unchanged; "
+                "call as_tv_tensors(sample) first, or apply the transform with Augmented(dataset, transform)"
             )

@@ -1,7 +1,7 @@
 """MiniCity on disk in the exact formats of SYNTHIA, Cityscapes and Mapillary Vistas, to try a pipeline without them.
 
-What a pipeline does with its files can be seen in minutes, before a download is done; tests and the example scripts'
-smoke mode use it too.
+A pipeline can be tried on its file formats in minutes, before the downloads are complete. Tests and the smoke mode of
+the example scripts use it too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Split = Literal["train", "val"]
 
 _SIXTEEN = get_label_space("cityscapes16")
 _THINGS = tuple(_SIXTEEN.index(name) for name in ("person", "rider", "car", "bus", "motorcycle", "bicycle"))
-# Mapillary Vistas has no map to the 16 classes: the ids under which MiniCity's classes are written.
+# Mapillary Vistas has no map to the 16 classes; these are the ids that MiniCity's classes are written as.
 _MAPILLARY_IDS = (13, 15, 17, 6, 3, 45, 48, 50, 30, 27, 19, 20, 55, 54, 57, 52)
 _BASELINE, _FOCAL_LENGTH = 0.209313, 2262.52
 _CITYSCAPES_WIDTH = 2048
@@ -39,20 +39,20 @@ _CITYSCAPES_WIDTH = 2048
 def write_miniature(
     root: str | Path, layout: Layout, count: int = 4, *, size: tuple[int, int] = (96, 160), seed: int = 0
 ) -> Path:
-    """Render MiniCity scenes and write them as the named data set keeps its files.
+    """Render MiniCity scenes and write them in the file layout of the named data set.
 
-    SYNTHIA gets the synthetic style, the two others the real one. ``"synthia"`` writes ``RGB``, ``GT/LABELS`` (RGB of
-    16 bits: class id, instance id, 0; all things of a class share one instance id) and ``Depth/Depth`` (centimetres;
-    the sky 655.35 m). ``"cityscapes"`` writes `count` images for training and a quarter of them, at least one, for
-    validation, with ``gtFine``, ``disparity`` and ``camera``. ``"mapillary"`` writes as many as JPEG with
-    ``v1.2/labels``; every other image is a quarter narrower, since Vistas has no common size.
+    SYNTHIA gets the synthetic style, the two others the real one. ``"synthia"`` writes ``RGB``, ``GT/LABELS`` (16-bit
+    RGB: class id, instance id, 0; all objects of a class share one instance id) and ``Depth/Depth`` (centimetres; the
+    sky is 655.35 m). ``"cityscapes"`` writes `count` images for training and a quarter of that, at least one, for
+    validation, with ``gtFine``, ``disparity`` and ``camera``. ``"mapillary"`` writes as many, as JPEG, with
+    ``v1.2/labels``; every other image is a quarter narrower, since the images of Vistas differ in size.
 
     Args:
-        root: Folder to write to; it is made.
-        layout: The data set to be like.
-        count: Number of images (for training).
+        root: Folder to write to; created if missing.
+        layout: The data set to imitate.
+        count: Number of images, for training.
         size: (height, width) of the images.
-        seed: Which streets of MiniCity.
+        seed: Selects the scenes of MiniCity.
 
     Returns:
         The root.
@@ -101,7 +101,7 @@ def _write_cityscapes(root: Path, split: Split, index: int, scene: Rendering) ->
 
     _write_image(path("leftImg8bit", "leftImg8bit.png"), scene.image)
     _write_image(path("gtFine", "gtFine_labelIds.png"), _to_ids("cityscapes")[scene.label].astype(np.uint8))
-    # The focal length shrinks with the picture, as that of a camera with fewer pixels.
+    # The focal length scales with the image width, as for a camera with fewer pixels.
     focal_length = _FOCAL_LENGTH * scene.label.shape[1] / _CITYSCAPES_WIDTH
     disparity = np.round(256 * _BASELINE * focal_length / scene.depth + 1)
     _write_png16(path("disparity", "disparity.png"), np.nan_to_num(disparity).clip(0, 65535).astype(np.uint16))
@@ -128,11 +128,11 @@ def _to_ids(layout: Layout) -> NDArray[np.uint16]:
 
 def _write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
     with atomic_path(path) as partial:
-        Image.fromarray(pixels).save(partial, quality=95)  # for JPEG; PNG keeps everything
+        Image.fromarray(pixels).save(partial, quality=95)  # for JPEG; PNG is lossless
 
 
 def _write_png16(path: Path, values: NDArray[np.uint16]) -> None:
-    """Write (H, W) or (H, W, 3) as PNG of 16 bits a channel; Pillow writes colours with 8 only."""
+    """Write (H, W) or (H, W, 3) as a PNG of 16 bits a channel; Pillow writes RGB only with 8."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

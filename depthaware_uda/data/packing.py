@@ -1,4 +1,4 @@
-"""Samples in few bytes: 8-bit images and labels, as data sets in memory and on disk keep them."""
+"""Compact samples with 8-bit images and labels, as the data sets in memory and in caches store them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["PackedSample", "pack", "unit_range", "unpack"]
 
 
 class PackedSample(NamedTuple):
-    """A sample in a quarter of the memory. NumPy arrays, since tensors of worker processes each hold a file open."""
+    """A sample in a quarter of the memory. NumPy arrays, as every tensor sent by a worker process holds a file open."""
 
     image: NDArray[np.uint8]
     """RGB, (3, H, W)."""
@@ -31,17 +31,17 @@ class PackedSample(NamedTuple):
 
 
 def unit_range(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels of 0..255 as floats in 0..1, of the same shape, in C order whatever the order was."""
+    """Pixels in 0..255 as floats in 0..1, of the same shape, always in C order."""
     floats = pixels.astype(np.float32, order="C")
-    floats /= np.float32(255)  # in place: as quick as it gets
+    floats /= np.float32(255)  # in place, which is fastest
     return floats
 
 
 def pack(sample: Sample) -> PackedSample:
-    """Pack a sample, copying it; an image that did not come from 8 bits is rounded to them.
+    """Pack a copy of a sample; an image of higher precision is rounded to 8 bits.
 
     Raises:
-        ValueError: The image is not floating point in 0..1, or a label not in 0..255: 8 bits would hold other values.
+        ValueError: The image is not floating point in 0..1, or a label is not in 0..255, which 8 bits cannot hold.
     """
     image, label, depth = sample["image"], sample.get("label"), sample.get("depth")
     _check_range(sample.get("name", "a sample without a name"), image, label)
@@ -73,10 +73,10 @@ def _check_range(name: str, image: Tensor, label: Tensor | None) -> None:
 
 
 def unpack(packed: PackedSample, *, share_depth: bool = False) -> Sample:
-    """Unpack a sample into tensors of its own; with `share_depth`, its depth is the packed array itself."""
+    """Unpack a sample into new tensors; with `share_depth`, its depth shares memory with the packed array."""
     sample = Sample(image=tv_tensors.Image(torch.from_numpy(unit_range(packed.image))))
     if packed.label is not None:
-        # By NumPy, which asks for large pages: filling new memory is most of the time of reading a cached sample.
+        # In NumPy, which requests large pages: filling new memory takes most of the time of reading a cached sample.
         sample["label"] = LabelMask(torch.from_numpy(packed.label.astype(np.int64)))
     if packed.depth is not None:
         depth = torch.from_numpy(packed.depth)

@@ -1,4 +1,4 @@
-"""All colours of an augmentation in one matrix, and blur and noise."""
+"""The photometric part of an augmentation: all colour changes in one matrix, then blur and noise."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _FROM_YIQ = torch.linalg.inv(_TO_YIQ)
 class PhotometricNoise(v2.Transform):
     """Random tone curve, colours, blur and sensor noise of a float image, clipped to 0..1.
 
-    Exposure, contrast, saturation, hue and white balance are all linear in RGB, so they are one 3 x 3 matrix. The
-    arguments are those of `strong_augmentation`; by default nothing changes.
+    Exposure, contrast, saturation, hue and white balance are linear in RGB, so one 3 x 3 matrix applies them all. The
+    arguments are those of `strong_augmentation`; the defaults change nothing.
 
     Raises:
         ValueError: An argument is out of its range, or an image is not (3, H, W) (raised when called).
-        TypeError: An image is not of floating point, or a plain tensor; see `as_tv_tensors` (raised when called).
+        TypeError: An image is not floating point, or is a plain tensor; see `as_tv_tensors` (raised when called).
     """
 
     _transformed_types = (tv_tensors.Image,)
@@ -59,11 +59,11 @@ class PhotometricNoise(v2.Transform):
         self.tint, self.gamma, self.grayscale, self.blur, self.noise = tint, gamma, grayscale, blur, noise
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Refuse plain tensors in place of an image: they would stay as they are."""
+        """Refuse plain tensors in place of an image: they would stay unchanged."""
         check_typed(flat_inputs, (tv_tensors.Image, tv_tensors.Mask), along=False)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw one look for all images of a sample."""
+        """Draw one set of parameters for all images of a sample."""
         drawn = uniform(12)
         brightness, contrast, saturation, hue, gamma, red, green, blue = (2 * value - 1 for value in drawn[:8])
         grayscale, blurred, blur, noise = drawn[8:]
@@ -82,18 +82,18 @@ class PhotometricNoise(v2.Transform):
         }
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """Give the drawn look to one image (3, H, W) in 0..1."""
+        """Apply the drawn parameters to one image (3, H, W) in 0..1."""
         if not inpt.is_floating_point():
-            raise TypeError(f"expected an image of floating point in 0..1, got {inpt.dtype}")
+            raise TypeError(f"expected a floating-point image in 0..1, got {inpt.dtype}")
         if inpt.ndim != 3 or len(inpt) != 3:
             raise ValueError(f"expected one RGB image (3, H, W), got {tuple(inpt.shape)}")
         image = inpt.as_subclass(Tensor)
         pixels = image.flatten(1)
         if params["gamma"] != 1:
-            # Bicubic resizing overshoots: a power of what is below black is NaN, which the mean would spread.
+            # Bicubic resizing overshoots, and a power of a negative value is NaN, which the mean would spread.
             pixels = pixels.clamp(min=0).pow_(params["gamma"])
         # Contrast spreads the colours around their mean: c (M x - m) + m, where m is the mean of M x.
-        matrix = params["matrix"].to(image, non_blocking=True)  # a GPU need not be waited for
+        matrix = params["matrix"].to(image, non_blocking=True)  # without waiting for a GPU
         mean = matrix @ pixels.mean(1, keepdim=True)
         contrast = params["contrast"]
         pixels = torch.addmm((1 - contrast) * mean, contrast * matrix, pixels)
@@ -106,7 +106,7 @@ class PhotometricNoise(v2.Transform):
 
 
 def _gaussian_blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur (C, H, W) with a Gaussian cut at three standard deviations; edges are repeated."""
+    """Blur (C, H, W) with a Gaussian truncated at three standard deviations; edges are repeated."""
     radius = max(1, math.ceil(3 * sigma))
     kernel = torch.exp(
         -(torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device) ** 2) / (2 * sigma**2)

@@ -1,4 +1,4 @@
-"""All geometry of an augmentation in one resampling: zoom, aspect, crop, flip."""
+"""The geometric part of an augmentation in one resampling: zoom, aspect ratio, crop and flip."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Range = tuple[float, float]
 
 
 class RandomView(v2.Transform):
-    """A window of a sample, cut at random, perhaps flipped, and resized: all geometry in one resampling.
+    """A random crop of a sample, randomly flipped, and resized: all geometry in one resampling.
 
     Args:
-        size: (height, width) that comes out.
-        zoom: Range of magnifications, drawn evenly in the logarithm; None cuts windows of `size` itself.
-        aspect: Range of the factor by which the window's width grows over its height; used with `zoom`.
+        size: (height, width) of the output.
+        zoom: Range of magnifications, drawn log-uniformly; None crops windows of `size` without resizing.
+        aspect: Range of the factor on the window's ratio of width to height; used with `zoom`.
         flip: Probability of a horizontal flip.
-        stretch: Show the whole sample instead of a window; goes with ``zoom=None``.
+        stretch: Show the whole sample instead of a window; requires ``zoom=None``.
 
     Raises:
-        ValueError: An argument is out of its range, there is a `zoom` beside `stretch`, or image, label and depth of a
+        ValueError: An argument is out of range, `zoom` and `stretch` are both given, or image, label and depth of a
             sample differ in size.
-        TypeError: A sample's tensors are plain ones, which torchvision leaves as they are; see `as_tv_tensors`.
+        TypeError: A sample has plain tensors, which torchvision leaves unchanged; see `as_tv_tensors`.
     """
 
     _transformed_types = (tv_tensors.Image, tv_tensors.Mask)
@@ -61,7 +61,7 @@ class RandomView(v2.Transform):
         self.size, self.zoom, self.aspect, self.flip, self.stretch = checked, zoom, aspect, flip, stretch
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Refuse plain tensors that look like pixels: they would not be moved along."""
+        """Refuse plain tensors that look like pixels: they would not be transformed."""
         check_typed(flat_inputs, self._transformed_types, along=True)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class RandomView(v2.Transform):
         return {"rows": rows, "columns": columns.flip(0) if flip < self.flip else columns}
 
     def _window(self, height: int, width: int, zoom: float, aspect: float) -> tuple[int, int]:
-        """Height and width of the window in pixels of the sample."""
+        """(height, width) of the window in pixels of the sample."""
         if self.stretch:
             return height, width
         if self.zoom is None:
@@ -93,7 +93,7 @@ class RandomView(v2.Transform):
         return max(1, round(rows)), max(1, round(columns))
 
     def transform(self, inpt: Tensor, params: dict[str, Any]) -> Tensor:
-        """Show the drawn window of one tensor (..., H, W), at `size`."""
+        """Crop one tensor (..., H, W) to the drawn window and resize it to `size`."""
         height, width = inpt.shape[-2:]
         rows, columns = params["rows"], params["columns"]
         plain = inpt.as_subclass(Tensor)
@@ -113,19 +113,19 @@ class RandomView(v2.Transform):
 
 
 def _between(limits: Range, position: float) -> float:
-    """Number at a position 0..1 of a range, evenly in the logarithm."""
+    """The value at a position in 0..1 of a range, on a logarithmic scale."""
     return float(limits[0] * (limits[1] / limits[0]) ** position)
 
 
 def _steps(window: int, length: int, position: float) -> Tensor:
-    """Pixel coordinates of a window along an axis: inside it if the window is the shorter one, else around it."""
+    """Pixel coordinates of a window along an axis; a window longer than the axis extends beyond it."""
     slack = length - window
     start = min(slack, 0) + int(position * (abs(slack) + 1))
     return torch.arange(start, start + window)
 
 
 def _look_up(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Pixels (..., len(rows), len(columns)) at the given coordinates; beyond the border those at the border."""
+    """Pixels (..., len(rows), len(columns)) at the given coordinates; beyond the border, the edge is repeated."""
     height, width = values.shape[-2:]
     return values.index_select(-2, rows.clamp(0, height - 1)).index_select(-1, columns.clamp(0, width - 1))
 

@@ -1,4 +1,4 @@
-"""Numbers drawn from torch's global generator, for transforms, and the checks of their ranges."""
+"""Random numbers for transforms, from torch's global generator, and a check of probabilities."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def uniform(count: int) -> list[float]:
 
 
 def check_probability(name: str, value: float) -> None:
-    """ValueError unless a value is a probability."""
+    """Raise a ValueError unless a value is a probability."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be a probability in 0..1, got {value}")

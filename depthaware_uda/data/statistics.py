@@ -1,4 +1,4 @@
-"""What a data set's labels show: pixels of each class, and the weights that balance them."""
+"""Statistics of a data set's labels: pixels of each class, and weights that balance the classes."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["class_pixels", "class_weights", "sample_pixels"]
 
 
 def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
-    """Labelled pixels of every class over a data set, (C,) int64.
+    """Number of labelled pixels of every class in a data set, (C,) int64.
 
     Raises:
-        ValueError: A sample has no label, or a label outside 0..num_classes-1 that is not 255; the sample is named.
-            Or `num_classes` is not above 0.
+        ValueError: A sample has no label, or a label outside 0..num_classes-1 that is not 255 (the message names it);
+            or `num_classes` is not above 0.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes must be above 0, got {num_classes}")
@@ -30,7 +30,7 @@ def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
 
 
 def sample_pixels(sample: Sample, name: str, num_classes: int) -> Tensor:
-    """Labelled pixels of every class in one sample, (C,) int64; errors as of `class_pixels`, with this name."""
+    """Number of labelled pixels of every class in one sample, (C,) int64; errors as in `class_pixels`, with `name`."""
     if "label" not in sample:
         raise ValueError(f"{name!r} has no label to count")
     label = sample["label"].as_subclass(Tensor)
@@ -50,18 +50,18 @@ def class_weights(dataset: SampleDataset, num_classes: int, *, power: float = 0.
     Args:
         dataset: Labelled samples; all are read.
         num_classes: Number of classes C.
-        power: 0 weighs all pixels alike, 1 all classes; in between, rare classes gain without drowning the others.
+        power: 0 weights all pixels equally, 1 all classes; values between favour rare classes without drowning others.
 
     Raises:
-        ValueError: The data set shows no class at all, `power` is negative, or `class_pixels` objects.
+        ValueError: No pixel has a class, `power` is negative, or as in `class_pixels`.
     """
     if not (math.isfinite(power) and power >= 0):
         raise ValueError(f"power must be 0 or more, got {power}")
     pixels = class_pixels(dataset, num_classes).double()
     if not pixels.any():
-        raise ValueError("the data set labels no pixel: there is nothing to weigh classes by")
+        raise ValueError("the data set labels no pixel: there is nothing to weight classes by")
     frequency = pixels / pixels.sum()
-    # A class that is never seen weighs as much as the rarest one that is.
+    # A class without pixels gets the weight of the rarest class that has some.
     weights = frequency.clamp(min=float(frequency[frequency > 0].min())) ** -power
     weights = weights / (weights * frequency).sum()
     return tuple(weights.tolist())

@@ -31,35 +31,35 @@ _PNG = (".png",)
 
 
 class Synthia(FileDataset):
-    """SYNTHIA-RAND-CITYSCAPES as it is downloaded, or with the single-channel labels of the published protocols.
+    """SYNTHIA-RAND-CITYSCAPES as downloaded, or with the single-channel labels of the published protocols.
 
-    ``GT/LABELS`` is read as it comes: RGB images of 16 bits, the class id in the first channel, the instance id in the
-    second; no other label package is needed. Without that folder, ``parsed_LABELS`` is read, one channel of the same
-    ids. Depth is in centimetres; the sky is at the far end of 16 bits, 655.35 metres. Samples are called by their path
+    ``GT/LABELS`` is read as downloaded: 16-bit RGB images with the class id in the first channel and the instance id in
+    the second; no other label package is needed. Without that folder, ``parsed_LABELS`` is read, one channel of the
+    same ids. Depth is in centimetres; the sky has the largest 16-bit value, 655.35 metres. A sample's name is its path
     below the root, such as ``"RGB/0000000.png"``.
 
     Args:
         root: Folder that holds ``RGB``, ``GT`` (or ``parsed_LABELS``) and ``Depth``, or the folder
             ``RAND_CITYSCAPES`` of the archive with all of them.
-        split: ``"all"``, as the published protocols train. SYNTHIA has no split of its own: ``"val"`` is every
+        split: ``"all"``, on which the published protocols train. SYNTHIA has no official split: ``"val"`` is every
             twentieth image, ``"train"`` the others.
         labels: Label space to map to: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`,
             any other.
         depth: Whether to read depth.
-        label_map: Id in the files to class index of `labels`, or the file of such a map, instead of the published one.
-        unknown: ``"error"`` raises on an id that is not SYNTHIA's, ``"ignore"`` makes it 255.
-        size: (height, width) to resize to while reading, photographs bicubically, as the published code does; the
-            files' own size if None.
+        label_map: Maps ids in the files to class indices of `labels`; a mapping or a file. Default: the published map.
+        unknown: ``"error"`` raises on an id that SYNTHIA does not have, ``"ignore"`` maps it to 255.
+        size: (height, width) to resize to while reading, images bicubically as in the published code; None keeps the
+            size of the files.
         full_size_labels: Leave labels and depth at the size of their files, for evaluation at full resolution.
-        transform: Called with every sample that was read.
+        transform: Called with every sample after reading.
 
     Attributes:
-        layout: ``"downloaded"`` where the labels come from ``GT/LABELS``, ``"parsed"`` from ``parsed_LABELS``.
+        layout: ``"downloaded"`` if the labels come from ``GT/LABELS``, ``"parsed"`` if from ``parsed_LABELS``.
 
     Raises:
         FileNotFoundError: A folder, or the label or depth of an image, is missing.
         ValueError: An argument is not one of its choices, there are no images, or the folder holds another package of
-            SYNTHIA, which is named.
+            SYNTHIA, which the message names.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Synthia(FileDataset):
         )
 
     def read_label_ids(self, path: Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
-        """The ids in a label file as they stand there, (H, W)."""
+        """The ids of a label file, unmapped, (H, W)."""
         return read_first_channel(path) if self.layout == "downloaded" else read_ids(path)
 
 

@@ -1,6 +1,6 @@
-"""The packages that SYNTHIA was published in, and how each is told from SYNTHIA-RAND-CITYSCAPES, which is needed here.
+"""The packages of SYNTHIA, and how to tell the others from SYNTHIA-RAND-CITYSCAPES, which is needed here.
 
-Facts as the download page of SYNTHIA, and the read-me files of its archives, give them.
+The facts are from SYNTHIA's download page and the read-me files of its archives.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ __all__ = [
 ]
 
 VALIDATION_EVERY = 20
-"""The first of so many images is in the validation split (of this library: SYNTHIA has none)."""
+"""The first of every so many images is in the validation split (this library's own: SYNTHIA has none)."""
 SPLITS = {"all": 9400, "train": 8930, "val": 470}
-"""Images of SYNTHIA-RAND-CITYSCAPES, and of its splits."""
+"""Number of images of SYNTHIA-RAND-CITYSCAPES, by split."""
 IMAGE_SIZE = (760, 1280)
-"""Their height and width."""
+"""(height, width) of these images."""
 REMEDY = "download SYNTHIA-RAND-CITYSCAPES (9,400 images of 1280 x 760 pixels with 23 ids and depth)"
-"""What to do about another package."""
+"""What to do instead of using another package."""
 
 
 class Package(NamedTuple):
     """A package of SYNTHIA that is not the one of the published protocols."""
 
     name: str
-    """What it is."""
+    """Its name and content, for messages."""
     folders: tuple[str, ...]
-    """Folders below its root that SYNTHIA-RAND-CITYSCAPES has not."""
+    """Folders below its root that SYNTHIA-RAND-CITYSCAPES does not have."""
     image_names: str | None = None
-    """A pattern that names of its images hold."""
+    """Regular expression found in the names of its images."""
     image_size: tuple[int, int] | None = None
-    """(height, width) of its images, where the right package has another one."""
+    """(height, width) of its images, if it differs from `IMAGE_SIZE`."""
 
 
 OTHER_PACKAGES = (
@@ -63,16 +63,16 @@ OTHER_PACKAGES = (
     ),
     Package("SYNTHIA-AL, the sequences of 2019", folders=(), image_size=(480, 640)),
 )
-"""The other packages, each recognised by any of its marks."""
+"""The other packages; any one of its features identifies a package."""
 
 
 def package_of_folder(root: str | Path) -> Package | None:
-    """The other package that a folder holds, if its subfolders tell."""
+    """The other package that a folder holds, as far as its subfolders show; None if they show none."""
     return next((one for one in OTHER_PACKAGES if any((Path(root) / name).is_dir() for name in one.folders)), None)
 
 
 def package_of_images(names: Iterable[str], size: tuple[int, int]) -> Package | None:
-    """The other package that images belong to, if one of their names, or the (height, width) of the first, tells."""
+    """The other package that images belong to, by any of their names or the (height, width) of the first; or None."""
     for one in OTHER_PACKAGES:
         if one.image_names and any(re.search(one.image_names, name) for name in names):
             return one

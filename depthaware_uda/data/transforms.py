@@ -1,9 +1,9 @@
 """Transforms of samples: resizing, cropping and the strong augmentation that bridges renders and photographs.
 
-They are torchvision ``v2`` transforms and compose with all others. Image, label and depth move together: the image
-is resampled bilinearly with antialiasing, labels and depth take the nearest pixel. What lies beyond the border of the
-picture repeats the image's edge, is 255 in the label and NaN in the depth. Depth stays in metres under any zoom, as if
-the street were seen through another lens. All randomness comes from torch's global generator.
+They are torchvision ``v2`` transforms and compose with all others. Image, label and depth are transformed together: the
+image bilinearly with antialiasing, labels and depth by the nearest pixel. Beyond the border, the image repeats its
+edge, the label is 255 and the depth NaN. Depth stays in metres under any zoom, as if the street were seen through
+another lens. All randomness comes from torch's global generator.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ __all__ = ["PhotometricNoise", "RandomView", "flip_and_crop", "resize", "strong_
 
 
 def resize(size: tuple[int, int]) -> v2.Transform:
-    """Resize whole samples to (height, width), without keeping their aspect."""
+    """Resize whole samples to (height, width), without keeping their aspect ratio."""
     return RandomView(size, zoom=None, stretch=True)
 
 
 def flip_and_crop(size: tuple[int, int]) -> v2.Transform:
-    """Flip half of the samples and crop a window of (height, width) at random, without resampling.
+    """Flip half of the samples and crop a random window of (height, width), without resampling.
 
-    A picture smaller than the window is filled up at its sides.
+    An image smaller than the window is padded at its sides.
     """
     return RandomView(size, zoom=None, flip=0.5)
 
@@ -45,23 +45,23 @@ def strong_augmentation(
     blur: float = 1.2,
     noise: float = 0.04,
 ) -> v2.Transform:
-    """Random zoom, crop, flip, colours, blur and noise, by which a network stops relying on the look of its source.
+    """Random zoom, crop, flip, colours, blur and noise, so that a network does not rely on the look of its source.
 
     Args:
-        size: (height, width) that comes out.
-        zoom: Smallest and largest magnification; at 1 the largest window of the aspect of `size` that fits in the
-            picture is shown, below 1 the picture is filled up at its sides, at 1.7 about a third of its area is seen.
-        aspect: Smallest and largest factor by which width grows over height.
+        size: (height, width) of the output.
+        zoom: Smallest and largest magnification. 1 shows the largest window of the aspect ratio of `size` that fits in
+            the image, less than 1 pads the image at its sides, and 1.7 shows about a third of its area.
+        aspect: Smallest and largest factor on the window's ratio of width to height.
         flip: Probability of a horizontal flip.
-        brightness: Largest factor of the exposure, as a natural logarithm.
-        contrast: Largest factor of the contrast, as a natural logarithm.
+        brightness: Natural logarithm of the largest factor on the exposure.
+        contrast: Natural logarithm of the largest factor on the contrast.
         saturation: Largest change of the saturation, a factor in 1 - `saturation` .. 1 + `saturation`.
         hue: Largest hue shift, in turns of the colour circle.
-        tint: Largest factor of each colour channel (white balance), as a natural logarithm.
-        gamma: Largest exponent of the tone curve, as a natural logarithm.
+        tint: Natural logarithm of the largest factor on each colour channel (white balance).
+        gamma: Natural logarithm of the largest exponent of the tone curve.
         grayscale: Probability of losing all colour.
         blur: Largest standard deviation of the Gaussian blur that half of the images get, in pixels.
-        noise: Largest standard deviation of the sensor noise, in units of the image.
+        noise: Largest standard deviation of the sensor noise, for images in 0..1.
 
     Raises:
         ValueError: A range is not ascending and above 0, a probability is not in 0..1, or a strength is negative.

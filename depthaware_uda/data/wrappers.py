@@ -1,4 +1,4 @@
-"""Data sets made from data sets: augmented, a subset, without labels; and what a data set tells of its samples."""
+"""Wrappers that augment, select or strip labels; and what can be known about the samples of a data set."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ __all__ = [
 
 T = TypeVar("T")
 _LOOKS = 8
-"""Pairs of readings that tell whether a data set is the same each time: flips by chance alone pass one time in 256."""
+"""How many samples are read twice to tell random ones: a data set with random flips alone passes once in 256."""
 
 
 def check_dataset_type(dataset: object, what: str = "the data set") -> None:
-    """TypeError if something cannot be asked for samples by index; `what` is its name in the message."""
+    """Raise a TypeError for anything that gives no samples by index; `what` is its name in the message."""
     if isinstance(dataset, DataLoader):
-        raise TypeError(f"{what} is a DataLoader, expected a data set: give its `dataset`; batches are made here")
+        raise TypeError(f"{what} is a DataLoader, expected a data set: pass its `dataset`; batches are made here")
     if not isinstance(dataset, SampleDataset) or isinstance(dataset, (str, dict)):
         raise TypeError(
             f"{what} is a {type(dataset).__name__}, expected a data set: len() and samples by index; "
@@ -49,7 +49,7 @@ def check_dataset_type(dataset: object, what: str = "the data set") -> None:
 
 
 def check_sample_type(sample: object, what: str) -> None:
-    """TypeError if something is no dictionary, ValueError if it has no image; `what` is its name in the message."""
+    """TypeError if a sample is not a dictionary, ValueError if it has no image; `what` is its name in the message."""
     if not isinstance(sample, Mapping):
         raise TypeError(
             f"{what} is a {type(sample).__name__}, expected a dict with 'image', and 'label', 'depth', 'name' if known"
@@ -59,9 +59,9 @@ def check_sample_type(sample: object, what: str) -> None:
 
 
 def check_repeatable(dataset: SampleDataset) -> None:
-    """ValueError if an image is another one each time it is read, where labels are kept for it.
+    """Raise a ValueError if an image differs each time it is read: labels stored for it would not fit.
 
-    Eight are read twice, see `looks`.
+    Eight images are read twice, see `looks`.
     """
     for index in looks(dataset):
         first, second = (dataset[index]["image"] for _ in range(2))
@@ -69,24 +69,24 @@ def check_repeatable(dataset: SampleDataset) -> None:
         if isinstance(first, Tensor) and not (same or first.isnan().any()):
             raise ValueError(
                 f"{known_name(dataset, index)} is another image each time it is read, and pseudo-labels would not "
-                "lie on it; leave random transforms out of the data set: a trainer's `augment`, or Augmented(...) "
+                "fit it; leave random transforms out of the data set: a trainer's `augment`, or Augmented(...) "
                 "around the labelled images, moves image and label together"
             )
 
 
 def looks(dataset: SampleDataset) -> list[int]:
-    """Eight indices from the first to the last; those of a small data set come several times."""
+    """Eight indices spread from the first to the last sample, with repeats in a small data set."""
     return [look * (len(dataset) - 1) // (_LOOKS - 1) for look in range(_LOOKS)]
 
 
 def sample_names(dataset: SampleDataset) -> list[str]:
-    """Names of the samples of a data set, in order: its attribute ``names``, or else every sample is read for it.
+    """Names of the samples of a data set, in order: its attribute ``names``; without it, every sample is read.
 
-    Torch's ``Subset`` and ``ConcatDataset`` take those of the data sets that they are made of.
+    For torch's ``Subset`` and ``ConcatDataset``, they are those of the wrapped data sets.
 
     Raises:
         TypeError: The data set gives no samples by index.
-        ValueError: A sample has no name, or a name comes twice.
+        ValueError: A sample has no name, or two share one.
     """
     check_dataset_type(dataset)
     names = known_names(dataset)
@@ -99,14 +99,14 @@ def sample_names(dataset: SampleDataset) -> list[str]:
         seen: set[str] = set()
         twice = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
         raise ValueError(
-            f"sample names must be unique, {len(twice)} come more than once: {twice[:5]}; read folders that are joined "
-            "from a folder above them, so that names tell them apart"
+            f"sample names must be unique, {len(twice)} occur more than once: {twice[:5]}; read joined folders "
+            "from a common parent folder, so that their names differ"
         )
     return list(names)
 
 
 def known_names(dataset: object) -> Sequence[str] | None:
-    """Names of the samples as far as they are known without reading any, unchecked; None where they are not."""
+    """Names of the samples if they are known without reading any, unchecked; else None."""
     if isinstance(dataset, _Wrapper) and "names" not in vars(dataset):
         return known_names(dataset.dataset)
     names: Sequence[str] | None = getattr(dataset, "names", None)
@@ -114,7 +114,7 @@ def known_names(dataset: object) -> Sequence[str] | None:
 
 
 def known_name(dataset: object, index: int) -> str:
-    """The name of a sample that cannot be read, or its index in words."""
+    """The name of a sample, without reading it; if it is not known, "sample" and its index."""
     names = known_names(dataset)
     if names is not None:
         return names[index]
@@ -124,9 +124,9 @@ def known_name(dataset: object, index: int) -> str:
 
 
 def source_files(dataset: object) -> list[list[Path]]:
-    """Files that each sample is read from, its image first; empty if the data set does not tell.
+    """Files that each sample is read from, its image first; empty if they are not known.
 
-    It tells by an attribute ``files`` with an entry a sample: a path, or any tuple, of which the paths are the files.
+    They come from the data set's attribute ``files``, with one entry a sample: a path, or a tuple that holds paths.
     """
     if isinstance(dataset, Selected):
         files = source_files(dataset.dataset)
@@ -140,12 +140,12 @@ def source_files(dataset: object) -> list[list[Path]]:
         return []
     rows = (entry if isinstance(entry, (list, tuple)) else [entry] for entry in entries)
     found = [[part for part in row if isinstance(part, Path)] for row in rows]
-    # Something else may be called so too.
+    # An attribute of this name may hold something else.
     return found if all(found) and len(found) == len(cast("SampleDataset", dataset)) else []
 
 
 def _of_parts(dataset: object, known: Callable[[object], Sequence[T] | None]) -> list[T] | None:
-    """What is known of the samples of torch's ``Subset`` and ``ConcatDataset``, from the data sets in them."""
+    """What is known about the samples of torch's ``Subset`` and ``ConcatDataset``, from the data sets in them."""
     if isinstance(dataset, Subset):
         whole = known(dataset.dataset)
         return None if whole is None else [whole[int(index)] for index in dataset.indices]
@@ -156,9 +156,9 @@ def _of_parts(dataset: object, known: Callable[[object], Sequence[T] | None]) ->
 
 
 def known_label_space(dataset: object) -> LabelSpace | None:
-    """The classes of a data set, by its attribute ``label_space``; None where it has none.
+    """The label space of a data set, from its attribute ``label_space``; None if it has none.
 
-    Torch's ``Subset`` and ``ConcatDataset`` have that of the data sets that they are made of, if those agree.
+    For torch's ``Subset`` and ``ConcatDataset``, it is that of the wrapped data sets, if they agree.
     """
     space: LabelSpace | None = getattr(dataset, "label_space", None)
     if space is not None or not isinstance(dataset, (Subset, ConcatDataset)):
@@ -169,10 +169,10 @@ def known_label_space(dataset: object) -> LabelSpace | None:
 
 
 def has_metric_depth(dataset: SampleDataset) -> bool:
-    """Whether the depth of a data set is in metres, so that errors in metres against it mean something.
+    """Whether the depth of a data set is in metres, so that depth errors in metres are meaningful.
 
-    Its attribute ``is_metric`` says so, or that of the data sets it wraps (as torch's ``Subset`` and ``ConcatDataset``
-    do); where nobody says, depth is metres, as `Sample` has it.
+    Decided by its attribute ``is_metric``, or those of the data sets it wraps (as torch's ``Subset`` and
+    ``ConcatDataset`` do); without any, depth is in metres, as `Sample` defines it.
     """
     is_metric: bool | None = getattr(dataset, "is_metric", None)
     if is_metric is not None:
@@ -188,7 +188,7 @@ def _name_of(sample: Sample, index: int) -> str:
 
 
 class _Wrapper:
-    """A data set over another one, with its names and label space."""
+    """A wrapper with the names and the label space of the wrapped data set."""
 
     def __init__(self, dataset: SampleDataset) -> None:
         check_dataset_type(dataset)
@@ -201,7 +201,7 @@ class _Wrapper:
 
     @property
     def label_space(self) -> LabelSpace:
-        """Label space of the wrapped data set; AttributeError if nobody names its classes."""
+        """Label space of the wrapped data set; AttributeError if it has none."""
         space = known_label_space(self.dataset)
         if space is None:
             raise AttributeError(f"label_space: the {type(self.dataset).__name__} does not name its classes")
@@ -217,11 +217,11 @@ class _Wrapper:
 
 
 class Augmented(_Wrapper):
-    """A data set whose samples go through a transform after they were read.
+    """A data set that applies a transform to every sample.
 
     Args:
         dataset: Any data set of samples.
-        transform: Called with every sample, its tensors being an `Image`, a `LabelMask` and a `DepthMask`.
+        transform: Called with every sample, whose tensors are an `Image`, a `LabelMask` and a `DepthMask`.
     """
 
     def __init__(self, dataset: SampleDataset, transform: Callable[[Sample], Sample]) -> None:
@@ -235,11 +235,11 @@ class Augmented(_Wrapper):
 class Unlabelled(_Wrapper):
     """A data set without its labels and depth: what adaptation may see of a target domain.
 
-    Of a data set on disk (`FileDataset` without a transform of its own) they are not even read.
+    In a data set on disk (`FileDataset` without a transform) their files are not even read.
 
     Args:
         dataset: Any data set of samples.
-        depth: Keep the depth, if there is any: pseudo-labels that another network wrote.
+        depth: Keep the depth, if there is any, such as depth predicted by another network.
     """
 
     def __init__(self, dataset: SampleDataset, *, depth: bool = False) -> None:
@@ -259,15 +259,15 @@ class Unlabelled(_Wrapper):
 
 
 class Selected(_Wrapper):
-    """The samples of a data set with the given names, in their order; for instance one side of a `TargetSplit`.
+    """The samples with the given names, in the order of the names; for instance one side of a `TargetSplit`.
 
     Args:
         dataset: Any data set of samples.
         names: Names of the samples to keep, each once.
 
     Raises:
-        TypeError: `names` is a text.
-        ValueError: There are no names, one comes twice, or the data set lacks some.
+        TypeError: `names` is a string.
+        ValueError: There are no names, a name is repeated, or is not in the data set.
     """
 
     def __init__(self, dataset: SampleDataset, names: Iterable[str]) -> None:
@@ -287,7 +287,7 @@ class Selected(_Wrapper):
             )
         self.names = wanted
         self.indices = [positions[name] for name in wanted]
-        """Where the samples are in the wrapped data set."""
+        """Indices of the samples in the wrapped data set."""
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -297,16 +297,16 @@ class Selected(_Wrapper):
 
 
 def _unlabelled(dataset: SampleDataset, depth: bool) -> SampleDataset:
-    """The data set, or one that spares the reading of labels."""
+    """The data set, or a copy that does not read labels."""
     if isinstance(dataset, (Selected, Subset)):
         chosen = copy.copy(dataset)
-        chosen.dataset = _unlabelled(dataset.dataset, depth)  # type: ignore[arg-type]  # torch names no protocol
+        chosen.dataset = _unlabelled(dataset.dataset, depth)  # type: ignore[arg-type]  # torch's type is narrower
         return chosen
     if isinstance(dataset, ConcatDataset):
         joined = copy.copy(dataset)
         joined.datasets = [_unlabelled(part, depth) for part in dataset.datasets]  # type: ignore[arg-type,misc]
         return joined
-    # A transform, or a way of reading of one's own, may look at the label.
+    # A transform, or an overridden `__getitem__`, may need the label.
     looks = type(dataset).__getitem__ is not FileDataset.__getitem__
     if looks or not isinstance(dataset, FileDataset) or dataset.transform is not None:
         return dataset

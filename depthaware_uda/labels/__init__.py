@@ -1,8 +1,8 @@
-"""Label spaces: class names, palettes, rare classes, evaluation subsets and id maps, all as tables.
+"""Label spaces: tables of class names, palettes, rare classes, evaluation subsets and id maps.
 
 The spaces are those of the published protocols (SYNTHIA -> Cityscapes with 16 classes, its subset of 13, and the
 7 categories shared by SYNTHIA, Cityscapes, Mapillary Vistas and CamVid), the 19 classes of Cityscapes, and the 11 of
-CamVid. Class 255 is ignored everywhere.
+CamVid. The label 255 is ignored everywhere.
 """
 
 from depthaware_uda.labels.maps import (

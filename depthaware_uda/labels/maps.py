@@ -1,4 +1,4 @@
-"""Label maps: from the ids in label files to class indices, by one table look-up; and files to share them."""
+"""Label maps: tables from the ids in label files to class indices, and files to share them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _IGNORE = "ignore"
 
 
 class UnmappedIdsError(ValueError):
-    """A label holds ids that its map lacks."""
+    """A label holds ids that are not in its map."""
 
 
 class LabelMap(NamedTuple):
-    """What the ids in label files mean: the content of a label map file."""
+    """The meaning of the ids in label files, as a label map file holds it."""
 
     ids: dict[int, int]
     """Id in the files (0..65535) to class index; 255 is ignored."""
@@ -42,10 +42,10 @@ class LabelMap(NamedTuple):
 
 
 def check_label_map(label_map: Mapping[int, int | str], space: LabelSpace) -> dict[int, int]:
-    """Give back a map from ids 0..65535 to class indices of a space or 255, which may be given by name.
+    """Check a map from ids 0..65535 to classes of a space, given by index, 255 or name; return it with indices.
 
     Raises:
-        ValueError: It is anything else, or there is no class of a name.
+        ValueError: It is anything else, or names an unknown class.
     """
     expected = (
         f"label_map: expected ids 0..65535 to class indices 0..{len(space) - 1} of {space.name!r} or {IGNORE_INDEX}"
@@ -71,16 +71,16 @@ def _is_integer(number: object) -> bool:
 def remap(
     label: NDArray[np.integer], table: Mapping[int, int], *, name: str = "label", unknown: str = "error"
 ) -> NDArray[np.int64]:
-    """Class indices of a map of raw ids, by one table look-up.
+    """Map raw ids to class indices, by one table look-up.
 
     Args:
         label: Raw ids, 0..65535, any shape.
         table: Raw id to class index.
-        name: What the error calls the label, usually its file.
-        unknown: ``"error"`` raises on an id that the table lacks, ``"ignore"`` makes it 255.
+        name: Name of the label in errors, usually its file.
+        unknown: ``"error"`` raises on an id that is not in the table, ``"ignore"`` maps it to 255.
 
     Raises:
-        UnmappedIdsError: An id is not in the table; a ValueError that names the ids and the file.
+        UnmappedIdsError: An id is not in the table; this ValueError names the ids and the label.
         ValueError: An id is not an integer in 0..65535.
     """
     if unknown not in ("error", "ignore"):
@@ -88,10 +88,10 @@ def remap(
     label = np.asarray(label)
     if label.dtype.kind not in "biu":
         raise ValueError(f"{name}: label ids must be integers, got {label.dtype}")
-    wide = label.dtype.kind == "i" or label.dtype.itemsize > 2  # other types hold nothing else
+    wide = label.dtype.kind == "i" or label.dtype.itemsize > 2  # other types cannot exceed the range
     if wide and label.size and not 0 <= label.min() <= label.max() <= 65535:
         raise ValueError(f"{name}: label ids must lie in 0..65535, got {label.min()}..{label.max()}")
-    # Narrow numbers until the end: a photograph's label has millions of them.
+    # 16 bits until the end, as a label has millions of pixels.
     lookup = np.full(1 << 16, -1, np.int16)
     lookup[list(table)] = list(table.values())
     classes: NDArray[np.int16] = np.take(lookup, label)
@@ -100,7 +100,7 @@ def remap(
         if unknown == "error":
             ids = np.unique(label[missing]).tolist()
             raise UnmappedIdsError(
-                f"{name}: label ids {ids} are not in the id map; say in `label_map` what they are (255 to ignore), "
+                f"{name}: label ids {ids} are not in the id map; add them to `label_map` (255 to ignore), "
                 "or pass unknown='ignore'"
             )
         classes[missing] = IGNORE_INDEX
@@ -110,15 +110,15 @@ def remap(
 def save_label_map(path: str | Path, label_map: Mapping[int, int | str], label_space: str | LabelSpace) -> None:
     """Write a label map as JSON, with class names instead of indices, so that people can read and share it.
 
-    A label space of your own is written along, one of the library by its name.
+    Your own label space is written in full, one of the library by its name.
 
     Args:
         path: File to write, ``.json``.
-        label_map: Id in the label files to class index or name, 255 or ``"ignore"`` to ignore.
+        label_map: Maps ids in the label files to class indices or names, 255 or ``"ignore"`` to ignore.
         label_space: The classes.
 
     Raises:
-        ValueError: The map is not one to this space, the space has a class ``"ignore"``, or the file is not to end in
+        ValueError: The map does not fit the space, the space has a class ``"ignore"``, or the file name does not end in
             ``.json``.
     """
     if Path(path).suffix.lower() != ".json":
@@ -136,8 +136,8 @@ def save_label_map(path: str | Path, label_map: Mapping[int, int | str], label_s
 def load_label_map(path: str | Path) -> LabelMap:
     """Read a label map from JSON, or from TOML on Python 3.11 and newer.
 
-    The file names a label space (or holds one, as `LabelSpace.to_dict` gives it) and says for every id the class, by
-    its name, or ``"ignore"``::
+    The file names a label space (or holds one, as `LabelSpace.to_dict` gives it) and maps every id to the name of its
+    class, or to ``"ignore"``::
 
         label_space = "common7"
 
@@ -147,7 +147,7 @@ def load_label_map(path: str | Path) -> LabelMap:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is not JSON or TOML, lacks a part, or names an unknown class; file and entry are named.
+        ValueError: The file is not JSON or TOML, is incomplete, or names an unknown class; file and entry are named.
     """
     record = _read_table(Path(path))
     if not isinstance(record, dict) or not isinstance(record.get("ids"), dict) or "label_space" not in record:
@@ -166,13 +166,13 @@ def choose_label_map(
     *,
     dataset: str | None = None,
 ) -> LabelMap:
-    """Find out what a user means by a label space, a label map (or the file of one), or both.
+    """Resolve what a user gives, a label space, a label map (or its file) or both, to a `LabelMap`.
 
     Args:
-        label_space: The classes; may be None where the file of a map names them.
-        label_map: Id to class index or name, or the file of a map; None takes that of the data set, or else the ids as
-            they are.
-        dataset: Data set of which `id_map` knows the ids.
+        label_space: The classes; may be None if the file of a map names them.
+        label_map: Maps ids to class indices or names; a mapping or a file. None takes the data set's own map, or
+            without `dataset` the ids as class indices.
+        dataset: A data set whose ids `id_map` knows.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -183,7 +183,7 @@ def choose_label_map(
         loaded = load_label_map(label_map)
         if space is not None and space != loaded.label_space:
             raise ValueError(
-                f"{label_map}: maps to label space {loaded.label_space.name!r}, but {space.name!r} was asked for"
+                f"{label_map}: maps to label space {loaded.label_space.name!r}, but {space.name!r} was requested"
             )
         return loaded
     if space is None:
@@ -230,6 +230,6 @@ def _as_class(value: object, space: LabelSpace) -> int:
 def _check_ignore(space: LabelSpace) -> None:
     if _IGNORE in space.classes:
         raise ValueError(
-            f"label space {space.name!r} has a class {_IGNORE!r}, which in label maps says that an id is ignored; "
+            f"label space {space.name!r} has a class {_IGNORE!r}, which label maps use for ignored ids; "
             "rename the class"
         )

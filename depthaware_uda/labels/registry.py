@@ -17,10 +17,10 @@ def list_label_spaces() -> list[str]:
 
 
 def get_label_space(space: str | LabelSpace | Mapping[str, Any]) -> LabelSpace:
-    """The label space of a name, or of what `LabelSpace.to_dict` gave; a `LabelSpace` is returned as it is.
+    """The label space of this name, or from the output of `LabelSpace.to_dict`; a `LabelSpace` is returned as it is.
 
     Raises:
-        ValueError: There is none of this name; the names there are are listed.
+        ValueError: There is no such label space; the message lists the known names.
     """
     if isinstance(space, LabelSpace):
         return space
@@ -32,20 +32,20 @@ def get_label_space(space: str | LabelSpace | Mapping[str, Any]) -> LabelSpace:
 
 
 def id_names(dataset: str) -> dict[int, str]:
-    """Every id that the label files of a data set may hold, with its name; ValueError lists the data sets there are."""
+    """Every id that the label files of a data set may hold, with its name; a ValueError lists the known data sets."""
     if dataset not in ID_NAMES:
         raise ValueError(f"unknown data set {dataset!r}; known: {sorted(ID_NAMES)}")
     return dict(ID_NAMES[dataset])
 
 
 def id_map(dataset: str, space: str | LabelSpace) -> dict[int, int]:
-    """The table from every known label id of a data set to class indices of a label space.
+    """The table from every label id of a data set to class indices of a label space.
 
-    An id that the data set knows and the space does not, such as void, maps to 255; an id that is not in the table is
-    foreign to the data set.
+    Ids of the data set without a class in the space, such as void, map to 255; ids that are not in the table do not
+    belong to the data set.
 
     Raises:
-        ValueError: There is no map between the two.
+        ValueError: There is no map from the data set to the space.
     """
     space = get_label_space(space)
     groups = GROUPS.get((dataset, space.name))
@@ -53,7 +53,7 @@ def id_map(dataset: str, space: str | LabelSpace) -> dict[int, int]:
         known = sorted(target for source, target in GROUPS if source == dataset)
         raise ValueError(
             f"no id map from {dataset!r} to label space {space.name!r}; {dataset!r} maps to {known}. "
-            "Give a label_map of your own for another space"
+            "Pass your own label_map for another space"
         )
     ignored = dict.fromkeys(ID_NAMES[dataset], IGNORE_INDEX)
     return ignored | {i: space.index(name) for name, ids in groups.items() for i in ids}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["IGNORE_INDEX", "LabelSpace", "check_same_classes"]
 
 IGNORE_INDEX = 255
-"""The label of a pixel that no loss and no metric looks at."""
+"""The label of pixels that losses and metrics ignore."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,17 @@ class LabelSpace:
     """A set of classes: their names in index order, colours, rare classes and named evaluation subsets.
 
     Args:
-        name: What users write to choose the space, for instance ``"cityscapes16"``.
+        name: The name by which users choose the space, for instance ``"cityscapes16"``.
         classes: Class names in index order.
-        palette: One RGB colour (0..255) a class.
+        palette: RGB colour (0..255) of each class.
         rare: Names of the classes that are rare in street scenes (used by rare-class weighting).
         subsets: Named tuples of class names over which a further mIoU is reported, such as the 13 classes of mIoU*.
 
-    Lists are taken too and become tuples, so that a space that was saved and loaded equals the one that it was.
+    Lists are converted to tuples, so that a space equals its original after saving and loading.
 
     Raises:
-        ValueError: Two classes share a name, there are none or more than 255, a name is no text, colours are missing or
-            are not three integers in 0..255, or a group names a class that there is not.
+        ValueError: Two classes share a name, there are none or more than 255, a name is not a string, colours are
+            missing or not three integers in 0..255, or `rare` or a subset names an unknown class.
     """
 
     name: str
@@ -46,15 +46,15 @@ class LabelSpace:
         palette = tuple(self._colour(colour) for colour in self.palette)
         fields = {"classes": tuple(self.classes), "palette": palette, "rare": tuple(self.rare), "subsets": subsets}
         for name, value in fields.items():
-            object.__setattr__(self, name, value)  # the way to set a field of a frozen dataclass
+            object.__setattr__(self, name, value)  # how to set a field of a frozen dataclass
         if wrong := [name for name in (self.name, *self.classes) if not isinstance(name, str)]:
-            raise ValueError(f"names of label space {self.name!r} and its classes must be texts, got {wrong}")
+            raise ValueError(f"names of label space {self.name!r} and its classes must be strings, got {wrong}")
         if len(set(self.classes)) != len(self.classes):
             raise ValueError(f"classes of label space {self.name!r} must have different names, got {self.classes}")
         if len(self.classes) > IGNORE_INDEX:
             raise ValueError(
-                f"label space {self.name!r} has {len(self.classes)} classes; {IGNORE_INDEX} is ignored, so that there "
-                f"may be at most {IGNORE_INDEX}"
+                f"label space {self.name!r} has {len(self.classes)} classes, but the index {IGNORE_INDEX} means "
+                f"ignored: there may be at most {IGNORE_INDEX}"
             )
         if len(self.palette) != len(self.classes):
             raise ValueError(
@@ -76,7 +76,7 @@ class LabelSpace:
         return len(self.classes)
 
     def index(self, class_name: str) -> int:
-        """Index of a class by name; ValueError lists the names there are."""
+        """Index of a class by name; a ValueError lists the known names."""
         try:
             return self.classes.index(class_name)
         except ValueError:
@@ -94,7 +94,7 @@ class LabelSpace:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> LabelSpace:
-        """The space of which `to_dict` gave the values, also after JSON."""
+        """The space from the output of `to_dict`, also after JSON."""
         return cls(
             name=record["name"],
             classes=tuple(record["classes"]),
@@ -104,7 +104,7 @@ class LabelSpace:
         )
 
     def colorize(self, label: NDArray[np.integer]) -> NDArray[np.uint8]:
-        """Colours of a label map: (..., H, W) class indices to (..., H, W, 3) RGB; ignored pixels are black."""
+        """Colours of labels: (..., H, W) class indices to (..., H, W, 3) RGB; ignored pixels are black."""
         table = np.zeros((256, 3), np.uint8)
         table[: len(self)] = self.palette
         colours: NDArray[np.uint8] = table[np.asarray(label, np.uint8)]
@@ -112,7 +112,7 @@ class LabelSpace:
 
 
 def check_same_classes(data: LabelSpace | None, model: LabelSpace | None, what: str) -> None:
-    """ValueError if data, called `what`, and a model have as many classes, but others or in another order."""
+    """ValueError if data, named `what`, and a model have equally many, but different or reordered classes."""
     if data is None or model is None or len(data) != len(model) or data.classes == model.classes:
         return
     raise ValueError(

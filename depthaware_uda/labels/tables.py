@@ -1,7 +1,7 @@
 """The label spaces and the ids of every data set, as data.
 
-Sources: the class definitions that Cityscapes, SYNTHIA-RAND-CITYSCAPES, Mapillary Vistas v1.2 and CamVid (in its
-edition of 11 classes) publish with their files, and the id maps of the published protocols.
+Sources: the class definitions published with Cityscapes, SYNTHIA-RAND-CITYSCAPES, Mapillary Vistas v1.2 and CamVid (the
+edition with 11 classes), and the id maps of the published protocols.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ ID_NAMES: dict[str, dict[int, str]] = {
         "void, sky, building, road, sidewalk, fence, vegetation, pole, car, traffic sign, pedestrian, bicycle",
         "motorcycle, parking slot, road work, traffic light, terrain, rider, truck, bus, train, wall, lane marking",
     ),
-    # License plates have the id -1, which an image of 8 bits holds as 255.
+    # License plates have the id -1, which an 8-bit image stores as 255.
     "cityscapes": {
         **_numbered(
             "unlabeled, ego vehicle, rectification border, out of roi, static, dynamic, ground, road, sidewalk",
@@ -140,7 +140,7 @@ GROUPS: dict[tuple[str, str], _Groups] = {
     },
     ("synthia", "cityscapes16"): {name: _SYNTHIA_IDS[name] for name in _SIXTEEN},
     ("synthia", "cityscapes19"): _SYNTHIA_IDS,
-    # Walls, riders, buses and motorcycles are not among the seven: so the published protocol has it.
+    # As in the published protocol, walls, riders, buses and motorcycles are not among the seven.
     ("synthia", "common7"): {
         "flat": (3, 4, 22),
         "construction": (2, 5),
@@ -161,7 +161,7 @@ GROUPS: dict[tuple[str, str], _Groups] = {
         "human": (24, 25),
         "vehicle": (26, 27, 28, 29, 30, 31, 32, 33),
     },
-    # Lane markings, crosswalks and terrain are flat, curbs are construction: so the published protocol has it.
+    # As in the published protocol, lane markings, crosswalks and terrain are flat, and curbs are construction.
     ("mapillary", "common7"): {
         "flat": (7, 8, 9, 10, 11, 12, 13, 14, 15, 23, 24, 29),
         "construction": (2, 3, 4, 5, 6, 16, 17, 18),

@@ -1,4 +1,4 @@
-"""Prediction for people with pictures: any input, any size, class map, confidence, entropy and depth in metres."""
+"""Prediction for images of any kind and size: class map, confidence, entropy and depth in metres."""
 
 from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.prediction.folder import write_predictions

@@ -1,4 +1,4 @@
-"""What a prediction is, and the files it becomes."""
+"""The result of a prediction, and its files."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ FileKind = Literal["labels", "overlays", "depth", "depth_pictures", "confidence"
 in colours, and confidence and entropy as 8-bit greys (255 is 1)."""
 
 DEFAULT_FILES: tuple[FileKind, ...] = ("labels", "overlays", "depth")
-"""What is written unless told otherwise."""
+"""The files that are written by default."""
 _SUFFIX = {"overlays": ".jpg"}
 
 
 def prediction_path(folder: str | Path, kind: FileKind, name: str) -> Path:
-    """The file of one kind for an image name: ``FOLDER/labels/town/1.png`` for ``town/1.jpg``."""
+    """Path of one kind of file for an image name: ``FOLDER/labels/town/1.png`` for ``town/1.jpg``."""
     return safe_join(Path(folder) / kind, name).with_suffix(_SUFFIX.get(kind, ".png"))
 
 
 def check_files(files: Sequence[str]) -> None:
-    """ValueError if a kind of file is not known, or none is asked for."""
+    """Raise a ValueError if a kind of file is unknown, or there is none."""
     if not files or (set(files) - set(get_args(FileKind))):
         raise ValueError(f"files must be one or more of {get_args(FileKind)}, got {tuple(files)}")
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model sees in one image, all at the image's own size."""
+    """A model's prediction for one image, at the size of the image."""
 
     name: str
-    """Path below the folder that was predicted, file name, or number."""
+    """Path below the input folder, file name, or number."""
     label: NDArray[np.uint8] = field(repr=False)
     """Class index, (H, W)."""
     confidence: NDArray[np.float32] = field(repr=False)
     """Probability of that class in 0..1, (H, W)."""
     entropy: NDArray[np.float32] = field(repr=False)
-    """Entropy of the class probabilities over its maximum, in 0..1, (H, W)."""
+    """Entropy of the class probabilities divided by its maximum, in 0..1, (H, W)."""
     depth: NDArray[np.float32] | None = field(repr=False)
     """Metres, (H, W); None if the model has no depth."""
     image: NDArray[np.uint8] = field(repr=False)
     """The image, RGB, (H, W, 3)."""
     label_space: LabelSpace = field(repr=False)
-    """Names and colours of the classes; numbers and invented colours if the model names none."""
+    """Names and colours of the classes; numbers and made-up colours if the model has no label space."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -64,23 +64,23 @@ class Prediction:
         return self.label.shape[0], self.label.shape[1]
 
     def shares(self) -> dict[str, float]:
-        """Share of the image by class name, the largest first; classes that are not there are left out."""
+        """Share of the image by class name, the largest first; absent classes are left out."""
         counts = np.bincount(self.label.ravel(), minlength=len(self.label_space)) / self.label.size
         order = np.argsort(-counts, kind="stable")
         return {self.label_space.classes[index]: float(counts[index]) for index in order if counts[index] > 0}
 
     def overlay(self, opacity: float = 0.5) -> NDArray[np.uint8]:
-        """The classes in their colours over the image, (H, W, 3)."""
+        """The image with the colours of the classes laid over it, (H, W, 3)."""
         return overlay(self.image, self.label, self.label_space, opacity=opacity)
 
     def save(self, folder: str | Path, files: Sequence[FileKind] = DEFAULT_FILES) -> list[Path]:
-        """Write files into one folder a kind, and give their paths; see `FileKind`.
+        """Write one file of each kind, into one folder per kind (see `FileKind`); returns their paths.
 
         Depth is left out if the model has none. With images in ``photos``, ``SegmentationFolder("photos",
         "FOLDER/labels", "FOLDER/depth", ...)`` reads them back.
 
         Raises:
-            ValueError: A kind is not known, or the name would leave the folder.
+            ValueError: A kind is unknown, or the name leads out of the folder.
         """
         check_files(files)
         painters: dict[FileKind, Callable[[], NDArray[np.uint8] | NDArray[np.uint16]]] = {

@@ -1,4 +1,4 @@
-"""Overlapping tiles: which ones an image is cut into, how their maps are blended, and how large they may be."""
+"""Overlapping tiles: how an image is cut into them, how their maps are blended, and how large they may be."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 __all__ = ["Tile", "blend_window", "pixels_that_fit", "tile_within", "tiles"]
 
 BYTES_PER_PIXEL = 2048
-"""Of a forward pass in float32: 0.9 KiB were measured for the published ResNet-101 and for ConvNeXt-T, both at output
-stride 8 with 19 classes; twice that leaves room for other networks."""
+"""Memory of a forward pass in float32: 0.9 KiB were measured for the published ResNet-101 and for ConvNeXt-T, both at
+output stride 8 with 19 classes; twice that leaves room for other networks."""
 _SMALLEST_TILE = 256
 _ASSUMED_MEMORY = 8 << 30
 
@@ -46,18 +46,19 @@ def _device_memory(device: torch.device) -> int:
 
 
 def pixels_that_fit(device: torch.device, dtype: torch.dtype) -> int:
-    """Pixels that may go through a network at once: half of the device's whole memory over the bytes a pixel takes.
+    """Pixels that may go through a network at once: half of the device's memory divided by the bytes per pixel.
 
-    It is the memory the machine has, not what is free just now, so that a result does not depend on the moment.
+    It takes the total memory, not what is free at the moment, so that results do not depend on the latter.
     """
     bytes_per_pixel = BYTES_PER_PIXEL * torch.finfo(dtype).bits // 32
     return _device_memory(device) // 2 // bytes_per_pixel
 
 
 def tile_within(size: tuple[int, int], pixels: int) -> tuple[int, int] | None:
-    """The tile for an image of a size that is too large to go through at once; None if it is not.
+    """The size of tiles for an image that is too large to go through at once; None if it is not.
 
-    Tiles are as square as the image lets them, in steps of 32 pixels and no smaller than 256.
+    Tiles are as square as the image allows, with sides that are multiples of 32 pixels and at least 256, or the side of
+    the image if that is smaller.
     """
     height, width = size
     if height * width <= pixels:
@@ -73,7 +74,7 @@ def tile_within(size: tuple[int, int], pixels: int) -> tuple[int, int] | None:
 
 
 def _starts(length: int, side: int) -> list[int]:
-    """Where tiles of one side begin: evenly spread, neighbours share at least a quarter."""
+    """Where tiles begin along one axis: evenly spread, with neighbours overlapping by at least a quarter."""
     if side >= length:
         return [0]
     step = side - side // 4
@@ -82,7 +83,7 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def tiles(size: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
-    """Cut an image of a size into overlapping tiles that cover it, row by row; none is larger than the image."""
+    """Overlapping tiles that cover an image of this size, row by row; none is larger than the image."""
     height, width = (min(side, length) for side, length in zip(tile, size, strict=True))
     for top in _starts(size[0], height):
         for left in _starts(size[1], width):
@@ -90,9 +91,9 @@ def tiles(size: tuple[int, int], tile: tuple[int, int]) -> Iterator[Tile]:
 
 
 def blend_window(height: int, width: int) -> Tensor:
-    """Weights of a tile's pixels: 1 inside, falling towards its borders over a quarter of each side; (height, width).
+    """Weights of a tile's pixels, (height, width): 1 inside, falling towards the borders over a quarter of each side.
 
-    No weight is 0, so that the borders of the image, which one tile alone covers, are defined.
+    No weight is 0, so that the borders of the image, which only one tile covers, are defined.
     """
 
     def ramp(length: int) -> Tensor:

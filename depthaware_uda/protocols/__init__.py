@@ -1,4 +1,4 @@
-"""The published experiments as data: data sets, classes, sizes and the figures that papers report."""
+"""The published experiments as data: data sets, classes, sizes and the results that papers report."""
 
 from depthaware_uda.protocols.published import PublishedResult
 from depthaware_uda.protocols.records import AdaptationProtocol

@@ -1,4 +1,4 @@
-"""Figures that papers report, as the papers give them, in fractions instead of percent."""
+"""Results as papers report them, as fractions instead of percent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PAPER = "Depth Guidance and Intra-Domain Adaptation for Semantic Segmentation"
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One row of a published table; what the paper does not say is absent."""
+    """One row of a published table; values that the paper does not report are absent."""
 
     method: str
-    """Name of the method, as the paper gives it."""
+    """Name of the method in the paper."""
     miou: float
     """Mean IoU over all classes of the protocol, 0..1."""
     subsets: Mapping[str, float] = field(default_factory=dict, hash=False)
@@ -29,12 +29,12 @@ class PublishedResult:
 
 
 def sixteen(method: str, miou: float, thirteen: float, classes: Sequence[float] = ()) -> PublishedResult:
-    """A row of 16 classes, in percent: mIoU, mIoU* and perhaps the classes in the order of ``cityscapes16``."""
+    """A row of 16 classes, in percent: mIoU, mIoU* and optionally the classes in the order of ``cityscapes16``."""
     return PublishedResult(method, miou / 100, {"13": thirteen / 100}, _by_name("cityscapes16", classes))
 
 
 def seven(method: str, miou: float, classes: Sequence[float] = ()) -> PublishedResult:
-    """A row of 7 classes, in percent: mIoU and perhaps the classes in the order of ``common7``."""
+    """A row of 7 classes, in percent: mIoU and optionally the classes in the order of ``common7``."""
     return PublishedResult(method, miou / 100, iou=_by_name("common7", classes))
 
 

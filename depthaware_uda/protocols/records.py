@@ -1,4 +1,4 @@
-"""A protocol: which data, classes and sizes an experiment has, and how its data sets are made from folders."""
+"""A protocol: the data, classes and sizes of an experiment, and how to load its data sets from folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AdaptationProtocol"]
 Size = tuple[int, int]
 SourceName = Literal["synthia", "minicity"]
 TargetName = Literal["cityscapes", "mapillary", "camvid", "minicity-real"]
-# Rendered when they are asked for: these need no folder.
+# Rendered on demand: these need no folder.
 _RENDERED = frozenset({"minicity", "minicity-real"})
 _MINICITY_IMAGES = {"source": 600, "target": 300, "validation": 100}
 
@@ -26,27 +26,27 @@ _MINICITY_IMAGES = {"source": 600, "target": 300, "validation": 100}
 class AdaptationProtocol:
     """One experiment of unsupervised domain adaptation: labelled source, unlabelled target, labelled validation data.
 
-    `source_data`, `target_data` and `validation_data` make the data sets, given the folders they lie in.
+    `source_data`, `target_data` and `validation_data` load the data sets from their folders.
     """
 
     name: str
-    """What `get_protocol` takes, such as ``"ep1"``."""
+    """Name for `get_protocol`, such as ``"ep1"``."""
     title: str
-    """Heading of its tables."""
+    """Heading of its result tables."""
     source: SourceName
     """The labelled data set, with depth."""
     target: TargetName
-    """The data set that is adapted to, and measured on."""
+    """The data set to adapt to, and to evaluate on."""
     label_space: str
-    """Name of the label space of both."""
+    """Name of the label space of source and target."""
     source_size: Size
-    """(height, width) that source images are trained at."""
+    """(height, width) of source images in training."""
     target_size: Size
-    """(height, width) that target images are trained and evaluated at."""
+    """(height, width) of target images in training and evaluation."""
     full_size_labels: bool = True
-    """Whether predictions are resized to the labels' own size to be compared, instead of labels to the image's."""
+    """Whether evaluation resizes predictions to the size of the labels, instead of labels to the size of the images."""
     published: tuple[PublishedResult, ...] = ()
-    """Rows of the papers, in their order."""
+    """Published results, in the order of the papers."""
 
     def __post_init__(self) -> None:
         if self.source not in get_args(SourceName) or self.target not in get_args(TargetName):
@@ -61,17 +61,17 @@ class AdaptationProtocol:
 
     @property
     def roots(self) -> tuple[str, ...]:
-        """Names of the data sets that need a folder, as `source_data` and the others want them in `roots`."""
+        """Names of the data sets that need a folder: the keys of the argument `roots` of `source_data`."""
         return tuple(name for name in (self.source, self.target) if name not in _RENDERED)
 
     def source_data(self, roots: Mapping[str, str | Path] | None = None) -> SampleDataset:
         """The labelled source at its training size, with depth.
 
         Args:
-            roots: Folder of each data set in `roots`, by name.
+            roots: Folder of each data set that needs one, by name.
 
         Raises:
-            ValueError: The folder of a data set is not among the roots, or holds something else.
+            ValueError: `roots` lacks the folder of a data set, or the folder holds something else.
             FileNotFoundError: The folder, or a part of it, is missing.
         """
         if self.source == "minicity":
@@ -79,14 +79,14 @@ class AdaptationProtocol:
         return Synthia(self._root(self.source, roots), labels=self.label_space, size=self.source_size)
 
     def target_data(self, roots: Mapping[str, str | Path] | None = None) -> SampleDataset:
-        """The target's training images at their training size; labels they may have are for nobody to look at.
+        """The target's training images at their training size; training must not use the labels that they may have.
 
         Arguments and errors are those of `source_data`.
         """
         return self._target_split("train", roots, full_size_labels=False)
 
     def validation_data(self, roots: Mapping[str, str | Path] | None = None) -> SampleDataset:
-        """The target's validation images at the size they are evaluated at, with labels.
+        """The target's validation images at their evaluation size, with labels.
 
         Arguments and errors are those of `source_data`.
         """

@@ -1,6 +1,6 @@
-"""The protocols there are, by name.
+"""All protocols, by name.
 
-EP1, EP2 and EP3 are the published ones, of which EP2 and EP3 come at two resolutions. Their figures are those that the
+EP1, EP2 and EP3 are the published ones; EP2 and EP3 have two resolutions each. Their results are those that the
 authors of *Depth Guidance and Intra-Domain Adaptation for Semantic Segmentation* report. The two MiniCity protocols are
 this library's own, small enough for a CPU.
 """
@@ -130,7 +130,7 @@ def list_protocols() -> list[str]:
 
 
 def get_protocol(protocol: str | AdaptationProtocol) -> AdaptationProtocol:
-    """The protocol of a name; an `AdaptationProtocol` is returned as it is.
+    """The protocol of this name; an `AdaptationProtocol` is returned as it is.
 
     Raises:
         ValueError: There is no protocol of that name.

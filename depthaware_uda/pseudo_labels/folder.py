@@ -1,4 +1,4 @@
-"""Pseudo-labels on the disk, and a data set with them in place of labels."""
+"""Pseudo-labels on disk, and a data set that has them in place of labels."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ RECORD_FILE = "pseudo_labels.json"
 
 
 def label_path(folder: Path, name: str) -> Path:
-    """Where the label of a sample name lies; ValueError if that would be outside the folder."""
+    """Path of the label of a sample name; ValueError if it would be outside the folder."""
     path = safe_join(folder, name)
     return path.with_name(f"{path.name}.png")
 
 
 class PseudoLabels:
-    """A folder of pseudo-labels that `write_pseudo_labels` wrote; every label is compared with its SHA-256 when read.
+    """A folder of pseudo-labels that `write_pseudo_labels` wrote; every label is checked against its SHA-256 when read.
 
-    The label of a sample lies under its name with ``.png`` behind it: that of ``town/0001.jpg`` is
-    ``town/0001.jpg.png``, so that samples which differ in their suffix alone keep their own.
+    The file of a label is the sample's name plus ``.png``: that of ``town/0001.jpg`` is ``town/0001.jpg.png``, so that
+    samples whose names differ only in their suffix have separate labels.
 
     Raises:
-        FileNotFoundError: The folder is not there, or its writing was not finished.
+        FileNotFoundError: The folder is missing, or was not written completely.
         ValueError: The record is damaged.
     """
 
@@ -47,28 +47,28 @@ class PseudoLabels:
         with expecting("the record of pseudo-labels", record_file):
             self.names: tuple[str, ...] = tuple(self.record["names"])
             if not all(isinstance(name, str) for name in self.names):
-                raise TypeError("names are not texts")
-            # Records of before digests were kept have none.
+                raise TypeError("names are not strings")
+            # Older records have no digests.
             self._digests: dict[str, str] = dict(self.record.get("sha256", {}))
 
     def path(self, name: str) -> Path:
-        """Label file of a sample name."""
+        """Path of the label of a sample name."""
         return label_path(self.folder, name)
 
     def read(self, name: str) -> Tensor:
-        """Label of a sample name, (H, W) int64 with 255 where the network was not sure.
+        """Label of a sample name, (H, W) int64, 255 where the network was not confident.
 
         Raises:
-            FileNotFoundError: It has none.
-            ValueError: The file is not the one that was written, or the name would leave the folder.
+            FileNotFoundError: The sample has no label.
+            ValueError: The file is not the one that was written, or the name leads out of the folder.
         """
         return torch.from_numpy(read_ids(self._checked(name)).astype(np.int64))
 
     def check(self) -> PseudoLabels:
-        """Read every file and compare it, without decoding; these pseudo-labels themselves.
+        """Check every file against its SHA-256, without decoding it; returns `self`.
 
         Raises:
-            FileNotFoundError: A label has gone.
+            FileNotFoundError: A label is missing.
             ValueError: A file is not the one that was written.
         """
         for name in self.names:
@@ -76,30 +76,30 @@ class PseudoLabels:
         return self
 
     def _checked(self, name: str) -> Path:
-        """Label file of a sample name, which is as it was written."""
+        """Path of the label of a sample name, once its content is checked."""
         path, written = self.path(name), self._digests.get(name)
         if not path.is_file():
             raise FileNotFoundError(f"{self.folder} holds no pseudo-label of {name!r}")
         if written is not None and sha256(path) != written:
             raise ValueError(
                 f"{path}: not the pseudo-label that was written, its SHA-256 in {RECORD_FILE} differs: it is damaged, "
-                "or was changed since. Put the file back, or write the labels anew; a stage that trains on them has to "
-                "start anew"
+                "or was changed since. Put the file back, or write the labels again; a stage that trains on them must "
+                "start over"
             )
         return path
 
 
 class PseudoLabelled:
-    """A data set whose labels are pseudo-labels; labels and depth of its own are dropped.
+    """A data set with pseudo-labels as labels; its own labels and depth are dropped.
 
     Args:
         dataset: The images.
-        labels: Pseudo-labels of every one of them, or their folder.
+        labels: Pseudo-labels of all images, or their folder.
 
     Raises:
-        FileNotFoundError: The folder holds no pseudo-labels; or, when a sample is read, its file has gone.
-        ValueError: An image has none, or is another one each time it is read; or, when a sample is read, its label is
-            damaged or of another size.
+        FileNotFoundError: The folder holds no pseudo-labels; or, when a sample is read, its file is missing.
+        ValueError: An image has no pseudo-label, or differs each time it is read; or, when a sample is read, its label
+            is damaged or of another size.
     """
 
     def __init__(self, dataset: SampleDataset, labels: PseudoLabels | str | Path) -> None:

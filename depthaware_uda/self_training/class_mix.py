@@ -1,7 +1,7 @@
-"""Class-mix: some classes of one image are pasted onto another (ClassMix, Olsson et al., 2021).
+"""Class-mix: pastes some classes of one image onto another (ClassMix, Olsson et al., 2021).
 
-Across domains, as in DACS (Tranheden et al., 2021), source pixels with their true labels lie on a target image with
-pseudo-labels. Pasting only what is nearer than what it hides respects occlusion (DepthMix, Hoyer et al., 2021).
+Across domains, as in DACS (Tranheden et al., 2021), source pixels with their true labels are pasted onto a target image
+with pseudo-labels. Pasting only what is nearer than what it hides respects occlusion (DepthMix, Hoyer et al., 2021).
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ __all__ = ["class_mask", "mix", "nearer"]
 
 
 def class_mask(label: Tensor) -> Tensor:
-    """Pixels of half of the classes that each label shows, drawn at random; an odd count is rounded up.
+    """Mask of a random half of the classes in each label; an odd number of classes is rounded up.
 
-    Pixels without a label are never chosen. The numbers come from torch's generator of the label's device, which is not
-    waited for.
+    Pixels without a label are never chosen. Random numbers come from torch's generator on the label's device, without
+    waiting for the device.
 
     Shape:
         label (N, H, W) integers, ids 0 to 255 -> (N, H, W) bool.
 
     Raises:
-        ValueError: The label has another shape or floating point, or, on a CPU, ids outside 0 to 255.
+        ValueError: The label has another shape or is floating point, or, on a CPU, has ids outside 0 to 255.
     """
     if label.ndim != 3 or label.is_floating_point():
         raise ValueError(f"label is {label.dtype} {tuple(label.shape)}, expected class indices in integers, (N, H, W)")
     ids = label.long().flatten(1)
     if ids.is_cpu and (foreign := ids[(ids < 0) | (ids > 255)]).numel():
-        raise ValueError(f"label holds the id {int(foreign[0])}, expected classes, and {IGNORE_INDEX} for none")
+        raise ValueError(f"label holds the id {int(foreign[0])}, expected classes, or {IGNORE_INDEX} for none")
     shown = torch.zeros(len(label), 256, dtype=torch.bool, device=label.device).scatter_(1, ids, True)
     shown[:, IGNORE_INDEX] = False
-    lots = torch.rand(shown.shape, device=label.device) + ~shown  # those of classes that are not shown come last
+    lots = torch.rand(shown.shape, device=label.device) + ~shown  # classes that are not shown come last
     place = lots.argsort(dim=1).argsort(dim=1)
     drawn = shown & (place < (shown.sum(dim=1, keepdim=True) + 1) // 2)
     return drawn.gather(1, ids).view_as(label)
@@ -44,7 +44,7 @@ def nearer(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
 
     Args:
         mask: Pixels to paste.
-        source: Inverse depth of the pasted image; NaN where unknown, which is not pasted.
+        source: Inverse depth of the pasted image; pixels where it is NaN (unknown) are not pasted.
         target: Inverse depth of the image below, in the same unit, such as the network's prediction.
 
     Shape:
@@ -73,11 +73,10 @@ def mix(mask: Tensor, source: Tensor, target: Tensor) -> Tensor:
     if source.shape != target.shape or mask.shape != (source.shape[0], *source.shape[-2:]):
         raise ValueError(
             f"source {tuple(source.shape)} and target {tuple(target.shape)} must have one shape, "
-            f"and mask {tuple(mask.shape)} their number and size of images; bring all to one size first"
+            f"and mask {tuple(mask.shape)} must match their number and size of images; bring all to one size first"
         )
     if source.is_floating_point() != target.is_floating_point():
         raise ValueError(
-            f"source is {source.dtype}, target {target.dtype}: divide images of 8 bits by 255, and give "
-            "labels in integers"
+            f"source is {source.dtype}, target {target.dtype}: divide 8-bit images by 255, and give labels as integers"
         )
     return torch.where(mask if source.ndim == 3 else mask[:, None], source, target)

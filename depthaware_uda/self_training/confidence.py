@@ -1,4 +1,4 @@
-"""How far the pseudo-labels of an image, or of a pixel, are to be trusted."""
+"""Confidence of the pseudo-labels of an image or of a pixel, as their weight in the loss."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ __all__ = ["confident_share", "pixel_confidence"]
 
 
 def confident_share(logits: Tensor, threshold: float = 0.968) -> Tensor:
-    """Share of an image's pixels whose class is surer than a threshold: the weight of its pseudo-labels.
+    """Share of an image's pixels whose confidence exceeds a threshold: the weight of its pseudo-labels.
 
-    This is the weight of DACS (Tranheden et al., 2021) as DAFormer (Hoyer et al., 2022) takes it, an image each.
+    This is the weight of DACS (Tranheden et al., 2021), computed per image as in DAFormer (Hoyer et al., 2022).
 
     Args:
         logits: Class scores before softmax, of the teacher.
-        threshold: Probability that a sure pixel exceeds.
+        threshold: Probability that a confident pixel exceeds.
 
     Shape:
         logits (N, C, H, W) -> (N,), in 0..1.
@@ -46,7 +46,7 @@ def pixel_confidence(logits: Tensor, threshold: float = 0.0) -> Tensor:
 
 
 def _confidence(logits: Tensor, threshold: float) -> Tensor:
-    """Probability of each pixel's most likely class, once both arguments are checked."""
+    """Probability of each pixel's most likely class; checks both arguments."""
     if logits.ndim != 4:
         raise ValueError(f"logits must be (N, C, H, W), got {tuple(logits.shape)}")
     if not 0 <= threshold <= 1:

@@ -13,11 +13,11 @@ __all__ = ["RareClassSampled", "class_probabilities"]
 
 
 def class_probabilities(pixels: Tensor, temperature: float) -> Tensor:
-    """Probability of drawing each class, softmax((1 - frequency) / temperature), 0 for a class that is nowhere.
+    """Probability of drawing each class, softmax((1 - frequency) / temperature); 0 for a class without pixels.
 
     Args:
-        pixels: Pixels of each class.
-        temperature: Towards 0 only the rarest class is drawn, a large one draws all classes alike.
+        pixels: Number of pixels of each class.
+        temperature: Near 0 only the rarest class is drawn; the larger, the more equal the classes.
 
     Shape:
         (C,) -> (C,), float64.
@@ -34,28 +34,28 @@ def class_probabilities(pixels: Tensor, temperature: float) -> Tensor:
 
 
 class RareClassSampled:
-    """A data set that answers every index with an image drawn at random: first a class, then an image that shows it.
+    """A data set that returns a random image for every index: it draws a class, then an image that shows it.
 
-    Draws come from torch's global generator, which the trainers seed for every sample by its place in the run, so that
-    a resumed run draws the same images.
+    Draws come from torch's global generator, which the trainers seed for every sample by its position in the run, so
+    that a resumed run draws the same images.
 
     Args:
         dataset: Labelled samples; all are read once.
         num_classes: Number of classes C.
-        temperature: See `class_probabilities`; the paper has 0.01 for 19 classes.
-        min_pixels: Least number of pixels by which an image shows a class; where no image has so many, one is enough.
+        temperature: See `class_probabilities`; the paper uses 0.01 for 19 classes.
+        min_pixels: Pixels of a class that an image needs to show it; if no image has as many, one pixel is enough.
 
     Raises:
         TypeError: The data set gives no samples by index.
-        ValueError: The data set is empty, a sample has no label or one of no class, which is named, or an argument is
-            out of its range.
+        ValueError: The data set is empty, a sample has no label or an invalid one (the message names it), or an
+            argument is out of range.
     """
 
     def __init__(
         self, dataset: SampleDataset, num_classes: int, *, temperature: float = 0.01, min_pixels: int = 1
     ) -> None:
         if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f"num_classes must be the number of classes, got {num_classes!r}")
+            raise ValueError(f"num_classes must be a whole number of at least 1, got {num_classes!r}")
         if not min_pixels >= 1:
             raise ValueError(f"min_pixels must be at least 1, got {min_pixels}")
         self.dataset = dataset

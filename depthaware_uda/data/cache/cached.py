@@ -1,4 +1,4 @@
-"""Decoding once: samples at their training size in memory-mapped files, shared by all processes of a machine."""
+"""A cache of decoded samples at their training size: memory-mapped files that all processes of a machine share."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = ["CachedDataset", "cache_layout", "cached"]
 def cache_layout(
     dataset: SampleDataset, size: tuple[int, int] | None = None, *, depth_format: DepthFormat = "centimetres"
 ) -> CacheLayout:
-    """What `cached` would write, and how many `bytes` of disk that takes; three samples are read.
+    """The layout that `cached` would write, with its size on disk in `bytes`; three samples are read.
 
     Args:
-        dataset: As for `cached`, as the further arguments.
+        dataset: As in `cached`, like the other arguments.
         size: (height, width) of the cached samples.
-        depth_format: How depth is kept.
+        depth_format: How depth is stored.
 
     Raises:
-        ValueError: The data set is empty, or an argument is not usable.
+        ValueError: The data set is empty, or an argument is invalid.
     """
     return Source(dataset, check_size(size), depth_format).layout
 
@@ -42,31 +42,31 @@ def cached(
 ) -> CachedDataset:
     """Decode and resize every sample once, into memory-mapped files, and serve them from there.
 
-    The first call fills the cache, after it said how many bytes that takes; later ones open it. Any number of
-    processes may call it at once, with any number of workers each: they share the work, and none waits for a lock. A
-    call that was cut off is taken up where it was. A cache belongs to its source: each state of the source (names,
-    sizes and times of its files, label map, depth encoding, and the content of three samples) and each `size` has a
-    folder of its own below `directory`, so a source that changed is decoded anew. Of a data set that tells no files,
-    changes beyond names and the first, middle and last sample are not seen: remove its cache.
+    The first call prints how many bytes the cache takes, and fills it; later calls open it. Any number of processes may
+    call it at once, with any number of workers each: they share the work without locks. An interrupted call is resumed
+    by the next one. Each state of the source (names, sizes and times of its files, label map, depth encoding, and the
+    content of three samples) and each `size` has its own folder below `directory`, so a source that changed is decoded
+    again. If the files of a data set are not known, only changes of names and of the first, middle and last sample are
+    noticed: after others, remove its cache.
 
     Images and labels take 8 bits a value, depth 16 bits in centimetres (0.01 to 655.35 m): 6 bytes a pixel with label
     and depth, 3 without. Wrap random transforms around the cache (`Augmented`, or the trainers' `augment`), not inside
-    it: they would be drawn once and for all.
+    it, where they would be drawn only once.
 
     Args:
-        dataset: Any data set of samples, always giving the same ones.
-        directory: Folder of caches; one may serve any number of data sets.
+        dataset: Any data set whose samples are the same each time.
+        directory: Folder of caches; any number of data sets may share it.
         size: (height, width) to resize to: the image bilinear and antialiased, label and depth nearest. None keeps
-            the size of the samples, which must then be the same.
-        depth_format: ``"float32"`` keeps metres as they are, in twice the bytes; for depth that is not in metres, or
+            the size of the samples, which must then be equal.
+        depth_format: ``"float32"`` stores metres as they are, in twice the bytes; for depth that is not in metres, or
             beyond 655 m.
-        workers: Processes to decode with; 0 decodes in this one.
-        progress: Whether to say what is done and show a progress bar.
+        workers: Processes that decode; 0 decodes in this one.
+        progress: Whether to print what is done and show a progress bar.
 
     Raises:
-        ValueError: The data set is empty, samples differ in size or keys, a sample is another one each time it is
-            read, an image is not in 0..1 or a label not in 0..255, or an argument is not usable.
-        OSError: The disk of `directory` has too little room.
+        ValueError: The data set is empty, samples differ in size or keys, a sample differs each time it is read,
+            an image is not in 0..1 or a label not in 0..255, or an argument is invalid.
+        OSError: The disk of `directory` has too little space.
     """
     if workers < 0:
         raise ValueError(f"workers must be 0 or more, got {workers}")
@@ -79,13 +79,13 @@ def cached(
 
 
 class CachedDataset:
-    """Samples served from the files that `cached` wrote. Can be sent to worker processes.
+    """Samples served from the files that `cached` wrote. It can be pickled to worker processes.
 
     Args:
         storage: The files.
         names: Names of the samples, in order.
         label_space: Label space of the samples, if they have one.
-        is_metric: Whether their depth is in metres, and not relative.
+        is_metric: Whether their depth is in metres rather than relative.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class CachedDataset:
 
     @property
     def folder(self) -> Path:
-        """Where the files lie; removing it frees their bytes."""
+        """Folder of the files; remove it to free their space."""
         return self.storage.folder
 
     def __len__(self) -> int:

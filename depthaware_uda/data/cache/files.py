@@ -1,7 +1,7 @@
-"""The files of one cache of decoded samples: one flat file a key, a checksum a sample, and a record when all is there.
+"""The files of one cache: a flat file for each key, a checksum for each sample, and a record once it is complete.
 
 Nothing is locked. Every process that fills a cache writes the same bytes to the same places, first a sample and then
-its checksum, so a sample with a checksum is whole, and a process that dies leaves nothing to clear away.
+its checksum, so a sample with a checksum is whole, and a process that dies leaves nothing to clean up.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from depthaware_uda.files import expecting, read_json, write_json
 __all__ = ["CacheFiles", "CacheLayout", "DepthFormat"]
 
 DepthFormat = Literal["centimetres", "float32"]
-"""How depth lies in the files: 16-bit centimetres, or metres as float32 where centimetres would lose something."""
+"""How depth is stored: 16-bit centimetres, or metres as float32 where centimetres would lose something."""
 RECORD_FILE = "cache.json"
 _CHECKSUMS = "checksums"
 
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """What every sample of a cache holds, and the bytes that takes; `str` says it in words.
+    """Shapes of the samples of a cache, and their size in bytes; `str` gives a readable summary.
 
     A key that samples do not have has the shape None.
     """
@@ -46,7 +46,7 @@ class CacheLayout:
     depth: tuple[int, int, int] | None
     """(1, H, W)."""
     depth_format: DepthFormat = "centimetres"
-    """Type of the depth file."""
+    """How depth is stored."""
 
     @classmethod
     def of(cls, packed: PackedSample, samples: int, depth_format: DepthFormat) -> CacheLayout:
@@ -75,7 +75,7 @@ class CacheLayout:
 
 
 def format_bytes(count: int) -> str:
-    """Bytes as people say them: 812 bytes, 3.1 MB, 7.8 GB."""
+    """A number of bytes for people: 812 bytes, 3.1 MB, 7.8 GB."""
     for power, unit in ((4, "TB"), (3, "GB"), (2, "MB"), (1, "kB")):
         if count >= 1000**power:
             return f"{count / 1000**power:.1f} {unit}"
@@ -83,16 +83,16 @@ def format_bytes(count: int) -> str:
 
 
 class CacheFiles:
-    """The files of a layout in a folder; made at their full size, empty, where they are not there.
+    """The files of a layout in a folder; `create` makes those that are missing, empty, at their full size.
 
-    Objects can be sent to worker processes, which map the files anew.
+    Objects can be pickled to worker processes, which map the files again.
     """
 
     def __init__(self, folder: Path, layout: CacheLayout) -> None:
         self.folder, self.layout = folder, layout
 
     def create(self) -> None:
-        """Make the files that are missing or of another size; what is there stays."""
+        """Create the files that are missing, and resize those of another size; existing content stays."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for key, (shape, dtype) in self.layout.files.items():
             descriptor = os.open(self._path(key), os.O_CREAT | os.O_RDWR | getattr(os, "O_BINARY", 0))
@@ -110,14 +110,14 @@ class CacheFiles:
         return all(self._path(key).is_file() and self._path(key).stat().st_size == size for key, size in sizes.items())
 
     def finish(self, record: dict[str, Any]) -> None:
-        """Bring everything to the disk and write the record."""
+        """Flush all files to the disk and write the record."""
         for key in self.layout.files:
             with self._path(key).open("r+b") as file:
                 os.fsync(file.fileno())
         write_json(self.folder / RECORD_FILE, {**record, "layout": asdict(self.layout), "bytes": self.layout.bytes})
 
     def missing(self) -> list[int]:
-        """Samples that have no checksum yet."""
+        """Indices of the samples that have no checksum yet."""
         missing: list[int] = np.flatnonzero(self._maps[_CHECKSUMS] == 0).tolist()
         return missing
 
@@ -126,7 +126,7 @@ class CacheFiles:
         return bool(self._maps[_CHECKSUMS][index])
 
     def forget_damaged(self) -> None:
-        """Take the checksum from every sample that does not agree with it: its writing was cut off."""
+        """Clear the checksum of every sample that does not match it, as after an interrupted write."""
         for index in np.flatnonzero(self._maps[_CHECKSUMS]).tolist():
             if self._maps[_CHECKSUMS][index] != _checksum([self._maps[key][index] for key in self._keys]):
                 self._write(_CHECKSUMS, index, np.zeros(1, np.uint32))
@@ -144,7 +144,7 @@ class CacheFiles:
         self._write(_CHECKSUMS, index, np.array([_checksum(list(arrays.values()))], np.uint32))
 
     def read(self, index: int, name: str) -> PackedSample:
-        """Read a sample; its depth is an array of its own, image and label are the file's."""
+        """Read a sample; its depth is a new array, image and label are views of the mapped files."""
         depth = self._maps["depth"][index] if "depth" in self._maps else None
         if depth is not None:
             depth = centimetres_to_metres(depth) if self.layout.depth_format == "centimetres" else depth.copy()
@@ -164,7 +164,7 @@ class CacheFiles:
 
     @cached_property
     def _maps(self) -> dict[str, NDArray[Any]]:
-        # Copy on write: PyTorch warns of arrays that it must not write to, and nothing here writes.
+        # Copy on write: nothing here writes, but PyTorch warns about read-only arrays.
         return {
             key: np.memmap(self._path(key), dtype, "r" if key == _CHECKSUMS else "c", shape=shape)
             for key, (shape, dtype) in self.layout.files.items()
@@ -181,7 +181,7 @@ class CacheFiles:
 
 
 def _checksum(arrays: list[NDArray[Any]]) -> int:
-    """CRC-32 of the arrays one after another; never 0, which stands for a sample that is not there."""
+    """CRC-32 of the arrays in order; never 0, which marks a sample that is not written yet."""
     value = 0
     for array in arrays:
         value = zlib.crc32(np.ascontiguousarray(array).data, value)

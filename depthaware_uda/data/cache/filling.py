@@ -1,4 +1,4 @@
-"""Filling a cache: what is read, how its state is told, and the processes that share the work."""
+"""Filling a cache: reading the source, identifying its state, and sharing the work among processes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _WRITTEN_ALIKE = (str, dict, LabelSpace, DepthEncoding, Geometry)
 
 
 class Source(Dataset[PackedSample]):
-    """The samples to cache, as the files hold them, and what is known of where they come from."""
+    """The samples to cache, packed as in the files, with a fingerprint of the data set's state."""
 
     def __init__(self, dataset: SampleDataset, size: tuple[int, int] | None, depth_format: DepthFormat) -> None:
         if depth_format not in get_args(DepthFormat):
@@ -53,12 +53,12 @@ class Source(Dataset[PackedSample]):
         return pack(sample if self.size is None else resize(self.size)(sample))
 
     def check_repeatable(self) -> None:
-        """ValueError if a sample is another one each time it is read."""
+        """Raise a ValueError if a sample differs each time it is read."""
         for index in looks(self.dataset):
             if _checksums(self._read(index)) != _checksums(self._read(index)):
                 raise ValueError(
                     f"dataset: {self.names[index]!r} is another sample each time it is read, and a cache would keep "
-                    "one for good; put random transforms around the cache, as Augmented(cached(...), transform)"
+                    "one forever; wrap random transforms around the cache, as Augmented(cached(...), transform)"
                 )
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class Source(Dataset[PackedSample]):
 
 
 class _Filling(Dataset[int]):
-    """Writing as a data set, so that workers of a `DataLoader` do it."""
+    """A data set whose items are written when read, so that workers of a `DataLoader` do the writing."""
 
     def __init__(self, source: Source, files: CacheFiles, order: list[int]) -> None:
         self.source, self.files, self.order = source, files, order
@@ -86,7 +86,7 @@ class _Filling(Dataset[int]):
 
     def __getitem__(self, position: int) -> int:
         index = self.order[position]
-        if not self.files.has(index):  # another process may have been here
+        if not self.files.has(index):  # another process may have written it
             self.files.write(index, self.source[index])
         return index
 
@@ -106,9 +106,9 @@ def fill(source: Source, files: CacheFiles, workers: int, progress: bool) -> Non
     with tqdm(total=len(source), desc="caching", unit="image", disable=not progress) as bar:
         while missing := files.missing():
             bar.update(len(source) - len(missing) - bar.n)
-            # Processes that fill the cache together begin at different places.
+            # Processes that fill the cache together start at different places.
             order = np.roll(missing, int(np.random.default_rng().integers(len(missing)))).tolist()
-            # A generator of its own: reading must not move the global one, which the training run depends on.
+            # Its own generator: reading must not advance the global one, which the training run depends on.
             loader = DataLoader(
                 _Filling(source, files, order), batch_size=None, num_workers=workers, generator=torch.Generator()
             )
@@ -129,7 +129,7 @@ def _announce(source: Source, files: CacheFiles) -> None:
 
 
 def _check_room(files: CacheFiles) -> None:
-    # What an earlier call wrote already takes its place on the disk.
+    # What an earlier call wrote already takes up its space on the disk.
     written = sum(getattr(path.stat(), "st_blocks", 0) * 512 for path in files.folder.glob("*.bin"))
     free = shutil.disk_usage(files.folder).free
     if files.layout.bytes > free + written:
@@ -145,17 +145,17 @@ def _checksums(packed: PackedSample) -> list[int]:
 
 
 def _states(dataset: SampleDataset) -> list[tuple[str, int, int]]:
-    """Name, size and time of every file of a data set that tells its files."""
+    """Name, size and time of every file of a data set, if they are known."""
     states = ((path.name, path.stat()) for paths in source_files(dataset) for path in paths)
     return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
 
 
 def _settings(dataset: object) -> list[str]:
-    """What else than files decides on labels and depth: three samples need not show every id of a label map."""
+    """Settings that determine labels and depth: three samples need not show every id of a label map."""
     values = {name: getattr(dataset, name, None) for name in _SETTINGS}
     inner = [getattr(dataset, "dataset", None), *getattr(dataset, "datasets", ())]
     return [
-        # Of types that are written alike in every process: others would be another source each time.
+        # Only types whose string is the same in every process: others would look like a new source each time.
         *(f"{name}={value}" for name, value in values.items() if isinstance(value, _WRITTEN_ALIKE)),
         *(setting for one in inner if one is not None for setting in _settings(one)),
     ]

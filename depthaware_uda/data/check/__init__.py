@@ -1,4 +1,4 @@
-"""Looking a data set through before days of training, and the report of what was found."""
+"""Checking a data set before days of training, and the report of the findings."""
 
 from depthaware_uda.data.check.look import check_dataset
 from depthaware_uda.data.check.report import ClassPixels, DatasetReport, DepthRange, Finding

@@ -1,4 +1,4 @@
-"""From what was seen of every sample to the findings of a report, each with its remedy."""
+"""Derives the findings of a report, each with its remedy, from facts about every sample."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 
 __all__ = ["DepthFacts", "Facts", "class_histogram", "count_sizes", "depth_range", "findings", "ignored_share"]
 
-# In metres. What a street shows lies well inside of these; outside, the unit is another one.
+# In metres. Streets lie well inside these bounds; depth outside them is in another unit.
 _FOREGROUND = (0.5, 15.0)
 _MEDIAN = (1.0, 300.0)
 
 
 class DepthFacts(NamedTuple):
-    """Where the depth of a sample lies, in metres."""
+    """Statistics of the depth of a sample, in metres."""
 
     known: float
     """Share of the pixels whose depth is known."""
     nearest: float = math.nan
     foreground: float = math.nan
-    """One pixel in a hundred is nearer."""
+    """The first percentile: one pixel in a hundred is nearer."""
     median: float = math.nan
     farthest: float = math.nan
 
 
 class Facts(NamedTuple):
-    """What is kept of a sample that was looked at."""
+    """What is recorded about a checked sample."""
 
     name: str
     error: tuple[str, str] | None = None
@@ -39,7 +39,7 @@ class Facts(NamedTuple):
     size: tuple[int, int] = (0, 0)
     keys: tuple[str, ...] = ()
     breaches: tuple[str, ...] = ()
-    """Where the sample breaks the contract."""
+    """How the sample breaks the contract of `Sample`."""
     differing: str = ""
     """The sizes of image, label and depth, if they differ."""
     pixels: NDArray[np.int64] | None = None
@@ -50,7 +50,7 @@ class Facts(NamedTuple):
 
 
 def findings(facts: list[Facts], space: LabelSpace | None, *, metric: bool = True) -> list[Finding]:
-    """Everything that the samples themselves tell; only `metric` depth has a unit to doubt."""
+    """All findings about the samples themselves; only `metric` depth is checked for its unit."""
     whole = [fact for fact in facts if fact.error is None]
     return [*_broken(facts), *_label_findings(whole, space), *_depth_findings(whole, metric), *_image_findings(whole)]
 
@@ -110,7 +110,7 @@ def depth_range(facts: list[Facts]) -> DepthRange | None:
 def _broken(facts: list[Facts]) -> list[Finding]:
     findings = []
     for kind, remedy in (
-        ("missing file", "copy or unpack the files again, or take the images without partners away"),
+        ("missing file", "copy or unpack the files again, or remove the images without partners"),
         (
             "unreadable",
             "copy or download these files again; labels and depth need the size of their image, and the format that "
@@ -118,8 +118,8 @@ def _broken(facts: list[Facts]) -> list[Finding]:
         ),
         (
             "unmapped ids",
-            "add the ids to label_map (255 to ignore them); if there are many, the labels are of another edition of "
-            "the data set, or colours instead of ids; unknown='ignore' makes all of them 255",
+            "add the ids to label_map (255 to ignore them); if there are many, the labels are of another edition "
+            "of the data set, or colours instead of ids; unknown='ignore' ignores all of them",
         ),
     ):
         found = [(fact.name, fact.error[1]) for fact in facts if fact.error is not None and fact.error[0] == kind]
@@ -139,20 +139,20 @@ def _label_findings(facts: list[Facts], space: LabelSpace | None) -> list[Findin
     labelled = [fact for fact in facts if fact.pixels is not None]
     without = [fact.name for fact in facts if fact.pixels is None]
     if labelled and without:
-        remedy = "give all samples a label, or drop those of all with Unlabelled"
+        remedy = "give all samples a label, or drop all labels with Unlabelled"
         findings.append(sample_finding("error", "some without label", without, "others have one", remedy))
     empty = [fact.name for fact in labelled if fact.pixels is not None and fact.pixels[:IGNORE_INDEX].sum() == 0]
     if empty:
-        remedy = "look at the label files; wrong ids or a wrong label_map make a class of nothing; else leave them out"
+        remedy = "look at the label files: ids or label_map may be wrong; if they are right, leave these samples out"
         findings.append(sample_finding("warning", "all ignored", empty, "no pixel has a class", remedy))
     ignored = ignored_share(facts)
     if labelled and not empty and ignored is not None and ignored > 0.5:
         message = f"{100 * ignored:.0f} % of all pixels are ignored"
-        findings.append(Finding("warning", "mostly ignored", message, "check label_map: are ids missing in it?"))
+        findings.append(Finding("warning", "mostly ignored", message, "check label_map: does it lack ids?"))
     absent = [found.name for found in class_histogram(facts, space) if not found.pixels]
     if absent and labelled:
         message = f"no label shows {', '.join(absent)}"
-        remedy = "evaluation leaves them out; if they ought to be there, check label_map and the label space"
+        remedy = "evaluation leaves them out; if they should be there, check label_map and the label space"
         findings.append(Finding("warning", "classes without a label", message, remedy))
     return findings
 
@@ -165,7 +165,7 @@ def _depth_findings(facts: list[Facts], metric: bool) -> list[Finding]:
         remedy = "give all samples a depth, or none"
         findings.append(sample_finding("error", "some without depth", without, "others have it", remedy))
     if nowhere := [name for name, depth in known if not depth.known]:
-        remedy = "look at the depth files; 0 is unknown in encodings of integers"
+        remedy = "look at the depth files; in integer encodings 0 means unknown"
         findings.append(sample_finding("warning", "no depth known", nowhere, "every pixel is unknown", remedy))
     some = [depth for _, depth in known if depth.known]
     if metric and some:
@@ -174,9 +174,9 @@ def _depth_findings(facts: list[Facts], metric: bool) -> list[Finding]:
             for values in zip(*((depth.foreground, depth.median) for depth in some), strict=True)
         )
         if not (_within(foreground, _FOREGROUND) and _within(median, _MEDIAN)):
-            message = f"the foreground is {foreground:.3g} m away, the median depth is {median:.3g} m: no street's"
+            message = f"the foreground is {foreground:.3g} m away, the median depth is {median:.3g} m: not a street's"
             remedy = (
-                "choose the depth_encoding of the files: centimetres read as millimetres are ten times too near, "
+                "set the depth_encoding of the files: centimetres read as millimetres are ten times too near, "
                 "millimetres read as centimetres ten times too far, and relative depth has no metres at all"
             )
             findings.append(Finding("warning", "depth of another unit", message, remedy))
@@ -203,7 +203,7 @@ def _image_findings(facts: list[Facts]) -> list[Finding]:
         remedy = "remove the copies; a copy in the validation split makes results too good"
         findings.append(sample_finding("warning", "same image twice", [name for name, _ in again], message, remedy))
     if differing := [fact for fact in facts if fact.differing]:
-        remedy = "right for evaluation at full resolution; for training, labels and depth need their image's size"
+        remedy = "fine for evaluation at full resolution; for training, labels and depth need the size of their image"
         names = [fact.name for fact in differing]
         findings.append(sample_finding("note", "labels of another size", names, differing[0].differing, remedy))
     sizes = count_sizes(facts)

@@ -1,4 +1,4 @@
-"""Looking a data set through before days of training: every file read, every finding with its remedy."""
+"""Checks a data set before days of training: reads every file, and gives every finding with its remedy."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ __all__ = ["check_dataset"]
 def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> DatasetReport:
     """Read every sample of a data set and report what a training run would stumble over.
 
-    Looked for are files that are missing, damaged, of another size than their image, or without a partner; label ids
-    that the map lacks; labels without a class, classes without a label; depth that is nowhere known or in another
-    unit; samples that break the contract; images that come twice or are of one colour; and another package of SYNTHIA
-    than the published protocols use. Nothing is changed, and an error in one sample does not stop the others.
+    It finds files that are missing, damaged, of another size than their image, or without a partner; label ids that are
+    not in the map; labels without a class, and classes without a label; depth that is known nowhere or in another unit;
+    samples that break the contract of `Sample`; duplicate images and images of one colour; and a package of SYNTHIA
+    other than that of the published protocols. Nothing is changed, and an error in one sample does not stop the check.
 
     Args:
         dataset: Any data set of samples.
-        workers: Processes to read with; 0 reads in this one.
+        workers: Processes that read samples; 0 reads in this one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -83,7 +83,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
 
 
 class _Looking(Dataset[Facts]):
-    """Looking as a data set, so that workers of a `DataLoader` do it."""
+    """A data set whose items are the facts about samples, so that workers of a `DataLoader` check them."""
 
     def __init__(self, dataset: SampleDataset, classes: int) -> None:
         self.dataset, self.classes, self.names = dataset, classes, known_names(dataset) or ()
@@ -98,7 +98,7 @@ class _Looking(Dataset[Facts]):
             sample = self.dataset[index]
         except FileNotFoundError as error:
             return Facts(name, ("missing file", str(error)))
-        except Exception as error:  # whatever is wrong with one sample is a line of the report
+        except Exception as error:  # anything wrong with one sample becomes a finding
             kind = "unmapped ids" if isinstance(error, UnmappedIdsError) else "unreadable"
             return Facts(name, (kind, str(error) or repr(error)))
         if isinstance(sample, Mapping):
@@ -108,8 +108,8 @@ class _Looking(Dataset[Facts]):
             return Facts(name, ("broken contract", problem))
         try:
             facts = _look(sample, name, self.classes)
-        except Exception as error:  # a type that NumPy does not have, a tensor on a GPU
-            return Facts(name, ("broken contract", f"its tensors cannot be looked at: {error}"))
+        except Exception as error:  # such as a type that NumPy does not have, or a tensor on a GPU
+            return Facts(name, ("broken contract", f"its tensors cannot be read: {error}"))
         return facts._replace(breaches=(*facts.breaches, *_misnamed(sample, listed)))
 
 
@@ -118,7 +118,7 @@ def _unchanged(facts: Any) -> Any:
 
 
 def _unusable(sample: Any) -> str:
-    """Why nothing can be told of a sample's pixels; empty if something can."""
+    """Why the pixels of a sample cannot be checked; empty if they can."""
     if not isinstance(sample, Mapping):
         return f"the sample is a {type(sample).__name__}, expected a dict with 'image', and 'label', 'depth' if known"
     if "image" not in sample:
@@ -133,7 +133,7 @@ def _unusable(sample: Any) -> str:
 
 
 def _misnamed(sample: Sample, listed: str | None) -> list[str]:
-    """What is wrong with the name of a sample that its data set lists under a name."""
+    """What is wrong with the name of a sample, given the name that its data set lists, if any."""
     if "name" not in sample:
         return []
     name: object = sample["name"]
@@ -187,7 +187,7 @@ def _look(sample: Sample, name: str, classes: int) -> Facts:
 
 
 def _checksum(image: Tensor) -> int:
-    """64 bits that tell images apart: with 32, one data set of 20,000 in twenty would show a false pair."""
+    """64 bits to tell images apart: with 32, one in twenty data sets of 20,000 would show a false duplicate."""
     content = np.ascontiguousarray(image.numpy()).data
     return zlib.crc32(content) << 32 | zlib.adler32(content)
 

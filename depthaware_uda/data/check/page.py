@@ -1,4 +1,4 @@
-"""A page of samples drawn with Pillow alone: image, label and depth side by side, with the legend of the classes."""
+"""A page of samples, drawn with Pillow alone: image, label and depth side by side, with a legend of the classes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _INK, _PAPER = (34, 34, 34), (255, 255, 255)
 
 
 def draw_page(samples: list[Sample], path: str | Path, *, title: str, space: LabelSpace | None) -> None:
-    """Draw samples as rows: what they have of image, label in the colours of `space`, and depth.
+    """Draw each sample as a row: its image, its label in the colours of `space` and its depth, as far as it has them.
 
-    Depth is painted as `colorize_depth` does it: near is yellow, far is dark blue, unknown is grey.
+    Depth is painted by `colorize_depth`: near is yellow, far is dark blue, unknown is grey.
     """
     columns = [key for key in ("image", "label", "depth") if any(key in sample for sample in samples)]
     rows = [{key: _picture(sample, key, space) for key in columns if key in sample} for sample in samples]
@@ -53,7 +53,7 @@ def draw_page(samples: list[Sample], path: str | Path, *, title: str, space: Lab
 
 
 def _picture(sample: Sample, key: str, space: LabelSpace | None) -> Image.Image:
-    """One cell of the page; also of a sample that breaks the contract, but for its height and width."""
+    """One cell of the page; a sample that breaks the contract is drawn, too, if it has height and width."""
     tensor: Tensor = sample[key].as_subclass(Tensor)  # type: ignore[literal-required]
     planes = tensor.reshape(-1, *tensor.shape[-2:])
     if key == "image":

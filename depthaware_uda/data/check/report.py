@@ -1,4 +1,4 @@
-"""What `check_dataset` found: as a table, as JSON and as a page of samples."""
+"""The report of `check_dataset`: as a table, as JSON and as a page of samples."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found, and how to mend it."""
+    """One problem or remark, and its remedy."""
 
     severity: Literal["error", "warning", "note"]
-    """An error stops or spoils training; a warning may be as intended; a note is good to know."""
+    """An error stops or spoils training, a warning may be intended, and a note is for information."""
     kind: str
-    """A short name of what was found, the same in every report."""
+    """Short name of the kind of finding, the same in every report."""
     message: str
     """What was found."""
     remedy: str
-    """How to mend it."""
+    """How to fix it."""
     count: int = 0
-    """Number of samples concerned; 0 if it concerns the whole data set."""
+    """Number of affected samples; 0 if it is about the whole data set."""
     names: tuple[str, ...] = ()
-    """The first of them."""
+    """Names of the first affected samples."""
 
 
 @dataclass(frozen=True)
@@ -42,37 +42,37 @@ class ClassPixels:
     name: str
     """Name of the class."""
     pixels: int
-    """Pixels of it in all labels."""
+    """Number of its pixels in all labels."""
     share: float
     """Share of all pixels that have a class, 0..1."""
     images: int
-    """Samples that show it."""
+    """Number of samples that show it."""
 
 
 @dataclass(frozen=True)
 class DepthRange:
-    """Where the depth of a data set lies; None where no depth is known."""
+    """Range of the depth of a data set; values are None if no depth is known."""
 
     known: float
     """Share of pixels whose depth is known, 0..1."""
     nearest: float | None
-    """Metres, as the further ones."""
+    """Smallest depth, in metres."""
     median: float | None
-    """Median of the samples' medians."""
+    """Median of the samples' medians, in metres."""
     farthest: float | None
-    """Metres."""
+    """Largest depth, in metres."""
 
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What was found in a data set. `ok` if nothing is an error."""
+    """The findings about a data set; `ok` if none is an error."""
 
     dataset: str
     """Class of the data set."""
     samples: int
     """Number of samples."""
     readable: int
-    """Samples that could be read."""
+    """Number of samples that could be read."""
     sizes: dict[tuple[int, int], int]
     """Number of samples of each (height, width), the most frequent first."""
     classes: tuple[ClassPixels, ...]
@@ -80,13 +80,13 @@ class DatasetReport:
     ignored: float | None
     """Share of label pixels that are ignored, or None without labels."""
     depth: DepthRange | None
-    """None if no sample has depth."""
+    """Range of the depth; None if no sample has depth."""
     findings: tuple[Finding, ...]
-    """Everything that was found."""
+    """All findings."""
     source: SampleDataset = field(repr=False, compare=False)
     """The data set."""
     whole: tuple[int, ...] = field(repr=False, compare=False)
-    """Positions of the samples that could be read."""
+    """Indices of the samples that could be read."""
 
     @property
     def ok(self) -> bool:
@@ -94,7 +94,7 @@ class DatasetReport:
         return not any(finding.severity == "error" for finding in self.findings)
 
     def table(self) -> str:
-        """The report as text, shares in percent, every finding with its remedy."""
+        """The report as text, with shares in percent and the remedy of every finding."""
         lines = [f"{self.dataset}: {self.samples:,} samples, {self.readable:,} of them readable"]
         sizes = [f"{height} x {width} ({count:,})" for (height, width), count in list(self.sizes.items())[:_SHOWN]]
         if len(self.sizes) > _SHOWN:
@@ -123,7 +123,7 @@ class DatasetReport:
         return self.table()
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values; depth that is infinite is None."""
+        """The report as JSON-ready values; infinite depth becomes None."""
         depth = None if self.depth is None else asdict(self.depth)
         return {
             "dataset": self.dataset,
@@ -142,7 +142,7 @@ class DatasetReport:
         write_json(path, self.to_dict())
 
     def draw(self, path: str | Path, *, count: int = 6) -> None:
-        """Draw a page of samples evenly spread over the data set: image, label and depth, as one PNG.
+        """Draw samples spread evenly over the data set on one page: image, label and depth, as a PNG.
 
         Args:
             path: File to write.

@@ -1,4 +1,4 @@
-"""What the files of a data set tell beyond its samples: partners without an image, and the wrong SYNTHIA package."""
+"""Findings about files and names rather than samples: labels without an image, or the wrong SYNTHIA package."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ __all__ = ["source_findings"]
 
 
 def source_findings(dataset: SampleDataset, names: Sequence[str]) -> Iterator[Finding]:
-    """Findings about the names of a data set, as they were found, and about its files, if it tells them."""
+    """Findings about the names read from a data set, and about its files, if they are known."""
     listed = known_names(dataset)
     if listed is not None and len(listed) != len(dataset):
         message = f"the data set has {len(dataset)} samples but {len(listed)} names"
-        yield Finding(
-            "error", "names that do not fit", message, "`names` has to name every sample once, in their order"
-        )
+        yield Finding("error", "names that do not fit", message, "`names` must name every sample once, in order")
     if len(set(names)) < len(names):
         twice = [name for name, count in Counter(names).items() if count > 1]
         yield sample_finding(
@@ -44,13 +42,13 @@ def _innermost(dataset: SampleDataset) -> SampleDataset:
 
 
 def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
-    """Labels and depths whose image is not on the disk: files beside the partners that belong to no image."""
+    """Label and depth files beside the ones in use whose image is not on the disk."""
     used = {path for paths in files for path in paths}
     suffixes = {path.suffix for paths in files for path in paths[1:]}
     endings: dict[Path, set[tuple[Path, str, str]]] = {}
     for image, *partners in files:
         for partner in partners:
-            # What the two names share: all of it, or "aachen_000000_000019_" in Cityscapes.
+            # The common start of the two names: the whole stem, or "aachen_000000_000019_" in Cityscapes.
             shared = _shared_start(image.stem, partner.stem)
             endings.setdefault(partner.parent, set()).add((image.parent, image.stem[shared:], partner.stem[shared:]))
     alone = []
@@ -60,28 +58,28 @@ def _without_image(files: list[list[Path]]) -> Iterator[Finding]:
         alone += [str(path) for path in others if not any(_belongs(path.stem, stems, end) for stems, end in known)]
     if alone:
         message = "these files have no image"
-        remedy = "copy the missing images, or remove the files; the data set does without them"
+        remedy = "copy the missing images, or remove the files; the data set does not need them"
         yield sample_finding("warning", "partners without an image", alone, message, remedy)
 
 
 def _shared_start(one: str, other: str) -> int:
-    """How many letters two names begin with alike."""
+    """Length of the common start of two names."""
     return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What a folder holds, as data sets list it: nothing hidden. Nothing if it has gone, which samples tell."""
+    """The entries of a folder, without hidden ones; none if it is missing, which is reported for its samples."""
     return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def _stems(folder: Path, ending: str) -> set[str]:
-    """Names of the images in a folder, used or not, without suffix and ending."""
+    """Stems of the images in a folder, used or not, without the ending."""
     stems = (path.stem for path in _entries(folder) if path.suffix.lower() in IMAGE_SUFFIXES)
     return {stem.removesuffix(ending) for stem in stems if stem.endswith(ending)}
 
 
 def _belongs(stem: str, stems: set[str], ending: str) -> bool:
-    """Whether a file belongs to an image; of another kind, such as colours beside ids, it begins as an image does."""
+    """Whether a file belongs to an image; files of other kinds, such as colours, need only start with its stem."""
     if stem.endswith(ending):
         return stem.removesuffix(ending) in stems
     return any(stem[:cut] in stems for cut in range(len(stem) + 1))
@@ -95,10 +93,10 @@ def _size_of(path: Path) -> tuple[int, int] | None:
 
 
 def _synthia(dataset: Synthia, names: Sequence[str], images: list[Path]) -> Iterator[Finding]:
-    """Whether the images are those of another package of SYNTHIA, by their names or sizes, or not all there."""
+    """Whether images are from another package of SYNTHIA, by name or size, or are resized, or not complete."""
     size = next(filter(None, map(_size_of, images)), None)
     if size is None:
-        return  # not one of them can be opened, which is told sample by sample
+        return  # none can be opened, which is reported for each sample
     if package := package_of_images(names, size):
         yield Finding("error", "wrong SYNTHIA package", f"the images are those of {package.name}", REMEDY)
     elif size != IMAGE_SIZE:
@@ -108,4 +106,4 @@ def _synthia(dataset: Synthia, names: Sequence[str], images: list[Path]) -> Iter
         )
     elif len(dataset) < (whole := SPLITS[dataset.split]):
         message = f"{len(dataset):,} images, SYNTHIA-RAND-CITYSCAPES has {whole:,}"
-        yield Finding("note", "part of SYNTHIA", message, "published results are of all images: unpack the rest")
+        yield Finding("note", "part of SYNTHIA", message, "published results use all images: unpack the rest")

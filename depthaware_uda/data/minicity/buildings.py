@@ -1,4 +1,4 @@
-"""Buildings, walls, fences and hedges: what lines a street."""
+"""Buildings, walls, fences and hedges that line a street."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .textures import part_textures
 __all__ = ["add_building", "add_fence", "add_hedge", "add_wall"]
 
 WINDOWS, SHOP, DOOR, BLANK = 0.0, 1.0, 2.0, 3.0
-"""Kinds of ground floor of a facade."""
+"""Kinds of a facade's ground floor."""
 _ROOFS: tuple[Colour, ...] = (
     *((0.3, 0.28, 0.3), (0.42, 0.24, 0.18), (0.34, 0.3, 0.27), (0.25, 0.26, 0.28), (0.5, 0.32, 0.24)),
     (0.2, 0.2, 0.21),
@@ -34,7 +34,7 @@ def _linear(colour: Colour) -> tuple[float, ...]:
 def _facade_row(
     rng: np.random.Generator, style: Style, height: float, ground: float, *, floor: float, windows: bool = True
 ) -> list[float]:
-    """Random facade parameters; materials.py reads them by column."""
+    """Random facade parameters; `materials` reads them by column."""
     brick = rng.random() < style.brick
     base = vary(rng, choose(rng, style.bricks if brick else style.walls))
     trim = choose(rng, (vary(rng, choose(rng, style.walls)), (0.88, 0.87, 0.84), vary(rng, base, 0.2)))
@@ -92,7 +92,7 @@ def add_building(
     if floors <= 4 and rng.random() < style.pitched_roofs:
         _add_pitched_roof(builder, half, height, depth, tiles, sides, rng)
     else:
-        # A parapet or a cornice that stands out a little.
+        # A parapet or a cornice that protrudes a little.
         edge = builder.palette(vary(rng, choose(rng, style.walls), 0.1))
         out, tall = rng.uniform(0.05, 0.35), rng.uniform(0.2, 0.6)
         builder.box((-half, height - tall * 0.5, -out), (half, height + tall * 0.5, depth), BUILDING, edge)
@@ -127,7 +127,7 @@ def _add_awning(builder: MeshBuilder, half: float, rng: np.random.Generator) -> 
 def _add_pitched_roof(
     builder: MeshBuilder, half: float, height: float, depth: float, tiles: int, walls: int, rng: np.random.Generator
 ) -> None:
-    """Adds a roof whose ridge runs along the street, or now and then a gable to the street; with chimneys."""
+    """Adds a roof whose ridge runs along the street or, less often, whose gable faces it; often with a chimney."""
     rise = rng.uniform(0.35, 0.6) * depth / 2
     eave = 0.25
     if rng.random() < 0.75:

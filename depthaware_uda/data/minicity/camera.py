@@ -1,4 +1,4 @@
-"""The pinhole camera, and what a real one does to the light: lens, exposure, sensor, compression."""
+"""The pinhole camera, and what a real camera does to light: lens, exposure, sensor, compression."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Camera(NamedTuple):
         height: Metres above the road.
         yaw: Radians to the right.
         pitch: Radians upwards.
-        focal: Focal length as a fraction of the image height, so that any size shows the same scene.
+        focal: Focal length as a fraction of the image height, so that every image size shows the same scene.
     """
 
     x: float
@@ -41,10 +41,10 @@ class Camera(NamedTuple):
         return (yaw @ pitch).astype(np.float32)
 
     def ray_matrix(self, height: int, width: int, scale: int = 1) -> NDArray[np.float64]:
-        """Matrix A with A @ (column, row, 1) = world direction of depth 1 through a sample.
+        """Matrix A such that A @ (column, row, 1) is the world direction, of depth 1, through a sample.
 
-        Samples form a grid `scale` times as fine as the pixels; every `scale`-th one, beginning with
-        number `scale - 1`, lies on a pixel's centre.
+        Samples form a grid `scale` times as fine as the pixels; every `scale`-th one, starting at
+        index `scale - 1`, lies on a pixel's centre.
         """
         step = 1 / (scale * self.focal * height)
         first_column = (0.5 - (scale - 1) / scale) - width / 2
@@ -56,15 +56,15 @@ class Camera(NamedTuple):
 
 
 class Sensor(NamedTuple):
-    """How light becomes an image.
+    """How a camera turns light into an image.
 
     Attributes:
         exposure: Factor on the linear light.
         white_balance: Factors on red, green and blue.
         gamma: Exponent of the tone curve (0.45 is neutral).
-        contrast: Strength of an S-shaped curve, 0 for none.
+        contrast: Strength of an S-shaped tone curve, 0 for none.
         saturation: 1 is neutral.
-        metering: Mean to which a frame, sky and all, is exposed before `exposure` applies; 0 for none.
+        metering: Mean to which a whole frame, sky included, is exposed before `exposure` applies; 0 for none.
         glare: Share of the light that the lens scatters around bright parts.
         blur: Standard deviation of the lens blur, in fractions of the image height.
         vignette: Loss of light in the corners, 0..1.
@@ -86,7 +86,7 @@ class Sensor(NamedTuple):
 
 
 def _blur(image: Float, sigma: float) -> Float:
-    """Gaussian blur of a (H, W, 3) image along both axes, edges repeated."""
+    """Gaussian blur of an (H, W, 3) image; edges are repeated."""
     radius = max(1, math.ceil(2.5 * sigma))
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2).astype(np.float32)
     taps /= taps.sum()
@@ -104,7 +104,7 @@ def _blur(image: Float, sigma: float) -> Float:
 
 
 def _glow(image: Float) -> Float:
-    """The image as a lens scatters it: blurred over a tenth of its height."""
+    """The light that a lens scatters: the image blurred over a tenth of its height."""
     height, width = image.shape[:2]
     scattered = []
     for channel in range(3):
@@ -137,7 +137,7 @@ def develop(light: Float, sensor: Sensor, rng: np.random.Generator) -> NDArray[n
     if sensor.contrast:
         image += np.float32(sensor.contrast) * (image * image * (3 - 2 * image) - image)
     if sensor.noise:
-        # Shot noise grows with the light, but the tone curve stretches the dark: about even after it.
+        # Shot noise grows with the light, but the tone curve stretches dark values: afterwards it is nearly even.
         image += np.float32(sensor.noise) * rng.standard_normal(image.shape, dtype=np.float32) * (1.15 - 0.6 * image)
     result: NDArray[np.uint8] = np.clip(image * 255 + 0.5, 0, 255).astype(np.uint8)
     if sensor.jpeg:

@@ -1,4 +1,4 @@
-"""Drawing part textures: shapes in metres, filled with part numbers."""
+"""Draws part textures: shapes in metres, filled with part numbers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class Canvas:
         return np.array(self._image)[::-1].copy()
 
     def shade(self, rng: np.random.Generator, *, roundness: float = 0.5) -> NDArray[np.uint8]:
-        """Relative brightness, 200 is neutral: dark rims (a rounded body), a little unevenness; row 0 is the bottom."""
+        """Relative brightness, 200 is neutral: darker rims, as of round bodies, slight folds; row 0 is the bottom."""
         inside = self._image.point(lambda value: 255 if value else 0)
         soft = np.asarray(inside.filter(ImageFilter.GaussianBlur(TEXELS / 32)), np.float32) / 255
         seams = np.asarray(self._image.filter(ImageFilter.FIND_EDGES), np.float32) > 0
@@ -84,7 +84,7 @@ class Canvas:
         folds = np.asarray(coarse.resize((TEXELS, TEXELS), Image.Resampling.BICUBIC), np.float32) / 255
         uneven = min(1.0, 0.12 + roundness * 2) * 0.36
         shade = 200 * (1 - roundness + roundness * np.clip(soft * 1.3 - 0.25, 0, 1.05)) * (1 + uneven * (folds - 0.5))
-        # What is higher sees more of the sky.
+        # Higher parts see more of the sky.
         shade *= np.linspace(1.1, 0.85, TEXELS)[:, None]
         shade[seams] *= 0.9
         return np.clip(shade, 0, 255).astype(np.uint8)[::-1].copy()

@@ -1,4 +1,4 @@
-"""The MiniCity data set: streets rendered when they are asked for."""
+"""The MiniCity data set: streets rendered on demand."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ _SMALLEST = 16
 class MiniCity(Dataset[Sample]):
     """Street scenes with exact labels and depth, rendered on the fly: nothing is stored or downloaded.
 
-    There are two worlds. ``"synthetic"`` is a clean, game-like one to train on. ``"real"`` stands in for
-    photographs: other streets, materials and things in them, low sun and rain, and a camera with automatic exposure,
-    glare, haze, blur, noise and compression.
+    There are two styles. ``"synthetic"`` is clean and game-like, to train on. ``"real"`` stands in for photographs:
+    other streets, materials and objects, low sun and rain, and a camera with automatic exposure, glare, haze, blur,
+    noise and compression.
     The same arguments always give the same samples; data sets of different seeds share no scene.
 
     Args:
         length: Number of samples.
-        style: The world.
-        size: Height and width in pixels; another size shows the same scenes.
-        seed: Which streets of the world; use different seeds for different splits.
+        style: ``"synthetic"`` or ``"real"``.
+        size: (height, width) in pixels; every size shows the same scenes.
+        seed: Selects the scenes; use different seeds for different splits.
         labels: Label space: ``"cityscapes16"``, ``"cityscapes19"``, ``"common7"``, or, with `label_map`, any other.
-        depth: Whether samples have a depth.
-        label_map: Class of ``cityscapes16`` to class index or name of `labels` (255 to ignore), or the file of such a
-            map.
-        transform: Called with every sample; torchvision's v2 transforms move image, label and depth together.
+        depth: Whether samples have depth.
+        label_map: Maps classes of ``cityscapes16`` to class indices or names of `labels` (255 to ignore); a mapping or
+            a file.
+        transform: Called with every sample; torchvision's v2 transforms treat image, label and depth alike.
 
     Shape:
         image (3, H, W) float32 in 0..1; label (H, W) int64; depth (1, H, W) float32 metres, NaN in the sky.
 
     Raises:
-        ValueError: An argument is not usable; the message names it.
-        IndexError: A sample beyond the last is asked for.
+        ValueError: An argument is invalid; the message names it.
+        IndexError: An index is out of range.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class MiniCity(Dataset[Sample]):
             isinstance(size, (tuple, list)) and len(size) == 2 and all(is_integer(n) and n >= _SMALLEST for n in size)
         ):
             raise ValueError(f"size must be (height, width), two integers of at least {_SMALLEST}, got {size!r}")
-        # Beyond 32 bits, NumPy would split a seed into two numbers, and scenes of other seeds would come again.
+        # Beyond 32 bits, NumPy would split a seed into two numbers, and scenes of other seeds would repeat.
         if not (is_integer(seed) and 0 <= seed < 1 << 32):
             raise ValueError(f"seed must be an integer of at least 0 and below 2 ** 32, got {seed!r}")
         self._length = int(length)
@@ -83,7 +83,7 @@ class MiniCity(Dataset[Sample]):
         if missing := [
             name for index, name in id_names("minicity").items() if index not in (IGNORE_INDEX, *self.label_map)
         ]:
-            raise ValueError(f"label_map: expected every class of MiniCity, {missing} are missing; 255 ignores one")
+            raise ValueError(f"label_map: expected every class of MiniCity, {missing} are missing; 255 ignores a class")
         self._depth = depth
         self._transform = transform
 
@@ -99,7 +99,7 @@ class MiniCity(Dataset[Sample]):
         return self._length
 
     def __getitem__(self, index: int) -> Sample:
-        """Renders a sample; a negative index counts from the end."""
+        """Render a sample; a negative index counts from the end."""
         number = operator.index(index) + (self._length if index < 0 else 0)
         if not 0 <= number < self._length:
             raise IndexError(f"index {index} is out of range for MiniCity of length {self._length}")

@@ -1,7 +1,7 @@
 """Drawings of people, bicycles, motorcycles and their riders.
 
-Parts: 1 skin, 2 hair or helmet, 3 top, 4 legs, 5 shoes, 6 bag or scarf; from 8 on the vehicle: 8 tyre and black,
-9 frame or fairing, 10 metal, 11 lamp, 12 seat.
+Parts of the person: 1 skin, 2 hair or helmet, 3 top, 4 legs, 5 shoes, 6 bag or scarf; of the vehicle: 8 tyre and
+black, 9 frame or fairing, 10 metal, 11 lamp, 12 seat.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _bicycle_front(canvas: Canvas) -> None:
 
 
 def bicycle_front(rng: np.random.Generator) -> Canvas:
-    """A bicycle seen along its length; 0.95 x 1.9 m."""
+    """A bicycle seen from the front or the back; 0.95 x 1.9 m."""
     canvas = Canvas(*FRONT_SIZE)
     _bicycle_front(canvas)
     if rng.random() < 0.5:
@@ -168,7 +168,7 @@ def _torso(canvas: Canvas, hip: XY, neck: XY, width: float) -> None:
 
 
 def cyclist(rng: np.random.Generator, *, side: bool) -> Canvas:
-    """A rider on a bicycle, riding right or seen along the way; sizes as of the bicycles."""
+    """A rider on a bicycle, riding to the right or seen end-on; sizes as of the bicycles."""
     if side:
         canvas = Canvas(*BICYCLE_SIZE)
         _bicycle(canvas, rng)
@@ -239,7 +239,7 @@ def _motorcycle_front(canvas: Canvas) -> None:
 
 
 def motorcycle_front(rng: np.random.Generator) -> Canvas:
-    """A motorcycle seen along its length; 0.95 x 1.9 m."""
+    """A motorcycle seen from the front or the back; 0.95 x 1.9 m."""
     canvas = Canvas(*FRONT_SIZE)
     _motorcycle_front(canvas)
     if rng.random() < 0.5:
@@ -248,7 +248,7 @@ def motorcycle_front(rng: np.random.Generator) -> Canvas:
 
 
 def motorcyclist(rng: np.random.Generator, *, side: bool) -> Canvas:
-    """A rider on a motorcycle, riding right or seen along the way; sizes as of the motorcycles."""
+    """A rider on a motorcycle, riding to the right or seen end-on; sizes as of the motorcycles."""
     if side:
         canvas = Canvas(*BICYCLE_SIZE)
         _motorcycle(canvas, rng)

@@ -16,7 +16,7 @@ LEAF, DARK_LEAF, BARK = 1, 2, 3
 
 
 class _Painted(Canvas):
-    """A texture given by its part numbers (row 0 at the bottom)."""
+    """A texture made from an array of part numbers (row 0 at the bottom)."""
 
     def __init__(self, parts: NDArray[np.uint8]) -> None:
         super().__init__(1.0, 1.0)
@@ -24,7 +24,7 @@ class _Painted(Canvas):
 
 
 def _noise(rng: np.random.Generator, scale: int) -> NDArray[np.float32]:
-    """A window of fractal noise; a greater scale is rougher."""
+    """A random window of fractal noise; a larger scale is rougher."""
     shift = rng.integers(0, 512, 2)
     field = np.roll(cloud_noise(1.6), tuple(int(s) for s in shift), (0, 1))
     index = np.arange(TEXELS) * scale // 2 % 512

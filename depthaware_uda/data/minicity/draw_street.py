@@ -64,7 +64,7 @@ def sign(rng: np.random.Generator, kind: str) -> Canvas:
 
 
 def traffic_light(phase: str) -> Canvas:
-    """The face of a traffic light; parts: 1 housing, 2 rim, 3 red, 4 amber, 5 green lamp, 6 lamp that is off."""
+    """The face of a traffic light; parts: 1 housing, 2 rim, 3 red, 4 amber, 5 green lamp, 6 unlit lamp."""
     canvas = Canvas(1.0, 2.6)
     canvas.rectangle(0, 0, 1, 2.6, 2)
     canvas.rectangle(0.08, 0.08, 0.92, 2.52, 1)
@@ -74,7 +74,7 @@ def traffic_light(phase: str) -> Canvas:
 
 
 def fence(rng: np.random.Generator, kind: str) -> Canvas:
-    """A piece of fence that repeats to the sides: 2 m of it, the full height; parts: 1 main colour, 2 second colour."""
+    """A fence segment that tiles sideways, 2 m long, of full height; parts: 1 main colour, 2 second colour."""
     canvas = Canvas(2.0, 1.0)
     if kind in ("railing", "bars", "guard"):
         step, width = {"railing": (0.125, 0.035), "bars": (0.2, 0.05), "guard": (0.1, 0.025)}[kind]

@@ -1,7 +1,7 @@
 """Drawings of the panels of cars, vans and buses.
 
 Parts: 1 paint, 2 glass, 3 black trim, 4 tyre, 5 rim, 6 head lamp, 7 tail lamp, 8 plate, 9 chrome, 10 second paint,
-11 lit sign, 12 what shows through a window.
+11 lit sign, 12 interior seen through a window.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class CarType(NamedTuple):
         screen: Horizontal run of the windscreen.
         back: Horizontal run of the rear window.
         boot: Length of the boot.
-        inset: How far the roof's sides stand in from the body's.
+        inset: How far the sides of the roof are inside those of the body.
         panel: True for a van without side windows behind the driver.
     """
 
@@ -75,14 +75,14 @@ BUS_SIDES = ("single", "double", "coach", "truck")
 
 
 def car_side(rng: np.random.Generator, car: CarType) -> Canvas:
-    """The lower body from rear (left) to front, up to the belt; what is above the sloping bonnet is a hole."""
+    """The lower body from rear (left) to front, up to the belt; the area above the sloping bonnet is a hole."""
     canvas = Canvas(car.length, car.belt)
     length, belt = car.length, car.belt
     base = length - car.bonnet
     canvas.polygon(
         [
             *((0.06, 0.2), (length - 0.06, 0.2), (length, 0.3), (length, car.nose + 0.03)),
-            # The upper edge lies a little above the bonnet's own face, so that no gap shows between them.
+            # The upper edge lies a little above the bonnet's face, so that no gap shows between them.
             *((base, belt + 0.03), (0.0, belt + 0.03), (0.0, 0.3)),
         ],
         PAINT,
@@ -119,7 +119,7 @@ def glasshouse(rng: np.random.Generator, *, panel: bool) -> Canvas:
 
 
 def window(rng: np.random.Generator) -> Canvas:
-    """A windscreen or rear window in its frame, with what is seen through it."""
+    """A windscreen or rear window in its frame, and the interior seen through it."""
     canvas = Canvas(1.0, 1.0)
     canvas.rectangle(0, 0, 1, 1, PAINT)
     canvas.polygon([(0.04, 0.04), (0.96, 0.04), (0.92, 0.93), (0.08, 0.93)], GLASS)

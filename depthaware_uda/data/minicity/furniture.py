@@ -33,12 +33,12 @@ _SIGN_INKS: tuple[Colour, ...] = (
 
 
 def _facing(pose: Pose) -> Pose:
-    """The pose turned so that its -z side looks at the camera's axis."""
+    """The pose, turned so that its -z side faces the camera."""
     return pose._replace(heading=math.atan2(pose.x, pose.z))
 
 
 def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Generator, *, size: float = 1.0) -> None:
-    """Adds a leafy, wintry or conical tree of random size."""
+    """Adds a leafy, bare or conical tree of random size."""
     textures = part_textures()
     leaf = vary(rng, choose(rng, style.leaves), 0.15)
     bark = vary(rng, choose(rng, ((0.28, 0.23, 0.18), (0.36, 0.33, 0.3), (0.2, 0.17, 0.15))), 0.1)
@@ -51,7 +51,7 @@ def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
     kind = rng.random()
     if kind < style.bare_trees:
         if rng.random() < 0.7:
-            # So many twigs that the crown looks solid from afar: light ones where the sky shines through.
+            # So many twigs that the crown looks solid from afar, light where the sky shines through.
             twig = vary(rng, choose(rng, ((0.62, 0.52, 0.4), (0.5, 0.46, 0.42), (0.4, 0.33, 0.25))), 0.15)
             twigs = builder.palette(twig, bark, bark)
             _add_clumps(builder, twigs, height, rng.uniform(1.5, 3), rng)
@@ -73,7 +73,7 @@ def add_tree(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
 
 
 def _add_clumps(builder: MeshBuilder, palette: int, height: float, clear: float, rng: np.random.Generator) -> None:
-    """Adds the crown of a tree of a height, which leaves `clear` metres of the trunk free."""
+    """Adds the crown of a tree of this height; the lowest `clear` metres of the trunk stay free."""
     textures = part_textures()
     radius = height * rng.uniform(0.24, 0.4)
     middle = max(clear + radius * 0.7, height - radius)
@@ -111,7 +111,7 @@ def add_overhang(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.
             (shift + width / 2, low + tall, 0.0),
             (shift - width / 2, low + tall, 0.0),
         )
-        # Upside down: the twigs fan out downwards.
+        # The texture is upside down, so that the twigs fan out downwards.
         builder.quad(
             corners,
             VEGETATION,
@@ -147,7 +147,7 @@ def add_bush(builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Gene
 
 
 def add_pole(builder: MeshBuilder, pose: Pose, height: float, width: float, palette: int) -> None:
-    """Adds a round pole, as a sheet that faces the camera and is shaded round."""
+    """Adds a round pole, as a sheet that faces the camera and is shaded like a cylinder."""
     builder.place(_facing(pose))
     builder.upright(width, 0, height, POLE, palette, texture=1, top_width=width * 0.8)
 
@@ -174,7 +174,7 @@ def add_bollard(builder: MeshBuilder, pose: Pose, palette: int) -> None:
 def add_traffic_light(
     builder: MeshBuilder, pose: Pose, rng: np.random.Generator, *, phase: int, towards: bool, arm: float = 0.0
 ) -> None:
-    """Adds a traffic light on a pole; `towards` the driver or away, `arm` metres out over the road."""
+    """Adds a traffic light on a pole, facing `towards` the driver or away, `arm` metres out over the road."""
     textures = part_textures()
     high = arm != 0
     top = rng.uniform(5.0, 5.8) if high else rng.uniform(3.0, 3.6)

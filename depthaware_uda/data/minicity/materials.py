@@ -1,4 +1,4 @@
-"""Colour and label of every sample from the face it meets, before light falls on it."""
+"""Colour and label of every sample from the face that its ray hits, before lighting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def face_colour(
         texel = (info[:, 3] * TEXELS + row) * TEXELS + column
         part = textures.parts.ravel()[texel]
         shade = textures.shade.ravel()[texel] * np.float32(1 / 200)
-        # A sample on a face's very rim may wrap round to a hole: it takes the first colour.
+        # A sample at the very edge of a face may wrap around into a hole: it takes the first colour.
         part = np.maximum(part, 1)
         colour = faces.palettes[palette, part] * shade[:, None]
         return colour, np.where(part >= 8, info[:, 2], label)
@@ -52,7 +52,7 @@ def face_colour(
 
 
 def _facade(row: Float, u: Float, v: Float, depth: Float) -> Float:
-    """Walls with windows; `row` (32, N) as made in buildings.py."""
+    """Walls with windows; `row` (32, N) holds the facade parameters of `buildings`."""
     base, trim, glass = row[0:3].T, row[3:6].T, row[6:9].T
     bay, floor, wide, tall, sill = row[9], row[10], row[11], row[12], row[13]
     ground_height, ground, brick, seed = row[14], row[15], row[16], row[17]
@@ -66,7 +66,7 @@ def _facade(row: Float, u: Float, v: Float, depth: Float) -> Float:
     bay_number = np.floor(u / bay)
     cell_u = u / bay - bay_number
     cell = lookup(white, bay_number * 7 + seed, level * 13 + seed)
-    # The wall itself: mottled; bricks in courses while they can be seen; rain and dirt run down from above.
+    # The wall: mottled, with courses of bricks near enough to be seen, and streaks of rain and dirt.
     mottle = lookup(noise, u * 24 + seed, v * 24)
     tone = 1 + 0.3 * (mottle - 0.5) + 0.16 * (lookup(white, u * 50, v * 50) - 0.5) * near
     course = np.floor(v / 0.08)
@@ -94,7 +94,7 @@ def _facade(row: Float, u: Float, v: Float, depth: Float) -> Float:
     colour[lintel] = trim[lintel] * 0.9
     frame_only = frame & ~glazed & ~lintel
     colour[frame_only] = 0.5 * colour[frame_only] + 0.5 * plastic[frame_only]
-    # Glass mirrors a brighter sky towards the top; curtains and blinds differ from window to window.
+    # Glass reflects a brighter sky towards the top; curtains and blinds differ from window to window.
     inner_v, inner_u = dv / tall, cell_u
     mirror = 0.55 + 0.9 * cell + 0.8 * inner_v * (cell > 0.4)
     pane = glass * mirror[:, None]

@@ -1,4 +1,4 @@
-"""Planar quads collected into one array: what scenes are made of."""
+"""Planar quads, of which scenes are made, collected into arrays."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class Material(IntEnum):
     PARTS = 1
     """A texture of part numbers; part 0 is a hole, the others are coloured by the palette."""
     FOLIAGE = 2
-    """Leaves: as PARTS, with noise."""
+    """Leaves: coloured as PARTS."""
     FACADE = 3
     """Walls with windows, from a row of facade parameters."""
     ROOF = 4
-    """Courses of tiles."""
+    """Courses of roof tiles."""
 
 
 class Pose(NamedTuple):
-    """Where an object stands: position of its origin and heading (radians about the vertical; 0 looks along +z)."""
+    """Pose of an object: position of its origin, and heading (radians about the vertical; 0 faces +z)."""
 
     x: float = 0.0
     y: float = 0.0
@@ -48,11 +48,11 @@ class Faces(NamedTuple):
 
     Attributes:
         corners: (N, 4, 3), anticlockwise seen from the front.
-        extent: (N, 4), texture coordinates (u, v) of the first corner; how much u grows to the second, v to the fourth.
+        extent: (N, 4): u and v at the first corner, the increase of u to the second and of v to the fourth corner.
         info: (N, 6) integers: material, label, label of parts 8 and above, texture, palette, two-sided.
         palettes: (P, 16, 3), linear colours.
         facades: (F, 32), facade parameters.
-        footprints: (M, 4, 2), corners (x, z) of what stands close to the ground and darkens it.
+        footprints: (M, 4, 2), corners (x, z) of objects close to the ground, which darken it.
     """
 
     corners: Float
@@ -64,7 +64,7 @@ class Faces(NamedTuple):
 
 
 class MeshBuilder:
-    """Collects faces; every face is given in the coordinates of the pose set last."""
+    """Collects faces, each in the coordinates of the pose that was set last."""
 
     def __init__(self) -> None:
         self._corners: list[tuple[Point, Point, Point, Point]] = []
@@ -115,7 +115,7 @@ class MeshBuilder:
     ) -> None:
         """Adds a quad, corners anticlockwise from the front; `palette` is the facade row for a FACADE.
 
-        Texture coordinates are `start` in the first corner; u grows by `extent` to the second, v to the fourth.
+        Texture coordinates are `start` at the first corner; by `extent`, u grows to the second and v to the fourth.
         """
         self._corners.append(corners)
         self._extent.append((*start, *extent))

@@ -21,7 +21,7 @@ def white_noise() -> Float:
 
 @cache
 def cloud_noise(slope: float = 1.6) -> Float:
-    """Fractal noise of spectrum 1 / f ** slope, mean 0.5, nearly all within 0..1, tileable, shape (512, 512)."""
+    """Tileable fractal noise of spectrum 1 / f ** slope, mean 0.5, clipped to 0..1, shape (512, 512)."""
     rng = np.random.default_rng(20211)
     frequency = np.fft.fftfreq(_SIZE) * _SIZE
     radius = np.hypot(frequency[:, None], frequency[None, : _SIZE // 2 + 1])
@@ -34,13 +34,13 @@ def cloud_noise(slope: float = 1.6) -> Float:
 
 
 def lookup(texture: Float, x: Float, y: Float) -> Float:
-    """Nearest sample of a tileable texture, coordinates in texels, any sign, any shape."""
+    """Nearest texels of a tileable texture; coordinates in texels, of any sign and shape."""
     column = x.astype(np.int32) & (_SIZE - 1)
     row = y.astype(np.int32) & (_SIZE - 1)
     return texture.ravel()[row * _SIZE + column]
 
 
 def wrap(x: Float, period: float | np.float32 | Float) -> Float:
-    """Remainder in 0..period; several times as fast as `np.mod`, which is exact where this rounds."""
+    """Remainder in 0..period; several times as fast as `np.mod`, but rounded where that is exact."""
     remainder: Float = x - np.floor(x / period) * period
     return remainder

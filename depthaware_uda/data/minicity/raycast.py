@@ -1,8 +1,8 @@
-"""Which face every ray meets first: exact ray-plane geometry, one bounding box of pixels a face.
+"""Finds the face that every ray hits first: exact ray-plane geometry, one bounding box of pixels for each face.
 
-Over a pinhole image the inverse depth of a plane, and the signs that tell whether a ray passes inside
-an edge, are affine functions of the pixel. So no triangle is clipped or projected: a face is five affine
-functions and the box of pixels in which they need evaluating.
+In a pinhole image the inverse depth of a plane is an affine function of the pixel, and so are the functions whose
+signs tell whether a ray passes inside an edge. So no triangle is clipped or projected: a face is five affine functions
+and the box of pixels in which to evaluate them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["GROUND", "RAISED", "SKY", "Hits", "Projection", "cast", "perspective
 
 Float = NDArray[np.float32]
 SKY, GROUND, RAISED = -1, -2, -3
-"""Numbers that stand for a face where a ray meets none: sky, the road's plane, the pavements' plane."""
+"""Face numbers of rays that hit no face: sky, the plane of the road, the plane of the pavements."""
 _NEAR = 0.15
 _SMALL = 400
-"""Boxes of at most so many samples are cast together."""
+"""Boxes of at most this many samples are cast together."""
 _HOLED = (int(Material.PARTS), int(Material.FOLIAGE))
 
 
@@ -30,10 +30,10 @@ class Projection(NamedTuple):
     """Faces as affine functions of the pixel (column, row, 1).
 
     Attributes:
-        order: Indices of the faces that can be seen, nearest first.
-        functions: (N, 5, 3): nearness (greater is nearer), then the four edges (inside where all are >= 0).
+        order: Indices of the visible faces, nearest first.
+        functions: (N, 5, 3): nearness (larger is nearer), then the four edges (inside where all are >= 0).
         texture: (N, 3, 3): texture coordinates as ratios; u = f0 / f2 and v = f1 / f2 up to `offset`.
-        offset: (N, 2), what to add to the ratios.
+        offset: (N, 2), to add to the ratios.
         boxes: (N, 4): first column, end column, first row, end row.
     """
 
@@ -114,7 +114,7 @@ def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int)
     """Projects faces along the sun's rays onto a square of `span` metres around `centre`.
 
     Returns the projection, whose nearness is the height towards the sun in metres, and the (3, 4) matrix
-    that takes world points to (column, row, height).
+    that maps world points to (column, row, height).
     """
     helper = np.array([0, 0, 1], np.float64)
     right = np.cross(helper, to_sun)
@@ -161,7 +161,7 @@ def sun_view(faces: Faces, to_sun: Float, centre: Float, span: float, size: int)
 
 
 def cast(faces: Faces, projection: Projection, hits: Hits) -> None:
-    """Enters every face into `hits` where it is nearer than what is there. Holes of textures let rays through."""
+    """Enters every face into `hits` where it is the nearest so far. Rays pass through holes of textures."""
     boxes = projection.boxes
     area = (boxes[:, 1] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 2])
     small = area <= _SMALL
@@ -245,7 +245,7 @@ def _cast_small(
         keep = np.ones(len(owner), bool)
         keep[test[~solid]] = False
         owner, pixel, near = owner[keep], pixel[keep], near[keep]
-    # Of several values for one pixel the last is kept: the nearest.
+    # Of several assignments to one pixel the last one stays, which is the nearest.
     order = np.argsort(near, kind="stable")
     pixel = pixel[order]
     nearness[pixel] = near[order]

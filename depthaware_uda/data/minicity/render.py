@@ -1,4 +1,4 @@
-"""From (seed, index, style, size) to image, label and depth."""
+"""Renders (seed, index, style, size) to image, label and depth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OVERSAMPLING = 2
 
 
 class Rendering(NamedTuple):
-    """What is rendered of a scene.
+    """A rendered scene.
 
     Attributes:
         image: (H, W, 3), 8-bit RGB.
@@ -50,17 +50,17 @@ def render(seed: int, index: int, *, style: StyleName = "synthetic", size: tuple
     """Renders one street scene; the same arguments give the same arrays.
 
     Args:
-        seed: Number of the world, 0 or greater; worlds of different seeds share no scene.
+        seed: Seed of the scenes, 0 or greater; different seeds share no scene.
         index: Number of the scene, 0 or greater.
         style: ``"synthetic"`` or ``"real"``.
-        size: Height and width in pixels; another size shows the same scene.
+        size: (height, width) in pixels; every size shows the same scene.
     """
     noise = np.random.default_rng([seed, index, STYLES[style].number, 1])
     return render_scene(make_scene(seed, index, style=style), size, noise)
 
 
 def _cast_ground(scene: Scene, rays: Float, hits: Hits) -> None:
-    """Enters the planes of the road and of the pavements: all rays that point down meet one of them."""
+    """Enters the planes of the road and of the pavements: every ray that points down hits one of them."""
     eye = scene.camera.height
     fall = -rays[..., 1]
     below = np.flatnonzero((fall > eye / _FAR).ravel())
@@ -95,7 +95,7 @@ def render_scene(scene: Scene, size: tuple[int, int], rng: np.random.Generator) 
     light, label = light.reshape(*shape, 3), label.reshape(shape)
     if scene.light.wet:
         mirror(light, label == ROAD, rays, rng)
-    # A tent over 3 x 3 samples centred on the pixel; label and depth are those of its centre.
+    # A tent filter over 3 x 3 samples centred on the pixel; label and depth are those at its centre.
     pixels = np.empty((height, width, 3), np.float32)
     for channel in range(3):
         fine = light[..., channel]
@@ -108,14 +108,14 @@ def render_scene(scene: Scene, size: tuple[int, int], rng: np.random.Generator) 
 
 
 def mirror(light: Float, road: NDArray[np.bool_], rays: Float, rng: np.random.Generator) -> None:
-    """Lets a wet road reflect what stands as high above the horizon as the road lies below it, in place.
+    """Adds reflections to a wet road, in place: of what is as far above the horizon as the road is below it.
 
-    How much follows Schlick (1994), dimmed; rough asphalt smears it upwards.
+    Their strength follows Schlick (1994), dimmed; rough asphalt smears them upwards.
 
     Args:
         light: (H, W, 3), linear.
-        road: (H, W), where the road is.
-        rays: (H, W, 3), directions of the samples; one row lies at one height.
+        road: (H, W), mask of the road.
+        rays: (H, W, 3), directions of the samples; each row has one elevation.
         rng: Draws how far a sample's reflection is smeared.
     """
     rise = rays[:, 0, 1]
@@ -129,7 +129,7 @@ def mirror(light: Float, road: NDArray[np.bool_], rays: Float, rng: np.random.Ge
 
 
 def _shadow(scene: Scene, points: Float) -> Float:
-    """Share of direct sunlight at world points (N, 3), 0 or 1 blended at the edges of shadows."""
+    """Share of direct sunlight at world points (N, 3): 0 or 1, blended at the edges of shadows."""
     size, span = 288 if len(points) < 200_000 else 768, 80.0
     to_sun = np.array(scene.light.to_sun)
     centre = np.array([0.0, 1.0, 26.0])
@@ -154,7 +154,7 @@ def _shadow(scene: Scene, points: Float) -> Float:
 
 
 def _contact(scene: Scene, x: Float, z: Float) -> Float:
-    """How much of the sky ground points see that something may stand above: 0.25 under a car, 1 in the open."""
+    """Share of the sky that ground points see past objects above them: 0.25 under a car, 1 in the open."""
     texels = 6.0
     width, length = int(50 * texels), int(60 * texels)
     image = Image.new("L", (width, length), 255)
@@ -197,7 +197,7 @@ def _shade(scene: Scene, rays: Float, eye: Float, hits: Hits) -> tuple[Float, ND
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
     lambert = normals @ np.array(light.to_sun, np.float32)
     kinds = faces.info[:, 0]
-    # Sheets stand for round things: they are lit from the sun's side whatever way they face.
+    # Sheets represent round objects: they are lit by the sun whatever way they face.
     sheet = faces.info[:, 5] == 1
     lambert = np.where(sheet, 0.55, np.clip(lambert, 0, 1)).astype(np.float32)
     upward = np.where(sheet, 0.85, 0.8 + 0.2 * normals[:, 1]).astype(np.float32)
@@ -214,11 +214,11 @@ def _shade(scene: Scene, rays: Float, eye: Float, hits: Hits) -> tuple[Float, ND
         colour[chosen], label[chosen] = face_colour(faces, material, number, u, v, depth[chosen])
         sun_facing[chosen] = lambert[number]
         sky_facing[chosen] = upward[number]
-    # Near the ground less of the sky is seen.
+    # Points near the ground see less of the sky.
     occlusion = sky_facing * (0.72 + 0.28 * np.clip(points[:, 1] / 2.5 + (face < 0), 0, 1))
     direct = sun_facing * _shadow(scene, points) if light.sun[1] > 0 else np.zeros_like(depth)
     clear = np.exp(-np.float32(light.haze) * depth)
-    # One colour after the other: arrays whose innermost axis is 3 are several times as slow.
+    # Channel by channel: arrays whose innermost axis has length 3 are several times as slow.
     for channel in range(3):
         plane = colour[:, channel]
         plane *= occlusion * np.float32(light.ambient[channel]) + direct * np.float32(light.sun[channel])

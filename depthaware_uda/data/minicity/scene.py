@@ -1,4 +1,4 @@
-"""A random street: its plan, what stands in it, the light and the camera."""
+"""A random street: its plan, its objects, the light and the camera."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FAR = 170.0
 
 
 class Scene(NamedTuple):
-    """Everything that is needed to render an image of any size."""
+    """Everything needed to render an image of any size."""
 
     faces: Faces
     street: Street
@@ -44,7 +44,7 @@ class Scene(NamedTuple):
 
 
 def random_scene(rng: np.random.Generator, style: Style) -> Scene:
-    """A street with all that is in it."""
+    """A random street with everything in it."""
     street = _random_street(rng, style)
     yaw = rng.normal(0, style.yaw)
     if rng.random() < 0.12:
@@ -113,7 +113,7 @@ def _add_kerbs(builder: MeshBuilder, street: Street, rng: np.random.Generator, s
 
 
 def _front(street: Street, side: int, back: float) -> tuple[float, float]:
-    """Distance across of the line `back` metres behind the pavement, and the heading of what faces the street there."""
+    """Position across the street of the line `back` metres behind the pavement, and the heading to face the street."""
     return side * (street.half_width + street.pavement[(side + 1) // 2] + back), side * math.pi / 2
 
 
@@ -253,7 +253,7 @@ def _add_pavement_things(
 
 
 def _add_side_streets(builder: MeshBuilder, street: Street, rng: np.random.Generator, style: Style) -> None:
-    """Lines side streets with buildings beyond the corners, and closes the view along them."""
+    """Lines side streets with buildings beyond the corners, and closes the view along the side streets."""
     for junction in street.side_streets:
         for side, is_open in ((-1, junction.left), (1, junction.right)):
             if not is_open:

@@ -27,8 +27,8 @@ class Light(NamedTuple):
         horizon: Colour of the sky at the horizon, and of haze.
         cloud: Share of the sky that clouds cover, 0..1.
         haze: Extinction in 1 / metre.
-        cloud_shift: Where in the noise the clouds are taken.
-        wet: Whether rain stands on the road, so that it mirrors what is above.
+        cloud_shift: Position in the noise that the clouds are taken from.
+        wet: Whether the road is wet, so that it reflects what is above it.
     """
 
     to_sun: tuple[float, float, float]
@@ -43,7 +43,7 @@ class Light(NamedTuple):
 
 
 def random_light(rng: np.random.Generator, style: Style) -> Light:
-    """A random time and weather."""
+    """Light of a random time of day and weather."""
     sunny = rng.random() < style.sunny
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(*style.sun_height)
     to_sun = (
@@ -69,7 +69,7 @@ def random_light(rng: np.random.Generator, style: Style) -> Light:
         pale = grey * rng.uniform(0.95, 1.3)
         horizon = (pale, pale, pale)
         cloud = rng.uniform(0.4, 1.0)
-    # Worlds that have neither draw nothing for it: their scenes stay as they were.
+    # Styles without bright skies or rain draw no numbers for them, so that their scenes stay the same.
     glow = rng.uniform(*style.sky_brightness) if style.sky_brightness[0] < style.sky_brightness[1] else 1.0
     zenith = (zenith[0] * glow, zenith[1] * glow, zenith[2] * glow)
     horizon = (horizon[0] * glow, horizon[1] * glow, horizon[2] * glow)
@@ -80,7 +80,7 @@ def random_light(rng: np.random.Generator, style: Style) -> Light:
 
 
 def random_sensor(rng: np.random.Generator, style: Style) -> Sensor:
-    """A random camera: nearly ideal in the synthetic world, a small video camera in the real one."""
+    """A random camera: nearly ideal in the synthetic style, a small video camera in the real one."""
     exposure = float(np.exp(rng.normal(-0.1, 0.32)))
     if rng.random() < style.underexposed:
         exposure *= rng.uniform(0.3, 0.7)
@@ -103,7 +103,7 @@ def random_sensor(rng: np.random.Generator, style: Style) -> Sensor:
 
 
 def sky_colour(light: Light, directions: Float) -> Float:
-    """Colour of the sky along directions (N, 3), clouds on a plane high above."""
+    """Colour of the sky along directions (N, 3), with clouds on a plane high above."""
     rise = directions[:, 1] / np.sqrt((directions * directions).sum(1))
     blend = np.clip(rise * 2.2, 0, 1)[:, None] ** np.float32(0.7)
     colour = np.array(light.horizon, np.float32) * (1 - blend) + np.array(light.zenith, np.float32) * blend

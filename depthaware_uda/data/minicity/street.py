@@ -1,4 +1,4 @@
-"""The plan of a street: where road, pavements and side streets lie, and what the ground beside them is."""
+"""The plan of a street: where road, pavements and side streets are, and what lies beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Float = NDArray[np.float32]
 
 
 class SideStreet(NamedTuple):
-    """A street that meets the main one: distance along it, half its width, and on which sides it goes on."""
+    """A street that meets the main one: position along it, half its width, and the sides on which it opens."""
 
     at: float
     half_width: float
@@ -35,13 +35,14 @@ class Street:
     """A street along z, gently curved: its axis is at x = offset + curvature * z ** 2 / 2.
 
     Attributes:
-        offset: Axis at the camera, metres to the right of it.
+        offset: Metres from the camera to the axis beside it, positive to the right.
         curvature: 1 / metres; positive bends to the right.
         half_width: From the axis to the kerbs.
         pavement: Widths of the left and the right pavement.
         lots: Label of the ground behind the left and the right pavement.
+        verge: Widths of the left and the right grass verge.
         side_streets: In order of distance.
-        end: Where the street ends in a junction; the ground behind is pavement.
+        end: Position of the junction in which the street ends; the ground beyond it is pavement.
         lanes: Number of lanes, both ways.
     """
 
@@ -56,16 +57,16 @@ class Street:
     lanes: int
 
     def place(self, across: float, along: float, *, height: float = 0.0, turn: float = 0.0) -> Pose:
-        """The pose of a thing `across` metres to the right of the axis, looking along the street plus `turn`."""
+        """The pose of an object `across` metres to the right of the axis, heading along the street plus `turn`."""
         x = self.offset + across + self.curvature * along**2 / 2
         return Pose(x, height, along, math.atan(self.curvature * along) + turn)
 
     def across(self, x: Float, z: Float) -> Float:
-        """Metres to the right of the axis, of world points."""
+        """Distance of world points to the right of the axis, in metres."""
         return x - np.float32(self.offset) - np.float32(self.curvature / 2) * z * z
 
     def in_side_street(self, across: Float, along: Float, *, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Whether points lie on the road of a side street; it goes on beyond the far kerb only on its sides."""
+        """Whether points lie on the road of a side street, which extends from the axis to its open sides only."""
         inside = np.zeros(across.shape, bool)
         for side in self.side_streets:
             near = np.abs(along - np.float32(side.at)) < side.half_width + margin

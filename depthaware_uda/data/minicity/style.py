@@ -1,4 +1,4 @@
-"""The two worlds: what streets hold, how it is coloured, how it is photographed."""
+"""The two styles: contents of the streets, colours, and photography."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def choose(rng: np.random.Generator, options: Sequence[T]) -> T:
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: float = 0.08) -> Colour:
-    """A colour near `colour`: its brightness and, less so, its hue."""
+    """A random colour near `colour`, varied in brightness and, less so, in hue."""
     common, *own = rng.standard_normal(4).tolist()
     factor = 1 + amount * common
     red, green, blue = (
@@ -33,7 +33,7 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float = 0.08) -> Colo
 
 @dataclass(frozen=True)
 class Style:
-    """Distributions of one world; pairs are ranges, tuples of colours are choices, the rest are probabilities.
+    """Distributions of one style: pairs are ranges, other tuples choices, numbers rates, strengths or probabilities.
 
     Colours are sRGB in 0..1, lengths metres, angles radians.
     """

@@ -1,4 +1,4 @@
-"""What the ground looks like: asphalt, markings, paving, grass."""
+"""Appearance of the ground: asphalt, markings, paving, grass."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class GroundLook(NamedTuple):
         slab: Size of paving slabs in metres; 0 for asphalt.
         centre: 0 none, 1 dashed, 2 solid, 3 double solid.
         edge: 0 none, 1 white line, 2 double yellow lines.
-        zigzag: Where a zigzag line begins; negative for none.
-        arrows: Whether lanes carry arrows.
+        zigzag: Position at which a zigzag line begins; negative for none.
+        arrows: Whether lanes have arrows.
         wear: 0..1, stains, patches and cracks.
         grain: Contrast of the fine grain.
         seed: Shift of the noise.
@@ -73,7 +73,7 @@ def random_ground(rng: np.random.Generator, style: Style) -> GroundLook:
 
 
 def _markings(look: GroundLook, street: Street, across: Float, along: Float) -> tuple[Mask, Mask]:
-    """White and yellow paint on the main road."""
+    """Masks of white and yellow paint on the main road."""
     half = np.float32(street.half_width)
     side = np.abs(across)
     junction = np.zeros(across.shape, bool)
@@ -123,7 +123,7 @@ def _markings(look: GroundLook, street: Street, across: Float, along: Float) -> 
 def ground_colour(
     look: GroundLook, street: Street, label: NDArray[np.uint8], x: Float, z: Float, depth: Float
 ) -> Float:
-    """Linear colour of ground points of given labels; all (N,)."""
+    """Linear colours (N, 3) of ground points with given labels; the arguments are (N,)."""
     across = street.across(x, z)
     fade = 1 / (1 + depth * np.float32(0.04))
     seed = np.float32(look.seed)
@@ -137,7 +137,7 @@ def ground_colour(
     if road.size:
         a, s = across[road], z[road]
         tone = texture[road] * (1 + np.float32(0.5 * look.wear) * (broad[road] - 0.5))
-        # Wheels darken two tracks a lane; repairs are rectangles of another tone.
+        # Wheels darken two tracks in each lane; repairs are rectangles of another tone.
         tracks = np.cos(a * np.float32(4 * np.pi / 3.3))
         tone *= 1 - np.float32(0.05 * look.wear) * tracks
         patch = lookup(white_noise(), np.floor(a / 1.7) * 7 + seed, np.floor(s / 5.3) * 13)

@@ -1,7 +1,7 @@
 """The part textures of everything that is not a plain wall: people, two-wheelers, vehicles, signs, leaves, fences.
 
-A texture says which *part* of a thing a texel is (skin, coat, tyre, window; 0 is a hole); colours come from the
-palette of the instance and labels from the part, so one drawing serves many differently dressed things.
+A texel says which *part* of an object it shows (skin, coat, tyre, window; 0 is a hole). Colours come from the palette
+of the instance and labels from the part, so one drawing serves many objects of different colours.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class PartTextures(NamedTuple):
     Attributes:
         parts: (T, 256, 256) part numbers, row 0 at the bottom.
         shade: (T, 256, 256) relative brightness, 200 is neutral.
-        families: Name of a kind of texture -> indices of its variants.
+        families: Indices of the variants of each kind of texture, by name.
     """
 
     parts: NDArray[np.uint8]
@@ -47,14 +47,14 @@ class PartTextures(NamedTuple):
     families: dict[str, tuple[int, ...]]
 
     def pick(self, family: str, rng: np.random.Generator) -> int:
-        """A random variant of a family."""
+        """The index of a random variant of a family."""
         variants = self.families[family]
         return variants[int(rng.random() * len(variants))]
 
 
 @lru_cache(maxsize=1)
 def part_textures() -> PartTextures:
-    """Draws all textures, once per process; always the same ones."""
+    """Draws all textures, once per process, from a fixed seed."""
     rng = np.random.default_rng(1975)
     drawn: list[tuple[str, Canvas, float]] = []
 

@@ -1,4 +1,4 @@
-"""Cars, vans, buses and two-wheelers as faces. All look along +z in their own pose."""
+"""Cars, vans, buses, two-wheelers and people as faces. Vehicles face +z in their own pose."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TRIM = (0.05, 0.05, 0.055)
 
 
 def _vehicle_palette(builder: MeshBuilder, rng: np.random.Generator, paint: Colour) -> int:
-    """Colours of the parts of a vehicle; lamps are lit now and then."""
+    """A palette for the parts of a vehicle; a quarter have their lamps on."""
     glass, rim, lit = rng.uniform(0.08, 0.3), rng.uniform(0.25, 0.65), rng.random() < 0.25
     second = choose(rng, ((0.9, 0.9, 0.88), (0.15, 0.15, 0.17), (0.85, 0.75, 0.2), (0.2, 0.35, 0.6), paint))
     plate = (0.85, 0.72, 0.2) if rng.random() < 0.5 else (0.85, 0.85, 0.82)
@@ -33,7 +33,7 @@ def _vehicle_palette(builder: MeshBuilder, rng: np.random.Generator, paint: Colo
 
 
 def add_car(builder: MeshBuilder, pose: Pose, kind: str, style: Style, rng: np.random.Generator) -> None:
-    """Adds a car of a type of `CAR_TYPES` in a random paint."""
+    """Adds a car of a type in `CAR_TYPES`, in a random paint."""
     if rng.random() < style.grey_cars:
         grey = _GREYS[int(rng.integers(len(_GREYS)))]
         paint: Colour = (grey, grey * rng.uniform(0.97, 1.02), grey * rng.uniform(0.97, 1.06))
@@ -49,7 +49,7 @@ def add_car(builder: MeshBuilder, pose: Pose, kind: str, style: Style, rng: np.r
     builder.footprint(half * 0.98, front * 0.97)
 
     def panel(corners: tuple[Point, Point, Point, Point], texture: int, *, mirrored: bool = False) -> None:
-        # A hair inside the texture: on its very rim it would repeat from the other side.
+        # Slightly inside the texture: at its very edge it would wrap around to the other side.
         start, extent = ((0.999, 0.001), (-0.998, 0.998)) if mirrored else ((0.001, 0.001), (0.998, 0.998))
         builder.quad(corners, CAR, palette, material=Material.PARTS, texture=texture, start=start, extent=extent)
 
@@ -82,7 +82,7 @@ def add_car(builder: MeshBuilder, pose: Pose, kind: str, style: Style, rng: np.r
 def _add_wheels(
     builder: MeshBuilder, label: int, palette: int, half: float, axles: tuple[float, float], radius: float
 ) -> None:
-    """Adds four wheels, and the tyres' treads as seen from behind and from the front."""
+    """Adds four wheels, and the treads of the tyres as seen from behind and from the front."""
     wheel = part_textures().families["wheel"][0]
     dark = builder.palette((0.03, 0.03, 0.03))
     high = 2 * radius
@@ -158,7 +158,7 @@ def _people_colours(rng: np.random.Generator, style: Style) -> tuple[Colour, ...
 def add_person(
     builder: MeshBuilder, x: float, y: float, z: float, style: Style, rng: np.random.Generator, *, heading: float
 ) -> None:
-    """Adds a person who walks along a heading; the sheet faces the camera."""
+    """Adds a person who walks in the direction of `heading`, on a sheet that faces the camera."""
     textures = part_textures()
     view = math.atan2(x, z)
     across = abs(math.sin(heading - view)) > 0.7
@@ -181,7 +181,7 @@ def add_person(
 def add_two_wheeler(
     builder: MeshBuilder, pose: Pose, style: Style, rng: np.random.Generator, *, motor: bool, ridden: bool
 ) -> None:
-    """Adds a bicycle or motorcycle, with a rider or parked; nearly lengthways ones are shown from the end."""
+    """Adds a bicycle or motorcycle, ridden or parked; one nearly parallel to the view is shown end-on."""
     textures = part_textures()
     label = MOTORCYCLE if motor else BICYCLE
     frame = choose(rng, style.car_colours) if rng.random() < 0.6 else (0.08, 0.08, 0.09)
@@ -199,7 +199,7 @@ def add_two_wheeler(
     name = names[motor][ridden]
     main = RIDER if ridden else label
     if abs(across) > 0.5:
-        # The sheet stands along the way: its own right is the riding direction or the opposite.
+        # The sheet stands along the riding direction, which is its right or its left.
         builder.place(pose._replace(heading=pose.heading - math.pi / 2))
         builder.footprint(0.8, 0.12)
         texture, width, height = textures.pick(f"{name}_side", rng), *BICYCLE_SIZE
