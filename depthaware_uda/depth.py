@@ -1,7 +1,7 @@
-"""Depth and inverse depth: the one place where files become metres, and metres the unit that networks predict.
+"""Conversions of depth: from the numbers in files to metres, and from metres to the inverse depth of networks.
 
 The published method trains on inverse depth 65536 / (d + 1) of a depth d in centimetres, which is
-655.36 / (metres + 0.01); berHu compares that, and depth-aware maps are multiplied by it.
+655.36 / (metres + 0.01). The berHu loss compares inverse depth, and depth-aware maps are multiplied by it.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _Numbers = Literal["integer", "float", "any"]
 _NUMERATOR = 655.36
 _OFFSET = 0.01
 MAX_METRES = 655.35
-"""The farthest depth that a 16-bit file in centimetres holds."""
+"""The largest depth that a 16-bit file in centimetres can hold."""
 
 
 def to_inverse_depth(metres: Tensor) -> Tensor:
     """Inverse depth 655.36 / (metres + 0.01) of a depth in metres; NaN (unknown) stays NaN. Any shape.
 
     Raises:
-        ValueError: The depth is of integers, as files have them: they are centimetres or millimetres, and 0 is unknown.
+        ValueError: The depth has integers, as in files: they are centimetres or millimetres, and 0 means unknown.
     """
     if isinstance(metres, Tensor) and not metres.is_floating_point():
         raise ValueError(
-            f"depth is {metres.dtype}, expected metres in floating point, NaN where unknown; DepthEncoding.decode, or "
-            "centimetres_to_metres, makes them of the integers of a file"
+            f"depth is {metres.dtype}, expected metres in floating point, NaN where unknown; DepthEncoding.decode or "
+            "centimetres_to_metres converts the integers of a file"
         )
     return _NUMERATOR / (metres + _OFFSET)
 
@@ -51,7 +51,7 @@ def to_inverse_depth(metres: Tensor) -> Tensor:
 def to_metres(inverse_depth: Tensor, *, max_metres: float = MAX_METRES) -> Tensor:
     """Depth in metres of an inverse depth, in 0..`max_metres`; NaN stays NaN. Any shape.
 
-    A network has no activation on its inverse depth: zero and below read as `max_metres`.
+    Networks have no activation on their inverse depth, so it may be 0 or negative, which gives `max_metres`.
     """
     farthest = _NUMERATOR / (max_metres + _OFFSET)
     return (_NUMERATOR / inverse_depth.clamp(min=farthest) - _OFFSET).clamp(min=0)
@@ -63,7 +63,7 @@ def centimetres_to_metres(encoded: NDArray[np.integer]) -> NDArray[np.float32]:
 
 
 def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.uint16]:
-    """The 16-bit centimetres of a depth in metres, as written to PNG files: NaN becomes 0, far is clipped."""
+    """The 16-bit centimetres of a depth in metres, as in PNG files: NaN becomes 0, values are clipped to 1..65535."""
     values: NDArray[np.floating] = (
         metres.detach().cpu().numpy() if isinstance(metres, torch.Tensor) else np.asarray(metres)
     )
@@ -73,17 +73,17 @@ def metres_to_centimetres(metres: Tensor | NDArray[np.floating]) -> NDArray[np.u
 
 @dataclass(frozen=True)
 class DepthEncoding:
-    """What the numbers in a depth file mean. Make one with a named constructor, or by a name of `DEPTH_ENCODINGS`.
+    """The meaning of the numbers in a depth file; made by a named constructor, or by a name in `DEPTH_ENCODINGS`.
 
     Args:
         kind: Whether the file holds distances, disparities of a stereo camera, or relative inverse depth.
-        unit: What 1 in the file is worth: metres for distances, pixels for disparities.
-        offset: What is taken off a disparity in the file before it is multiplied by `unit`.
+        unit: Value of 1 in the file, in metres for distances, in pixels for disparities.
+        offset: Subtracted from a disparity in the file before it is multiplied by `unit`.
         baseline: Distance of the stereo cameras, in metres; for disparities.
         focal_length: Horizontal focal length, in pixels; for disparities.
-        median_metres: The depth that half of an image's pixels are given to exceed; for relative inverse depth.
-        numbers: The numbers that a file must hold: integers of 16 bits, floats, or either. A file of the other kind was
-            written with another encoding in mind. Relative inverse depth may have 8 bits.
+        median_metres: Median depth that every image is scaled to; for relative inverse depth.
+        numbers: The numbers that a file must hold: 16-bit integers, floats, or either. A file of another kind has
+            another encoding. Relative inverse depth may have 8 bits.
 
     Raises:
         ValueError: A number is not above 0 where it must be, or `kind` or `numbers` is not one of its choices.
@@ -110,22 +110,22 @@ class DepthEncoding:
 
     @classmethod
     def centimetres(cls) -> DepthEncoding:
-        """Integers of 16 bits in centimetres, 0 = unknown, as SYNTHIA has them."""
+        """16-bit integers in centimetres, 0 = unknown, as in SYNTHIA."""
         return cls("distance", unit=0.01, numbers="integer")
 
     @classmethod
     def millimetres(cls) -> DepthEncoding:
-        """Integers of 16 bits in millimetres, 0 = unknown, as most depth cameras write them."""
+        """16-bit integers in millimetres, 0 = unknown, as most depth cameras write them."""
         return cls("distance", unit=0.001, numbers="integer")
 
     @classmethod
     def metres(cls) -> DepthEncoding:
-        """Floats in metres; NaN, infinity, and 0 and below are unknown."""
+        """Floats in metres; NaN, infinity, 0 and negative values are unknown."""
         return cls("distance", numbers="float")
 
     @classmethod
     def scaled(cls, metres_per_unit: float) -> DepthEncoding:
-        """Floats or integers of 16 bits times `metres_per_unit`, such as 1 / 256 for KITTI; unknown as of `metres`."""
+        """Floats or 16-bit integers times `metres_per_unit`, such as 1 / 256 for KITTI; unknown as in `metres`."""
         return cls("distance", unit=metres_per_unit)
 
     @classmethod
@@ -138,45 +138,44 @@ class DepthEncoding:
             baseline: Distance of the two cameras, in metres.
             focal_length: Horizontal focal length, in pixels of the disparity image.
             pixels_per_unit: Pixels that 1 in the file stands for.
-            offset: The value in the file that stands for a disparity of 0. A value of 0, and any that is not above
-                `offset`, is unknown.
+            offset: The value in the file that stands for a disparity of 0. Values of 0, and any that are not above
+                `offset`, are unknown.
         """
         return cls("disparity", unit=pixels_per_unit, offset=offset, baseline=baseline, focal_length=focal_length)
 
     @classmethod
     def cityscapes(cls, baseline: float, focal_length: float) -> DepthEncoding:
-        """The disparity of Cityscapes: (value - 1) / 256 pixels in integers of 16 bits, 0 = unknown."""
+        """The disparity of Cityscapes: (value - 1) / 256 pixels, in 16-bit integers, 0 = unknown."""
         return cls("disparity", unit=1 / 256, offset=1, baseline=baseline, focal_length=focal_length, numbers="integer")
 
     @classmethod
     def relative_inverse(cls, *, median_metres: float = 10.0) -> DepthEncoding:
-        """Inverse depth of unknown scale, larger = nearer, as monocular depth networks give it.
+        """Inverse depth of unknown scale, larger = nearer, as monocular depth networks predict it.
 
-        There is no metre in such a file. Each image's values are multiplied by a number of its own, so that half of
-        its pixels are farther than `median_metres`; `to_inverse_depth` of the result is then proportional to the
-        file's values. It serves to guide attention and alignment, where the scale does not matter. Errors in metres
-        against it mean nothing. 0 and below is as far as can be (`MAX_METRES`); NaN is unknown.
+        Such a file has no metres. The values of each image are scaled so that half of its pixels are farther than
+        `median_metres`; `to_inverse_depth` of the result is then proportional to the file's values. Use it to guide
+        attention and alignment, where the scale does not matter; depth errors in metres are meaningless. 0 and negative
+        values become the farthest depth (`MAX_METRES`); NaN is unknown.
         """
         return cls("relative", median_metres=median_metres)
 
     @property
     def is_metric(self) -> bool:
-        """Whether the metres that come out are metres, and not known up to a factor only."""
+        """Whether decoded depth is in metres, rather than known only up to a factor."""
         return self.kind != "relative"
 
     def decode(self, values: NDArray[np.integer | np.floating]) -> NDArray[np.float32]:
         """Metres of the numbers in a file, NaN where unknown. Any shape; relative inverse depth: one image at a time.
 
         Raises:
-            ValueError: The file holds integers where the encoding has floats, or the other way round, or distances or
-                disparities in 8 bits.
+            ValueError: The file holds integers but the encoding expects floats, or the reverse, or distances or
+                disparities have 8 bits.
         """
         self.check_numbers(values)
         metres = np.array(values, np.float32)
         if self.kind == "relative":
             return self._relative_to_metres(metres)
-        # In place: photographs have millions of pixels. 0 is "no measurement" everywhere, also where disparities begin
-        # above it.
+        # In place, as photographs have millions of pixels. 0 is always "no measurement", even for a negative offset.
         known = metres > max(self.offset, 0.0)
         if np.issubdtype(values.dtype, np.floating):
             known &= metres < np.inf
@@ -190,7 +189,7 @@ class DepthEncoding:
         return metres
 
     def check_numbers(self, values: NDArray[np.integer | np.floating]) -> None:
-        """ValueError if the numbers are of another kind than the encoding has."""
+        """Raise a ValueError if the numbers are not of the kind that the encoding expects."""
         found = "float" if np.issubdtype(values.dtype, np.floating) else "integer"
         if self.numbers not in ("any", found) or (found == "integer" and values.itemsize < 2 and self.is_metric):
             wanted = {"integer": "integers of 16 bits", "float": "floats", "any": "integers of 16 bits, or floats"}
@@ -215,14 +214,14 @@ DEPTH_ENCODINGS = {
     "millimetres": DepthEncoding.millimetres(),
     "relative_inverse": DepthEncoding.relative_inverse(),
 }
-"""The depth encodings that a name says all about. A disparity needs its camera: `DepthEncoding.disparity`."""
+"""The depth encodings that need no parameters. A disparity needs its camera: `DepthEncoding.disparity`."""
 
 
 def get_depth_encoding(encoding: str | DepthEncoding) -> DepthEncoding:
     """The depth encoding of a name in `DEPTH_ENCODINGS`; a `DepthEncoding` is returned as it is.
 
     Raises:
-        ValueError: There is none of this name; the names there are are listed.
+        ValueError: The name is unknown; the message lists the known ones.
     """
     if isinstance(encoding, DepthEncoding):
         return encoding

@@ -1,4 +1,4 @@
-"""SHA-256 of what was written, compared when it is read: damage is noticed (forgery is not)."""
+"""SHA-256 digests of written files, checked when they are read: they detect damage, but not forgery."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from depthaware_uda.files import atomic_path, read_json, read_text, sha256, writ
 __all__ = ["SUMS_FILE", "check_sums", "read_sealed", "write_sealed", "write_sums"]
 
 SUMS_FILE = "SHA256SUMS"
-"""Digests of files that lie beside it, in the format of ``sha256sum``."""
+"""Name of the file with the digests of the files beside it, in the format of ``sha256sum``."""
 _SEAL = "checksum"
 
 
 def write_sums(folder: Path, names: Sequence[str], sums_file: str = SUMS_FILE) -> None:
-    """Write the digests of files of a folder to a file there, by default `SHA256SUMS`."""
+    """Write the digests of files in a folder to a file there, by default `SHA256SUMS`."""
     with atomic_path(folder / sums_file, durable=True) as partial:
         partial.write_text("".join(f"{sha256(folder / name)}  {name}\n" for name in names))
 
 
 def check_sums(folder: Path, names: Sequence[str], sums_file: str = SUMS_FILE) -> None:
-    """Compare files with the digests that `write_sums` wrote beside them, where there are some.
+    """Compare files with the digests that `write_sums` wrote beside them, if there are any.
 
     Raises:
-        ValueError: A file is not the one that was written; it is named.
+        ValueError: A file is not the one that was written; the message names it.
     """
     sums = folder / sums_file
     if not sums.is_file():
@@ -42,12 +42,12 @@ def check_sums(folder: Path, names: Sequence[str], sums_file: str = SUMS_FILE) -
 
 
 def write_sealed(path: str | Path, record: Mapping[str, Any]) -> None:
-    """Write a record as JSON, atomically, with a checksum of the rest in it."""
+    """Write a record as JSON, atomically, with a checksum of its content."""
     write_json(path, {**record, _SEAL: _digest(record)})
 
 
 def read_sealed(path: str | Path) -> Any:
-    """Read what `write_sealed` wrote, without its checksum; a record that has none is taken as it is.
+    """Read what `write_sealed` wrote, without its checksum; a record without one is not checked.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -65,5 +65,5 @@ def read_sealed(path: str | Path) -> Any:
 
 
 def _digest(record: Mapping[str, Any]) -> str:
-    """SHA-256 of the values, whatever the white space and the order of the keys."""
+    """SHA-256 of the values, independent of white space and of the order of the keys."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

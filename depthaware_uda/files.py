@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one: written beside the target, then renamed into place."""
+"""Atomic files: written beside the target, then renamed into place, so that readers never see a partial file."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ _PARTIAL = re.compile(r"\..*-([0-9a-f]{8}|removed)\.partial(\..*)?")
 
 
 def _beside(path: Path) -> Path:
-    stem = path.stem[:50]  # a name near the system's longest (255 bytes) has no room for more
+    stem = path.stem[:50]  # the name may already be near the system's limit of 255 bytes
     return path.with_name(f".{stem}-{secrets.token_hex(4)}.partial{path.suffix}")
 
 
 def is_partial(path: Path) -> bool:
-    """Whether a file or folder is being written beside its place, or was when its process was killed."""
+    """Whether a file or folder is a temporary one, being written or left by a killed process."""
     return _PARTIAL.fullmatch(path.name) is not None
 
 
 def remove_partial(root: str | Path) -> None:
-    """Remove what killed processes left half written below `root`; only where no other process is writing."""
+    """Remove temporary files of killed processes below `root`; call it only if no other process writes there."""
     for path in Path(root).rglob(".*.partial*"):
         if is_partial(path):
             if path.is_dir():
@@ -56,8 +56,8 @@ def remove_partial(root: str | Path) -> None:
 def atomic_path(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, with its suffix; on success it replaces `path`, on error it is removed.
 
-    Missing parent folders are created. A `durable` file is on the disk before it takes its place, so that a power cut
-    leaves the old file or the new one; otherwise only a kill does.
+    Missing parent folders are created. A `durable` file is flushed to the disk before it is renamed, so that even a
+    power cut leaves the old file or the new one; otherwise that only holds if the process is killed.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,9 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def flush(path: str | Path) -> None:
-    """Have the system put a file, or the entries of a folder, onto the disk, so that it outlives a power cut."""
+    """Flush a file, or the entries of a folder, to the disk, so that it survives a power cut."""
     if os.name == "nt" and Path(path).is_dir():
-        return  # Windows has no handles of folders to flush
+        return  # Windows cannot flush folders
     descriptor = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
     try:
         os.fsync(descriptor)
@@ -112,12 +112,12 @@ def write_json(path: str | Path, value: Any, *, durable: bool = True) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ValueError names the file if it is not JSON, nested without end, or larger than 64 MiB."""
+    """Read a JSON file; a ValueError names the file if it is not JSON, nested too deeply, or larger than 64 MiB."""
     return parse_json(read_text(path), path)
 
 
 def parse_json(text: str, path: str | Path) -> Any:
-    """The value of a JSON text that came from a file; ValueError names the file if it is not JSON."""
+    """Parse JSON text that was read from a file; a ValueError names the file if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -125,19 +125,19 @@ def parse_json(text: str, path: str | Path) -> Any:
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file; ValueError names the file if it is not UTF-8, or larger than 64 MiB."""
+    """Read a text file; a ValueError names the file if it is not UTF-8, or larger than 64 MiB."""
     path = Path(path)
     if (size := path.stat().st_size) > _MAX_TEXT_BYTES:
-        raise ValueError(f"{path}: {size} bytes of text, more than the {_MAX_TEXT_BYTES} that are read")
+        raise ValueError(f"{path}: {size} bytes of text, more than the limit of {_MAX_TEXT_BYTES}")
     try:
-        return path.read_text(encoding="utf-8-sig")  # which editors of Windows mark at its beginning
+        return path.read_text(encoding="utf-8-sig")  # skips the byte order mark of Windows editors
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error})") from None
 
 
 @contextmanager
 def expecting(what: str, path: str | Path) -> Iterator[None]:
-    """Take what a file holds apart: whatever a damaged record raises becomes a ValueError that names the file.
+    """A context for parsing a file's content: any error of a damaged record becomes a ValueError that names the file.
 
     Args:
         what: What the file should be, such as "a ranking".
@@ -150,7 +150,7 @@ def expecting(what: str, path: str | Path) -> Iterator[None]:
 
 
 def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal; it is read piece by piece."""
+    """SHA-256 of a file, in hexadecimal; the file is read in chunks."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while piece := file.read(1 << 20):
@@ -159,7 +159,7 @@ def sha256(path: str | Path) -> str:
 
 
 def safe_join(root: str | Path, name: str) -> Path:
-    """Path of a sample name below `root`; ValueError if it would leave it (absolute, drive, ``..``, NUL, a link)."""
+    """Path of a sample name below `root`; ValueError if it leads elsewhere (absolute, drive, ``..``, NUL, a link)."""
     parts = name.split("/")
     drive = any(part[1:2] == ":" for part in parts)
     if not name or "\0" in name or "\\" in name or drive or any(part in ("", ".", "..") for part in parts):

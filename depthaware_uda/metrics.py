@@ -1,4 +1,4 @@
-"""Segmentation and depth measures: one global confusion matrix, and depth errors over pixels of known depth."""
+"""Segmentation and depth metrics: a confusion matrix over all images, and depth errors where depth is known."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def confusion_matrix(
 
     Args:
         prediction: Class indices in 0..num_classes-1.
-        label: Class indices, `ignore_index` where a pixel does not count.
+        label: Class indices, `ignore_index` for pixels that are not counted.
         num_classes: Number of classes C.
         ignore_index: The label that is left out.
 
     Shape:
-        prediction and label alike -> (C, C) int64, row: label, column: prediction.
+        prediction and label of equal shape -> (C, C) int64, row: label, column: prediction.
 
     Raises:
-        ValueError: The shapes differ, they are no integers, or an index is not a class.
+        ValueError: The shapes differ, the values are not integers, or an index is not a class.
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {tuple(prediction.shape)} and label {tuple(label.shape)} differ in shape")
     for name, index in (("prediction", prediction), ("label", label)):
         if index.is_floating_point():
             raise ValueError(f"{name} is {index.dtype}, expected class indices in integers")
-    # Labels of any byte have a row of the table: what is ignored needs no mask, its row is left out.
+    # Every 8-bit label has a row of the table, so ignored pixels need no mask: their row is dropped.
     rows = max(256, num_classes)
     if _outside(label, rows) or _outside(prediction, num_classes):
         known = label != ignore_index
         label, prediction = label[known], prediction[known]
         _check_classes(label, prediction, num_classes, ignore_index)
-    # In 16 bits where they suffice: a quarter of the memory to go through.
+    # In 16 bits if they suffice, which is a quarter of the memory traffic.
     bits = torch.int16 if rows * num_classes <= torch.iinfo(torch.int16).max + 1 else torch.int64
     pairs = torch.add(prediction.to(bits), label.to(bits), alpha=num_classes)
     counts = torch.bincount(pairs.flatten(), minlength=rows * num_classes).view(rows, num_classes)
@@ -55,7 +55,7 @@ def _outside(index: Tensor, stop: int) -> bool:
     if not index.numel():
         return False
     lowest, highest = index.aminmax()
-    # As Python's integers: compared in 8 bits, a larger bound would wrap around.
+    # As Python integers: in 8 bits, a larger bound would wrap around.
     return int(lowest) < 0 or int(highest) >= stop
 
 
@@ -69,7 +69,7 @@ def _check_classes(label: Tensor, prediction: Tensor, num_classes: int, ignore_i
 
 
 def iou_per_class(confusion: Tensor) -> Tensor:
-    """Intersection over union of every class; NaN for a class that no label shows. Shape: (C, C) -> (C,) float64."""
+    """Intersection over union of every class; NaN for classes without labels. Shape: (C, C) -> (C,) float64."""
     counts = confusion.double()
     intersection = counts.diagonal()
     union = counts.sum(0) + counts.sum(1) - intersection
@@ -78,7 +78,7 @@ def iou_per_class(confusion: Tensor) -> Tensor:
 
 
 def pixel_accuracy(confusion: Tensor) -> float:
-    """Share of labelled pixels with the right class; NaN if there is none. Shape: (C, C)."""
+    """Share of labelled pixels with the correct class; NaN without labelled pixels. Shape: (C, C)."""
     counts = confusion.double()
     return float(counts.diagonal().sum() / counts.sum())
 
@@ -90,9 +90,9 @@ class DepthErrors:
     abs_rel: float
     """Mean of |prediction - truth| / truth."""
     rmse: float
-    """Root of the mean squared error, metres."""
+    """Root mean squared error, in metres."""
     delta_1_25: float
-    """Share of pixels where prediction / truth or its inverse is below 1.25."""
+    """Share of pixels where max(prediction / truth, truth / prediction) is below 1.25."""
     pixels: int
 
     def to_dict(self) -> dict[str, float | int]:
@@ -101,9 +101,9 @@ class DepthErrors:
 
 
 class DepthMeter:
-    """Adds up depth errors over batches; `compute` gives `DepthErrors`, or None if no depth was known.
+    """Accumulates depth errors over batches; `compute` gives `DepthErrors`, or None if no depth was known.
 
-    Depth is compared where the truth is known, above 0 and no farther than `max_metres`.
+    Depth is compared where the true depth is known, above 0 and at most `max_metres`.
     """
 
     def __init__(self, *, max_metres: float = 80.0) -> None:
@@ -111,7 +111,7 @@ class DepthMeter:
         self._sums = torch.zeros(4, dtype=torch.float64)
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
-        """Add a batch of predicted and true metres; ValueError unless they have one shape. NaN truth is unknown."""
+        """Add a batch of predicted and true metres (NaN: unknown); ValueError if their shapes differ."""
         if prediction.shape != truth.shape:
             raise ValueError(f"predicted depth {tuple(prediction.shape)} and true {tuple(truth.shape)} differ in shape")
         known = (truth > 0) & (truth <= self.max_metres)
@@ -124,7 +124,7 @@ class DepthMeter:
         self._sums += sums.cpu()
 
     def add(self, other: DepthMeter) -> None:
-        """Add what another meter has added up."""
+        """Add the errors that another meter has accumulated."""
         self._sums += other._sums
 
     def compute(self) -> DepthErrors | None:

@@ -1,4 +1,4 @@
-"""Painting maps: classes in their palette, depth and fractions in evenly changing colours. NumPy alone."""
+"""Painting maps with NumPy alone: classes in their palette, depth and fractions in a colour ramp."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 __all__ = ["as_array", "colorize_depth", "colorize_fraction", "colorize_label", "overlay"]
 
 _UNKNOWN_GREY = 128
-# Near to far, from a warm yellow over red and violet to a deep blue: evenly falling lightness, one anchor a quarter.
+# Near to far, from warm yellow through red and violet to deep blue, with evenly falling lightness; evenly spaced.
 _DEPTH_COLOURS = ((252, 236, 158), (248, 149, 85), (204, 71, 98), (116, 41, 122), (22, 16, 62))
 
-# So many steps that none is missed: a colour changes by half a level from one to the next at most.
+# Enough steps to show every colour: neighbours differ by at most half a level.
 _RAMP = np.round(
     [np.interp(np.linspace(0, 4, 1025), range(5), channel) for channel in zip(*_DEPTH_COLOURS, strict=True)]
 ).T.astype(np.uint8)
 
 
 def as_array(values: NDArray[Any] | Tensor) -> NDArray[Any]:
-    """An array of an array or a tensor of any device."""
+    """Convert an array, or a tensor on any device, to an array."""
     array: NDArray[Any] = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.asarray(values)
     return array
 
@@ -33,7 +33,7 @@ def colorize_label(label: NDArray[np.integer] | Tensor, space: str | LabelSpace)
     """Paint a label map (H, W) in the palette of its label space, (H, W, 3); ignored pixels are black.
 
     Raises:
-        ValueError: The label is not (H, W), or holds what is neither a class nor 255.
+        ValueError: The label is not (H, W), not of integers, or holds a value that is neither a class nor 255.
     """
     values = as_array(label)
     space = get_label_space(space)
@@ -59,11 +59,11 @@ def colorize_depth(
 
     Args:
         metres: Depth, NaN where unknown.
-        nearest: Depth in metres of the first colour; what is nearer has it too.
-        farthest: Depth in metres of the last colour; what is farther has it too.
+        nearest: Depth in metres of the first colour, which anything nearer has, too.
+        farthest: Depth in metres of the last colour, which anything farther has, too.
 
     Raises:
-        ValueError: The shape is another, or the limits are not finite, ascending and above 0.
+        ValueError: The shape is wrong, or the limits are not finite, ascending and above 0.
     """
     values = np.asarray(as_array(metres), np.float32)
     if values.ndim == 3 and len(values) == 1:
@@ -79,10 +79,10 @@ def colorize_depth(
 def colorize_fraction(values: NDArray[np.floating] | Tensor) -> NDArray[np.uint8]:
     """Paint a map (H, W) of values in 0..1, such as entropy or confidence: 0 dark blue, 1 light yellow; NaN is grey.
 
-    Values beyond are painted as 0 or 1.
+    Values outside 0..1 are clipped.
 
     Raises:
-        ValueError: The shape is another.
+        ValueError: The shape is wrong.
     """
     fractions = np.asarray(as_array(values), np.float32)
     if fractions.ndim != 2:
@@ -106,14 +106,14 @@ def overlay(
         opacity: Share of the colours in 0..1.
 
     Raises:
-        ValueError: The sizes differ, the image is not of 8 bits, the label holds an index that is neither a class nor
-            255, or opacity is out of range.
+        ValueError: The sizes differ, the image is not 8-bit, the label holds an index that is neither a class nor 255,
+            or `opacity` is out of range.
     """
     pixels, indices = as_array(image), as_array(label)
     if pixels.shape != (*indices.shape, 3):
         raise ValueError(f"image must have shape {(*indices.shape, 3)} to fit the label, got {pixels.shape}")
     if pixels.dtype != np.uint8:
-        raise ValueError(f"image must be of 8 bits, 0..255, got {pixels.dtype}")
+        raise ValueError(f"image must be 8-bit, 0..255, got {pixels.dtype}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"opacity must lie in 0..1, got {opacity}")
     colours = colorize_label(indices, space)
@@ -122,7 +122,7 @@ def overlay(
 
 
 def _painted(position: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours along the ramp, (H, W) to (H, W, 3): 0 the first and 1 the last; NaN, what is not known, is grey."""
+    """Colours along the ramp, (H, W) to (H, W, 3): 0 is the first, 1 the last; NaN (unknown) is grey."""
     unknown = np.isnan(position)
     steps = np.where(unknown, 0, position * np.float32(len(_RAMP) - 1) + np.float32(0.5)).astype(np.intp)
     painted: NDArray[np.uint8] = _RAMP.take(steps, axis=0)

@@ -1,4 +1,4 @@
-"""The whole method on a protocol: DAF, ISL, ranking and IDA one after the other, each evaluated, each restartable."""
+"""The whole method on a protocol: DAF, ISL, ranking and IDA in turn, each evaluated and restartable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["run_protocol"]
 PROTOCOL_FILE = "protocol.json"
 KeptWeights = Literal["last", "best"]
 _MADE = ("daf/run.json", "daf.json", "isl/run.json", "isl.json", "ranking.json", "ida/run.json", "ida.json")
-"""What is made one after the other, each from the stage before it."""
+"""Files of the stages, in order; each stage builds on the one before."""
 
 
 def run_protocol(
@@ -60,29 +60,29 @@ def run_protocol(
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
 ) -> dict[str, EvaluationResult]:
-    """Adapt a model as a protocol has it, with the published settings, and evaluate it after every stage.
+    """Adapt a model on a protocol, by default with the published settings, and evaluate it after every stage.
 
-    Each stage has a folder below `output_dir` and goes on where it was cut off; a stage that is done is not done again.
+    Each stage has a folder below `output_dir` and resumes where it was interrupted; a finished stage is not repeated.
     ``daf.json``, ``isl.json`` and ``ida.json`` there are the results, ``ranking.json`` is the ranking of the target,
-    ``protocol.json`` says what the stages have in common.
+    ``protocol.json`` holds the settings that the stages share.
 
     Args:
         model: The network, trained in place.
         protocol: Name of a protocol (`list_protocols`), or an `AdaptationProtocol`.
-        output_dir: Where everything goes.
+        output_dir: Folder of all results.
         roots: Folder of each data set that the protocol reads, by name.
-        daf: Settings of the first stage; by default ``DAFConfig.reference()``, what the authors' code does.
+        daf: Settings of the first stage; by default ``DAFConfig.reference()``, those of the authors' code.
         isl: Settings of self-learning; by default ``ISLConfig.reference()``.
         ida: Settings of intra-domain adaptation; by default ``IDAConfig.reference()``.
-        rank_by: The map whose mean ranks the target images; by default the depth-aware one, or, for a model that
-            predicts no depth, plain entropy.
+        rank_by: The map whose mean ranks the target images; by default depth-aware entropy, or plain entropy for a
+            model without depth.
         fraction: Share of the target images that are easy.
-        keep: Whether a stage hands on its ``"last"`` weights, or those that were ``"best"`` on the validation data. The
-            authors hand on the best ones, which looks at labels of the target; that needs `validate_every`.
+        keep: Whether a stage passes on its ``"last"`` weights, or those that were ``"best"`` on validation data. The
+            authors pass on the best ones, which uses labels of the target; that needs `validate_every`.
         augment: Called with every training sample.
         cache: Folder for decoded source and target images (`cached`); without it, every sample is decoded each time.
-        workers: Processes to decode a cache with.
-        device: Where to train; by default CUDA if there is any.
+        workers: Processes that decode the cache.
+        device: Where to train; by default CUDA if available.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`, in every stage.
 
@@ -90,8 +90,8 @@ def run_protocol(
         Results by stage: ``"daf"``, ``"isl"``, ``"ida"``.
 
     Raises:
-        ValueError: An argument is not usable, a root is missing, or `output_dir` holds another run, or what came of a
-            stage whose folder was removed (nothing is overwritten).
+        ValueError: An argument is invalid, a root is missing, or `output_dir` holds another run, or results of a stage
+            whose folder was removed (nothing is overwritten).
     """
     if keep not in get_args(KeptWeights):
         raise ValueError(f"keep must be one of {get_args(KeptWeights)}, got {keep!r}")
@@ -128,11 +128,11 @@ def run_protocol(
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Write what decides about the stages of a folder beside their own settings, or compare it with what is there."""
+    """Write the settings that all stages of a folder share, or compare them with those in the folder."""
     if orphans := from_writer(_orphans(folder)):
         raise ValueError(
-            f"{folder} has {', '.join(orphans)}, but not the folder of the stage that they came of; choose another "
-            "output_dir, or remove these too, and all of them are made anew"
+            f"{folder} has {', '.join(orphans)}, but not the folder of the stage that made them; choose another "
+            "output_dir, or remove these files too, and all of them are made again"
         )
     file = folder / PROTOCOL_FILE
     if not from_writer(file.is_file()):
@@ -152,14 +152,14 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _orphans(folder: Path) -> list[str]:
-    """What came of a stage whose folder is not there any more."""
+    """Files that depend on a stage whose folder no longer exists."""
     there = [(folder / name).is_file() for name in _MADE]
     gone = [place for place, name in enumerate(_MADE) if name.endswith(RUN_FILE) and not there[place]]
     return [name for place, name in enumerate(_MADE) if gone and place > gone[0] and there[place]]
 
 
 def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtocol, path: Path) -> EvaluationResult:
-    """The result in a file, or else the model's, written there."""
+    """The result in a file; without one, evaluate the model and write the file."""
     if from_writer(path.is_file()):
         return EvaluationResult.load(path)
     result = evaluate(model, val, protocol=protocol)
@@ -169,7 +169,7 @@ def _evaluated(model: nn.Module, val: SampleDataset, protocol: AdaptationProtoco
 
 
 def _ranked(ranker: EntropyRanker, target: SampleDataset, path: Path) -> Ranking:
-    """The ranking in a file, or else the ranker's, written there."""
+    """The ranking in a file; without one, rank the target and write the file."""
     if from_writer(path.is_file()):
         return Ranking.load(path)
     ranking = ranker.rank(target)

@@ -11,19 +11,19 @@ import torch
 __all__ = ["Precision", "autocast", "check_precision", "fast_half"]
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
-"""``"float32"`` leaves a network its own types, the others convert its convolutions and products (`torch.autocast`);
-``"auto"`` is bfloat16 on GPUs that multiply in it and float32 elsewhere. An x86 processor without AVX-512 takes
-many times as long in half precision as in float32, of which a warning tells."""
+"""``"float32"`` leaves the types of a network as they are, the others run its convolutions and matrix products in that
+type (`torch.autocast`); ``"auto"`` is bfloat16 on GPUs with native support and float32 elsewhere. Half precision on an
+x86 processor without AVX-512 takes many times as long as float32, and warns."""
 
 
 def check_precision(precision: str) -> None:
-    """ValueError if there is no such precision."""
+    """Raise a ValueError for an unknown precision."""
     if precision not in get_args(Precision):
         raise ValueError(f"precision must be one of {get_args(Precision)}, got {precision!r}")
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """The context in which a network on a device computes in a precision."""
+    """The context that runs a network on a device in this precision."""
     half = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if precision != "auto":
         dtype = half[precision]
@@ -38,12 +38,12 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 
 def _multiplies_in_bfloat16(device: torch.device) -> bool:
-    """Whether a GPU does; torch says it of the current one."""
+    """Whether a GPU supports bfloat16 natively; torch can only ask the current one."""
     with torch.cuda.device(device):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def fast_half() -> bool:
-    """Whether torch has kernels of half precision for this processor; without them, convolutions crawl."""
+    """Whether torch has fast half-precision kernels for this processor; without them, convolutions are very slow."""
     x86 = platform.machine().lower() in ("x86_64", "amd64")
     return not x86 or torch.backends.cpu.get_cpu_capability() == "AVX512"

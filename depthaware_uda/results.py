@@ -1,4 +1,4 @@
-"""What an evaluation found: as a record, as a table beside published rows, as JSON, beside another one."""
+"""The result of an evaluation: as a table beside published results, as JSON, and compared with another one."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ class EvaluationResult:
     """How well a model segments a data set. Fractions are in 0..1; `table` prints percent."""
 
     miou: float
-    """Mean of `iou` over the classes that the labels show; NaN if they show none."""
+    """Mean of `iou` over the classes with labelled pixels; NaN if there are none."""
     iou: dict[str, float]
-    """Intersection over union by class name; NaN for a class that no label shows."""
+    """Intersection over union by class name; NaN for a class without labelled pixels."""
     subsets: dict[str, float]
     """Mean IoU over the named subsets of the label space, such as ``"13"`` (mIoU*)."""
     pixel_accuracy: float
-    """Share of labelled pixels whose class is right."""
+    """Share of labelled pixels whose class is correct."""
     confusion: list[list[int]] = field(repr=False)
     """Pixel counts; row: label, column: prediction."""
     depth: DepthErrors | None = None
-    """Depth errors, or None where the data or the model has no depth, or the data's has no unit."""
+    """Depth errors; None if the data or the model has no depth, or only relative depth."""
     images: int = 0
-    """Number of images that were measured."""
+    """Number of evaluated images."""
     protocol: str | None = None
-    """Name of the protocol that was followed, or None."""
+    """Name of the protocol, or None."""
     image_size: tuple[int, int] | None = None
     """(height, width) of the images that the network saw; None if there were several."""
     label_size: tuple[int, int] | None = None
     """(height, width) at which predictions and labels were compared; None if there were several."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Versions of what it was measured with."""
+    """Versions of the software that it was measured with."""
 
     @property
     def absent(self) -> list[str]:
-        """Names of the classes that no label shows; they are left out of the means."""
+        """Names of the classes without labelled pixels; they are left out of the means."""
         return [name for name, value in self.iou.items() if value != value]
 
     def table(self) -> str:
-        """The result as text: one line a class, then the means, in percent; of a protocol, beside the published rows.
+        """The result as text, in percent: a line a class, then the means; beside the published results of its protocol.
 
-        A class that no label shows is left out, and named at the end. So is what was not done as the protocol has it:
-        images of another size, or labels compared at another one.
+        Classes without labelled pixels are left out, and named at the end. So are deviations from the protocol: images
+        of another size, or labels compared at another size.
         """
         protocol = get_protocol(self.protocol) if self.protocol in list_protocols() else None
         lines = self._plain_rows() if protocol is None or not protocol.published else self._beside_published(protocol)
@@ -82,15 +82,15 @@ class EvaluationResult:
         lines = [f"{protocol.title}; {seen}", *percent_table(list(columns["this"]), columns)]
         if self.image_size not in (None, protocol.target_size):
             wanted = _size(protocol.target_size)
-            lines.append(f"not as the protocol has it, which shows the network images of {wanted}")
+            lines.append(f"not as in the protocol, which shows the network images of {wanted}")
         at_image_size = self.label_size == self.image_size
         if self.image_size is not None and at_image_size == protocol.full_size_labels:
             where = "at the labels' own size" if protocol.full_size_labels else "at the size of the images"
-            lines.append(f"not as the protocol has it, which compares {where}")
+            lines.append(f"not as in the protocol, which compares {where}")
         return lines
 
     def compare(self, other: EvaluationResult, *, name: str = "this", other_name: str = "other") -> str:
-        """Both results and their difference, class by class, as text; says where they were not measured alike.
+        """Both results and their difference, class by class, as text, with a note if they were not measured alike.
 
         Args:
             other: The result to compare with.
@@ -150,7 +150,7 @@ class EvaluationResult:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> EvaluationResult:
-        """The result of which `to_dict` gave the values, also after JSON; KeyError where one is missing."""
+        """The result from the output of `to_dict`, also after JSON; KeyError if a value is missing."""
 
         def number(value: float | None) -> float:
             return float("nan") if value is None else float(value)
@@ -163,7 +163,7 @@ class EvaluationResult:
             confusion=[[int(count) for count in row] for row in record["confusion"]],
             depth=None if record["depth"] is None else DepthErrors(**record["depth"]),
             images=int(record["images"]),
-            # Results that were saved before these were noted have none of them.
+            # Older results do not have these.
             protocol=record.get("protocol"),
             image_size=_as_size(record.get("image_size")),
             label_size=_as_size(record.get("label_size")),
@@ -180,14 +180,14 @@ class EvaluationResult:
         depth: DepthErrors | None = None,
         images: int = 0,
     ) -> EvaluationResult:
-        """Derive every measure from a confusion matrix.
+        """Compute every metric from a confusion matrix.
 
         Args:
             confusion: Pixel counts of shape (C, C); row: label, column: prediction.
             classes: Names of the C classes, in order.
-            subsets: Names of classes over which a further mean is taken, by name of the subset.
+            subsets: Class names over which a further mean is taken, by name of the subset.
             depth: Depth errors of the same images.
-            images: How many images were counted.
+            images: Number of images in the matrix.
 
         Raises:
             ValueError: The matrix is not (C, C).

@@ -1,4 +1,4 @@
-"""Numbers side by side, as text."""
+"""Tables of numbers as text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def percent_table(
 
     Args:
         rows: Names of the rows, in order.
-        columns: Numbers by row name, by heading; NaN is no number.
-        signed: Headings of columns whose numbers carry a sign.
+        columns: Numbers by row name, by heading; NaN counts as missing.
+        signed: Headings of columns whose numbers get a sign.
     """
     first = max(map(len, rows), default=0)
     widths = {heading: max(len(heading), 5) for heading in columns}

@@ -1,4 +1,4 @@
-"""Safetensors files: whatever is wrong with one names it, and none asks for more memory than it is worth."""
+"""Safetensors files: errors name the file, and damaged files cannot claim excessive memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from torch import Tensor
 __all__ = ["WEIGHTS_FILE", "check_floating", "read_metadata", "read_tensors", "write_tensors"]
 
 WEIGHTS_FILE = "model.safetensors"
-"""Name of the file of a network's weights."""
+"""Name of the file with a network's weights."""
 
 _MAX_HEADER_BYTES = 16 << 20
-# Read rather than map, where safetensors offers it: a mapped file that is written over changes the model, and Windows
-# does not let it be replaced.
+# Read rather than map, if safetensors offers it: overwriting a mapped file changes the model, and Windows does not
+# allow replacing it.
 _READ = {"backend": "pread"} if "backend" in inspect.signature(load_file).parameters else {}
 
 
 def check_floating(dtype: torch.dtype | None) -> None:
-    """ValueError if a type that weights are to have is neither of floating point nor None."""
+    """Raise a ValueError if the type for weights is neither a floating-point type nor None."""
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise ValueError(f"dtype must be a type of floating point, such as torch.float16, or None, got {dtype!r}")
+        raise ValueError(f"dtype must be a floating-point type, such as torch.float16, or None, got {dtype!r}")
 
 
 def read_metadata(file: str | Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file; errors as of `read_tensors`."""
+    """The metadata in the header of a safetensors file; errors as in `read_tensors`."""
     _check_header(Path(file))
     try:
         with safe_open(file, framework="pt") as opened:
@@ -47,12 +47,12 @@ def read_tensors(
 
     Args:
         file: The file.
-        device: Where the tensors are to lie.
-        dtype: Type of the floating-point ones, instead of the file's.
+        device: Device of the tensors.
+        dtype: Type to convert floating-point tensors to; None keeps that of the file.
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file is cut short, damaged, or no safetensors file.
+        ValueError: The file is truncated, damaged, or not a safetensors file.
     """
     _check_header(Path(file))
     try:
@@ -60,13 +60,13 @@ def read_tensors(
     except SafetensorError as error:
         raise ValueError(f"{file}: not a safetensors file, or cut short: {error}") from error
     if dtype is not None:
-        for key, tensor in tensors.items():  # one after the other: all of them in both types would need more memory
+        for key, tensor in tensors.items():  # one at a time: having all of them in both types would need more memory
             tensors[key] = tensor.to(dtype) if tensor.is_floating_point() else tensor
     return tensors
 
 
 def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: dict[str, str] | None = None) -> None:
-    """Write tensors by name, and texts for the header; tensors that share memory, as tied weights do, are repeated.
+    """Write tensors by name, with metadata for the header; tensors that share memory (tied weights) are repeated.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written to.
@@ -86,7 +86,7 @@ def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: 
 
 
 def _check_header(file: Path) -> None:
-    """Refuse a header of a size that no model needs, before anything parses it."""
+    """Refuse a header larger than any model needs, before anything parses it."""
     with file.open("rb") as opened:
         size = int.from_bytes(opened.read(8), "little")
     if size > min(_MAX_HEADER_BYTES, file.stat().st_size):

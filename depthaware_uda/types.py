@@ -1,4 +1,4 @@
-"""The few types that every room shares: a sample of a data set and the output of a model."""
+"""The few types that all modules share: samples of a data set and outputs of a model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from torch import Tensor
 __all__ = ["Batch", "JointOutput", "OnError", "Sample", "SampleDataset", "SegDepthOutput"]
 
 OnError = Literal["raise", "skip"]
-"""What happens when an image cannot be read: it is an error, or it is left out with a warning."""
+"""What to do if an image cannot be read: raise an error, or skip it with a warning."""
 
 
 class Sample(TypedDict, total=False):
-    """One image with what is known about it. A key that is not known is absent, never None.
+    """One image with what is known about it. Keys of unknown values are absent, never None.
 
-    Inside data sets the tensors are torchvision ``tv_tensors`` (an ``Image`` and two kinds of ``Mask``), so every
-    ``torchvision.transforms.v2`` pipeline moves them together.
+    Inside data sets the tensors are torchvision ``tv_tensors`` (an ``Image`` and two kinds of ``Mask``), so that every
+    ``torchvision.transforms.v2`` pipeline transforms them together.
     """
 
     image: Tensor
@@ -26,11 +26,11 @@ class Sample(TypedDict, total=False):
     depth: Tensor
     """Metres, float32, shape (1, H, W); NaN is unknown."""
     name: str
-    """Path relative to the data root, forward slashes; the key of pseudo-labels and splits."""
+    """Path relative to the data root, with forward slashes; the key of pseudo-labels and splits."""
 
 
 class Batch(TypedDict, total=False):
-    """Samples of one domain, collated: the tensors of `Sample` with a leading N, and their names."""
+    """Collated samples of one domain: the tensors of `Sample` with a batch dimension, and their names."""
 
     image: Tensor
     """RGB in 0..1, (N, 3, H, W)."""
@@ -39,15 +39,15 @@ class Batch(TypedDict, total=False):
     depth: Tensor
     """Metres or NaN, (N, 1, H, W)."""
     name: list[str]
-    """One name a sample."""
+    """Name of each sample."""
     index: list[int]
-    """Where each sample is in its data set; in batches of `inference` only."""
+    """Index of each sample in its data set; only in batches of `inference`."""
     unreadable: list[tuple[str, str]]
-    """Samples that could not be read, in place of which there are others: name, and what was wrong."""
+    """Samples that could not be read and were replaced by others: name, and what was wrong."""
 
 
 class SegDepthOutput(NamedTuple):
-    """What a model returns, at the network's own stride (resizing is the caller's)."""
+    """The output of a model, at the network's own stride; the caller resizes it."""
 
     logits: Tensor
     """Class scores before softmax, shape (N, C, h, w)."""
@@ -56,7 +56,7 @@ class SegDepthOutput(NamedTuple):
 
 
 class JointOutput(NamedTuple):
-    """What a network with a refined segmentation head gives in training, by `DepthSegmenter.joint`, at its strides."""
+    """The training output of a network with a refined segmentation head (`DepthSegmenter.joint`), at its strides."""
 
     logits: Tensor
     """As in `SegDepthOutput`."""
@@ -68,7 +68,7 @@ class JointOutput(NamedTuple):
 
 @runtime_checkable
 class SampleDataset(Protocol):
-    """Any map-style data set of samples: what trainers, rankers and `evaluate` need, and no more."""
+    """Any map-style data set of samples: all that trainers, rankers and `evaluate` need."""
 
     def __len__(self) -> int: ...
 

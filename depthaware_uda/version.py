@@ -1,4 +1,4 @@
-"""The version of the library, alone, so that every room can note it."""
+"""The version of the library, in a module without imports, so that every module can record it."""
 
 __all__ = ["__version__"]
 

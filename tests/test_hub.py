@@ -100,11 +100,11 @@ def test_a_kill_while_saving_over_another_network_leaves_one_of_them(
 
 @pytest.mark.parametrize("dtype", [torch.int8, "float16"])
 def test_weights_are_kept_and_read_in_floating_point_alone(tmp_path: Path, dtype: torch.dtype) -> None:
-    with pytest.raises(ValueError, match=r"dtype must be a type of floating point, such as torch\.float16, or None"):
+    with pytest.raises(ValueError, match=r"dtype must be a floating-point type, such as torch\.float16, or None"):
         tiny_model().save_pretrained(tmp_path / "model", dtype=dtype)
     assert list(tmp_path.iterdir()) == []
     tiny_model().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match="dtype must be a type of floating point"):
+    with pytest.raises(ValueError, match="dtype must be a floating-point type"):
         load_pretrained(tmp_path / "model", dtype=dtype)
 
 

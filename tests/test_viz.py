@@ -214,7 +214,7 @@ def test_an_overlay_mixes_and_leaves_ignored_pixels() -> None:
         overlay(image, label, SPACE, opacity=2)
     tensors = overlay(torch.from_numpy(image), torch.from_numpy(label), SPACE, opacity=0.75)
     assert tensors.tolist() == overlay(image, label, SPACE, opacity=0.75).tolist()
-    with pytest.raises(ValueError, match=r"image must be of 8 bits, 0\.\.255, got float64"):
+    with pytest.raises(ValueError, match=r"image must be 8-bit, 0\.\.255, got float64"):
         overlay(image / 255, label, SPACE)
     with pytest.raises(ValueError, match=r"label holds \[2, 300\], which are neither classes 0\.\.1 of 'two' nor 255"):
         overlay(image, np.array([[0, 300, 2]]), SPACE)

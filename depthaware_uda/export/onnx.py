@@ -1,4 +1,4 @@
-"""Networks as ONNX files, compared with what they came from before they are left there."""
+"""Export to ONNX files, each compared with its network before it is kept."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def export_onnx(
     dynamic_size: bool = True,
     tolerance: float = 1e-4,
 ) -> Path:
-    """Write a model as an ONNX file, and compare it with the model in onnxruntime before it is left there.
+    """Write a model as an ONNX file; the file is kept only if onnxruntime computes the same as the model.
 
-    Input ``image``, outputs ``logits`` and ``inverse_depth`` (if the model has depth). The file's metadata names the
-    classes and says what goes in and comes out.
+    Its input is ``image``, its outputs are ``logits`` and ``inverse_depth`` (if the model has depth). The metadata name
+    the classes and describe input and outputs.
 
     Args:
         model: Any module that maps images to `SegDepthOutput`.
         path: File to write, usually ``.onnx``.
-        size: Height and width that it is traced with.
+        size: (height, width) that it is traced with.
         full_size: As in `export_program`.
         dynamic_size: As in `export_program`.
-        tolerance: Largest difference to the model's own output, as a share of its largest value where that is above 1.
+        tolerance: Largest difference from the model's output, relative to its largest value if that is above 1.
 
     Returns:
         The path.
@@ -48,7 +48,7 @@ def export_onnx(
     Raises:
         ImportError: onnx, onnxscript or onnxruntime is not installed.
         TypeError: As in `export_program`.
-        ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is left.
+        ValueError: As in `export_program`; or onnxruntime computes something else, in which case no file is written.
     """
     if lacking := [name for name in _MODULES if importlib.util.find_spec(name) is None]:
         raise ImportError(f"export_onnx needs {', '.join(lacking)}: pip install {' '.join(lacking)}")
@@ -87,7 +87,7 @@ def _metadata(model: nn.Module) -> dict[str, str]:
 
 
 def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) -> float:
-    """Largest difference of any output of a program and an ONNX file, on random images; infinite if shapes differ."""
+    """Largest difference between outputs of a program and an ONNX file for random images; infinite if shapes differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

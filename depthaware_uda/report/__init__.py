@@ -1,4 +1,4 @@
-"""What a run folder has to tell: curves, panels of pictures, and a page that shows all of it."""
+"""Reports of a run folder: curves, panels of pictures, and a page that shows everything."""
 
 from depthaware_uda.report.callbacks import PanelCallback, ReportCallback
 from depthaware_uda.report.run import run_curves, run_series, save_panel, write_report

@@ -1,4 +1,4 @@
-"""Pieces of a self-contained HTML page. Whatever comes from outside is escaped here, and nowhere else."""
+"""Pieces of a self-contained HTML page. All outside text is escaped here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 PICTURES = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".svg": "svg+xml"}
-"""Suffixes of the picture files that a page can hold, and their kinds. A browser runs no script of a picture."""
+"""Suffixes and MIME subtypes of the picture files that a page can hold. Browsers run no scripts inside pictures."""
 
-# The policy forbids scripts and everything from elsewhere, should an escape ever be missing.
+# The policy forbids scripts and external content, in case an escape is ever missing.
 _HEAD = """<!doctype html>
 <html lang="en">
 <head>
@@ -82,13 +82,13 @@ def page(title: str, subtitle: str, parts: Iterable[str]) -> str:
 
 
 def section(heading: str, *parts: str) -> str:
-    """A heading and what belongs under it; nothing if nothing does."""
+    """A heading with its content; empty if there is no content."""
     content = "\n".join(part for part in parts if part)
     return f"<section>\n<h2>{escape(heading)}</h2>\n{content}\n</section>" if content else ""
 
 
 def tiles(values: Mapping[str, str]) -> str:
-    """Few large numbers, each with its name."""
+    """A few large numbers, each with its name."""
     cells = (
         f'<div class="card"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for name, value in values.items()
     )
@@ -102,7 +102,7 @@ def facts(values: Mapping[str, Any]) -> str:
 
 
 def bars(values: Mapping[str, float]) -> str:
-    """A table of fractions in 0..1 as percent, each with a bar; a value that is not a number has none."""
+    """A table of fractions in 0..1 as percent, each with a bar; NaN is "unknown"."""
     rows = []
     for name, value in values.items():
         known = value == value
@@ -113,7 +113,7 @@ def bars(values: Mapping[str, float]) -> str:
 
 
 def pictures(sources: Mapping[str, str], *, wide: bool = False) -> str:
-    """Pictures with captions, in a grid or each as wide as the page; sources as the embedding functions give them."""
+    """Pictures with captions, in a grid or each in full width; sources come from the embedding functions."""
     figures = [
         f'<figure class="card{" wide" if wide else ""}"><img src="{escape(source)}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -130,17 +130,17 @@ def names(listed: Sequence[str]) -> str:
 
 
 def details(summary: str, content: str) -> str:
-    """Something that opens on a click; the content comes from the other functions here."""
+    """A section that opens on a click; the content comes from the other functions here."""
     return f"<details><summary>{escape(summary)}</summary>{content}</details>"
 
 
 def text(content: str) -> str:
-    """Text as it stands."""
+    """Preformatted text."""
     return f"<pre>{escape(content)}</pre>"
 
 
 def embedded_file(path: Path) -> str:
-    """A picture file as a data address; ValueError if it is of no kind in `PICTURES`."""
+    """A picture file as a data URL; ValueError if its suffix is not in `PICTURES`."""
     kind = PICTURES.get(path.suffix.lower())
     if kind is None:
         raise ValueError(f"{path}: a page shows {', '.join(PICTURES)} files; save the picture as one of them")
@@ -148,7 +148,7 @@ def embedded_file(path: Path) -> str:
 
 
 def embedded_figure(figure: Figure) -> str:
-    """A figure as a data address, drawn in vectors."""
+    """A figure as a data URL, as vector graphics."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Reading a run folder: its curves, its panels, and the page that shows everything in one file."""
+"""Reports of a run folder: its curves, its panels, and a page that shows everything in one file."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ __all__ = ["run_curves", "run_series", "save_panel", "write_report"]
 
 PANELS = "panels"
 _MOST_PANELS = 12
-# Losses, in the order of importance; of validations, the measure with labels and the one without.
+# Losses by importance; scores of a validation, with labels and without.
 _LOSSES = ("segmentation", "depth", "adversarial")
 _SCORES = {"val/miou": "mIoU", "label_free/score": "label-free score"}
 
 
 def run_series(run_folder: str | Path) -> dict[str, list[tuple[int, float]]]:
-    """Everything a run logged as (step, value) points by name: losses, learning rate, ``"val/miou"``.
+    """Everything that a run logged, as (step, value) points by name: losses, learning rate, ``"val/miou"``.
 
-    Fractions are in 0..1, losses are unweighted means since the record before. IoU by class is under
+    Fractions are in 0..1, losses are unweighted means since the previous record. The IoU of a class is under
     ``"val/iou/CLASS"``. To compare runs: ``curves({"DAF": run_series("runs/daf")["val/miou"]})``.
 
     Raises:
@@ -52,7 +52,7 @@ def run_series(run_folder: str | Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def run_curves(run_folder: str | Path) -> dict[str, Figure]:
-    """One figure for every quantity that a run logged, by name; validation first. IoU by class is left to the table.
+    """One figure for every quantity that a run logged, by name, validation first; none for the IoU of single classes.
 
     Raises:
         FileNotFoundError: The folder holds no log.
@@ -60,7 +60,7 @@ def run_curves(run_folder: str | Path) -> dict[str, Figure]:
     """
     series = {name: points for name, points in run_series(run_folder).items() if not name.startswith("val/iou/")}
     order = sorted(series, key=lambda name: (not name.startswith(("val/", "label_free/")), name == "learning_rate"))
-    # A dollar sign would begin a formula.
+    # A dollar sign would start a formula.
     return {name: curves({name: series[name]}, ylabel=name.replace("$", r"\$"), size=(4.4, 2.7)) for name in order}
 
 
@@ -74,16 +74,16 @@ def save_panel(
     count: int = 4,
     maps: Sequence[PanelMap] = ("labels", "entropy", "depth"),
 ) -> Path:
-    """Draw what a model sees in fixed images after a step, as ``panels/step-00001000.png`` of its run folder.
+    """Draw a model's predictions for fixed images after a step, to ``panels/step-00001000.png`` in its run folder.
 
     Args:
         run_folder: The folder of the run.
         step: Steps trained so far.
-        model: The model; its training mode is as before afterwards.
+        model: The model; its training mode is restored.
         dataset: Validation images.
         names: Names of the images; by default `count` images evenly spread.
-        count: How many images, where no names are given.
-        maps: What is shown, see `model_panel`; a model without depth has no ``"depth"``.
+        count: Number of images, if no names are given.
+        maps: Maps to show, see `model_panel`; ``"depth"`` is left out for a model without depth.
 
     Returns:
         The path of the picture.
@@ -106,14 +106,14 @@ def write_report(
 ) -> Path:
     """Write a page that shows a run: results, curves, panels, split, configuration. One file, no scripts.
 
-    It shows what the folder has: `run.json`, `log.jsonl`, the last 12 pictures in `panels/` (the latest first), those
-    in the folder itself (PNG, JPEG, SVG), and a split in `split/`.
+    It shows what the folder holds: `run.json`, `log.jsonl`, the last 12 pictures in `panels/` (the latest first),
+    pictures in the folder itself (PNG, JPEG, SVG), and a split in `split/`.
 
     Args:
         run_folder: The folder of a run, finished or not.
-        path: File to write; by default `index.html` in the folder.
+        path: File to write; by default `index.html` in the run folder.
         title: Heading; by default the folder's name.
-        pictures: Further figures or files to show, by caption.
+        pictures: Additional figures or files to show, by caption.
 
     Returns:
         The path of the page.
@@ -121,7 +121,7 @@ def write_report(
     Raises:
         FileNotFoundError: The folder holds no log.
         ImportError: matplotlib is not installed.
-        ValueError: A file of the run is damaged, or a picture is of another kind.
+        ValueError: A file of the run is damaged, or a picture is not a PNG, JPEG or SVG.
     """
     folder = Path(run_folder)
     series = run_series(folder)
@@ -143,7 +143,7 @@ def write_report(
 
 
 def _description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a run is, and its settings; nothing where the file is missing."""
+    """The description of a run, and its settings; both empty if the file is missing."""
     if not file.is_file():
         return {}, {}
     with expecting("the description of a run", file):
@@ -152,7 +152,7 @@ def _description(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _numbers(record: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """Named numbers of a log record; those of a nested table under its name. What is unknown there is NaN."""
+    """The numbers of a log record by name, those of a nested table as "TABLE/NAME", where unknown values are NaN."""
     found = []
     for name, value in record.items():
         if name == "step":

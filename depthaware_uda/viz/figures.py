@@ -1,7 +1,6 @@
-"""Figures in one manner: a grid of pictures, and curves.
+"""Figures in a common style: a grid of pictures, and curves.
 
-They need matplotlib (the extra ``viz``). Figures are objects of their own: nothing touches pyplot or
-any global state.
+They need matplotlib (the extra ``viz``). Figures are separate objects: nothing touches pyplot or any global state.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAINT", "INK", "LINE_COLOURS", "curves", "figure_class", "new_chart", "panel", "save_figure"]
 
-# Lines that stay apart for colour-blind eyes (Okabe and Ito).
+# Distinguishable by colour-blind people (Okabe and Ito).
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours of lines and bars, in this order."""
 INK, FAINT = "#222222", "#dddddd"
@@ -35,11 +34,11 @@ def panel(
     title: str | None = None,
     legend: str | LabelSpace | None = None,
 ) -> Figure:
-    """Lay pictures out in a grid: one row a mapping from heading to picture, the headings above the first row.
+    """Lay out pictures in a grid, each row a mapping from heading to picture; headings are above the first row.
 
     Args:
-        rows: Pictures by heading, the same headings in every row: (H, W, 3) or (H, W), 8-bit or float in 0..1.
-        path: File to save to (``.png``, ``.pdf``, ``.svg``); nothing is saved if None.
+        rows: Pictures by heading, with the same headings in every row: (H, W, 3) or (H, W), 8-bit or float in 0..1.
+        path: File to save to (``.png``, ``.pdf``, ``.svg``); None saves nothing.
         title: Line above the grid.
         legend: Label space whose classes and colours are listed below the grid.
 
@@ -57,7 +56,7 @@ def panel(
     pictures = [[_checked_picture(heading, row[heading]) for heading in headings] for row in rows]
     space = None if legend is None else get_label_space(legend)
 
-    # Everything is placed in inches, so that neither the number of rows nor the aspect moves the gaps.
+    # Everything is placed in inches, so that gaps do not depend on the number of rows or on aspect ratios.
     cell_width = max(1.6, min(3.2, 9.6 / len(headings)))
     heights = [cell_width * max(picture.shape[0] / picture.shape[1] for picture in row) for row in pictures]
     gap, margin = 0.05, 0.08
@@ -105,11 +104,11 @@ def curves(
 
     Args:
         series: (step, value) points by name; values that are not finite leave a gap.
-        path: File to save to (``.png``, ``.pdf``, ``.svg``); nothing is saved if None.
-        ylabel: Name of the values.
+        path: File to save to (``.png``, ``.pdf``, ``.svg``); None saves nothing.
+        ylabel: Label of the value axis.
         title: Line above the axes.
-        xlabel: Name of the steps.
-        logarithmic: Divide the axis of values by factors, for losses of different size.
+        xlabel: Label of the step axis.
+        logarithmic: Use a logarithmic value axis, for losses of different magnitude.
         size: Width and height in inches.
 
     Raises:
@@ -131,7 +130,7 @@ def curves(
         marker = "o" if len(points) <= 20 else None
         axes.plot(steps, values, style, color=colour, label=name, linewidth=1.6, marker=marker, markersize=3.5)
     if all(float(step).is_integer() for points in series.values() for step, _ in points):
-        axes.locator_params(axis="x", integer=True)  # half a step is none
+        axes.locator_params(axis="x", integer=True)  # there are no half steps
     axes.set_xlabel(xlabel, color=INK)
     axes.set_ylabel(ylabel, color=INK)
     if logarithmic:
@@ -149,7 +148,7 @@ def curves(
 
 
 def new_chart(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, whose content keeps off its edges."""
+    """An empty figure of a size in inches, with padding at its edges."""
     new_figure = figure_class()
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -158,12 +157,12 @@ def new_chart(width: float, height: float) -> Figure:
 
 
 def _broken(heading: str, inches: float) -> str:
-    """A heading such as "my network: depth-aware" on two lines if it is wider than its picture."""
+    """Break a heading such as "my network: depth-aware" into two lines if it is wider than its picture."""
     return heading.replace(": ", ":\n") if 0.085 * len(heading) > inches else heading
 
 
 def figure_class() -> type[Figure]:
-    """Matplotlib's figure; ImportError tells what to install."""
+    """Matplotlib's figure class; the ImportError says what to install."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -210,7 +209,7 @@ def _add_legend(figure: Figure, space: LabelSpace, lines: int) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path | None) -> None:
-    """Save a figure in the format of its suffix, atomically; without a path do nothing."""
+    """Save a figure atomically, in the format of the path's suffix; without a path, do nothing."""
     if path is not None:
         with atomic_path(path) as partial:
             figure.savefig(partial)

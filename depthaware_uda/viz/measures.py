@@ -1,4 +1,4 @@
-"""Figures of measures: the confusion matrix, and bars of every class, beside published ones."""
+"""Figures of results: the confusion matrix, and IoU bars of every class beside published ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["class_bars", "confusion_figure"]
 
 
 def confusion_figure(result: EvaluationResult, path: str | Path | None = None, *, title: str | None = None) -> Figure:
-    """Draw a confusion matrix: of the pixels of each class (row), the percentage predicted as each class (column).
+    """Draw a confusion matrix: the percentage of each class's pixels (row) that are predicted as each class (column).
 
-    Classes that no label shows have an empty row.
+    Classes without labelled pixels have an empty row.
 
     Args:
-        result: What `evaluate` gave.
-        path: File to save to; nothing is saved if None.
+        result: The result of `evaluate`.
+        path: File to save to; None saves nothing.
         title: Line above the matrix.
 
     Raises:
@@ -61,12 +61,12 @@ def class_bars(
     *,
     title: str | None = None,
 ) -> Figure:
-    """Draw IoU as bars, class by class, one colour a row: your results beside each other or beside published ones.
+    """Draw the IoU of every class as bars, one colour a row, to compare results with each other or published ones.
 
     Args:
-        rows: Results by name: what `evaluate` gave, or IoU in 0..1 by class name (`PublishedResult.iou`). Every
-            row has the classes of the first; a value that a row lacks, or NaN, has no bar.
-        path: File to save to; nothing is saved if None.
+        rows: Results by name: those of `evaluate`, or IoU in 0..1 by class name (`PublishedResult.iou`). The first row
+            sets the classes; a missing value, or NaN, has no bar.
+        path: File to save to; None saves nothing.
         title: Line above the bars.
 
     Raises:
