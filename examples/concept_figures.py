@@ -1,4 +1,4 @@
-"""Draws the figures of docs/concepts.md with the weights inside the package, on streets that MiniCity renders.
+"""Draws the figures of docs/concepts.md with the weights inside the package, on streets rendered by MiniCity.
 
 python examples/concept_figures.py --output docs/images
 """
@@ -27,7 +27,7 @@ LARGEST = 50
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("docs/images"))
-    parser.add_argument("--images", type=int, default=48, help="streets that are ranked, at least 4")
+    parser.add_argument("--images", type=int, default=48, help="number of streets to rank, at least 4")
     args = parser.parse_args(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
 
@@ -57,7 +57,7 @@ def draw_berhu(path: Path) -> None:
     """The loss of one error in a batch whose largest error is `LARGEST`."""
 
     def loss(error: int) -> float:
-        # Mean of two pixels, of which the other one sets the threshold; its share is taken off again.
+        # Mean over two pixels; the other one sets the threshold, and its share is subtracted again.
         pair = berhu(torch.tensor([error, LARGEST]).float().view(1, 1, 1, 2), torch.zeros(1, 1, 1, 2))
         alone = berhu(torch.full((1, 1, 1, 1), float(LARGEST)), torch.zeros(1, 1, 1, 1))
         return float(2 * pair - alone)
@@ -73,7 +73,7 @@ def draw_berhu(path: Path) -> None:
 
 
 def draw_pseudo_labels(model: nn.Module, dataset: Selected, path: Path) -> None:
-    """What a threshold, and a share of every class, leave of the network's own labels."""
+    """The network's own labels that pass a threshold, or belong to the most confident share of their class."""
     settings = {
         "every pixel": {"threshold": 0.0},
         "threshold 0.9": {"threshold": 0.9},

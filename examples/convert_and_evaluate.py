@@ -1,9 +1,9 @@
-"""A published checkpoint becomes a folder of safetensors, and its EP1 table is printed: Cityscapes, 16 classes.
+"""Convert a published checkpoint to a folder with safetensors, and print its EP1 table: Cityscapes, 16 classes.
 
     python examples/convert_and_evaluate.py CHECKPOINT --cityscapes ROOT [--output FOLDER]
 
-The checkpoint is one of the authors' (DAF or IDA), of DADA, AdvEnt or IntraDA; nothing in it is run. Afterwards
-``load_pretrained(FOLDER)`` gives the model.
+The checkpoint is one of the authors' (DAF or IDA), of DADA, AdvEnt or IntraDA; no code in it is run. Afterwards
+``load_pretrained(FOLDER)`` loads the model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
 
     output = args.output or args.checkpoint.with_suffix("")
     if output.is_file():
-        parser.error(f"{output} is a file; say with --output which folder the network is to be written to")
+        parser.error(f"{output} is a file; use --output to name the folder for the network")
     model = convert_checkpoint(args.checkpoint)
     if is_writer():
         model.save_pretrained(output)

@@ -1,9 +1,9 @@
-"""The pieces in PyTorch Lightning: DAF as a LightningModule, with two optimisers that are stepped by hand.
+"""The pieces in PyTorch Lightning: DAF as a LightningModule with two optimisers and manual optimisation.
 
     pip install lightning && python examples/lightning_module.py [--steps 300] [--smoke]
 
-Lightning owns loop, devices, precision and checkpoints; the step is the library's losses and maps. In another framework
-that wants the loop it looks the same.
+Lightning owns the loop, devices, precision and checkpoints; the step uses the library's losses and maps. Other
+frameworks that own the loop are used in the same way.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ except ImportError as error:
 
 
 class DepthAwareAdaptation(lightning.LightningModule):
-    """Supervised on the batch "source", aligned to it on the batch "target"."""
+    """Supervised on the batch "source"; the batch "target" is aligned to it."""
 
     def __init__(self, model: nn.Module, classes: int, *, adversarial_weight: float = 0.01) -> None:
         super().__init__()
-        self.automatic_optimization = False  # two optimisers, of which each has a loss of its own
+        self.automatic_optimization = False  # two optimisers, each with its own loss
         self.model, self.fusion = model, DepthAwareFusion()
         self.discriminator = create_discriminator(classes, base_channels=32)
         self.adversarial_weight = adversarial_weight
@@ -45,7 +45,7 @@ class DepthAwareAdaptation(lightning.LightningModule):
         return [torch.optim.AdamW(self.model.parameters(), lr=1e-3), judge]
 
     def training_step(self, batch: dict[str, Batch], index: int) -> None:
-        """The equations of DAF."""
+        """One step of DAF."""
         source, target = batch["source"], batch["target"]
         optimizer, judge = self.optimizers()
         size = source["image"].shape[-2:]
@@ -62,7 +62,7 @@ class DepthAwareAdaptation(lightning.LightningModule):
         self.manual_backward(supervised + self.adversarial_weight * losses["adversarial"])
         optimizer.step()
 
-        judge.zero_grad()  # also what the adversarial loss left there
+        judge.zero_grad()  # including gradients from the adversarial loss
         losses["discriminator"] = domain_loss(self.discriminator(map_source.detach()), SOURCE)
         losses["discriminator"] += domain_loss(self.discriminator(map_target.detach()), TARGET)
         self.manual_backward(losses["discriminator"])

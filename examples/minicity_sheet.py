@@ -1,4 +1,4 @@
-"""Draws a contact sheet of MiniCity: rows of scenes, each as image, label and depth (unknown depth is grey).
+"""Draw a contact sheet of MiniCity: rows of scenes, each with image, label and depth (unknown depth is grey).
 
 python examples/minicity_sheet.py --output minicity.png
 """
@@ -23,7 +23,7 @@ def panel(rendering: Rendering) -> NDArray[np.uint8]:
 
 
 def sheet(indices: list[int], *, seed: int, size: tuple[int, int], gap: int = 4) -> NDArray[np.uint8]:
-    """Two columns, synthetic and real, of the scenes `indices`."""
+    """The scenes `indices` in two columns, synthetic and real."""
     rows = []
     for index in indices:
         pair = [panel(render(seed, index, style=style, size=size)) for style in ("synthetic", "real")]
@@ -35,7 +35,7 @@ def sheet(indices: list[int], *, seed: int, size: tuple[int, int], gap: int = 4)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--indices", type=int, nargs="+", default=list(range(6)), help="numbers of the scenes, one a row"
+        "--indices", type=int, nargs="+", default=list(range(6)), help="indices of the scenes, one per row"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size", type=int, nargs=2, default=(144, 240), metavar=("HEIGHT", "WIDTH"))

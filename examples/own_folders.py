@@ -1,10 +1,10 @@
-"""Your own folders, from renders and photographs to an adapted network: check, source only, DAF, ISL, the report.
+"""From your own renders and photographs to an adapted network: check, source-only training, DAF, ISL, report.
 
     python examples/own_folders.py --renders RENDERS --photos PHOTOS [--checked CHECKED] --classes common7
 
-RENDERS holds ``images``, ``labels`` and ``depth``, CHECKED, to measure on, ``images`` and ``labels``; a picture has the
-same path in each. Errors in the files are listed, and nothing is trained. Run again, it goes on where it was cut off.
-``--smoke`` does all of it in seconds, in folders that it fills itself. With torchrun, several processes share the work.
+RENDERS holds ``images``, ``labels`` and ``depth``; CHECKED, to measure on, holds ``images`` and ``labels``; a picture
+has the same path in each. If files have errors, it lists them and trains nothing. Run again, it resumes where it
+stopped. ``--smoke`` takes seconds, in folders that it fills itself. With torchrun, several processes share the work.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult | None:
 
 
 def stop_at_errors(folders: Mapping[str, SegmentationFolder | None]) -> None:
-    """Look every file through, print what was found and how to mend it, and end here if training would stumble."""
+    """Check every file, print the findings with their remedies, and exit if there are errors."""
     errors = []
     for name, dataset in folders.items():
         if dataset is not None:
@@ -66,7 +66,7 @@ def stop_at_errors(folders: Mapping[str, SegmentationFolder | None]) -> None:
                 f"{name}: {found.kind}: {found.message}" for found in report.findings if found.severity == "error"
             ]
     if errors:
-        raise SystemExit("\n  ".join(["nothing was trained; mend these errors as told above, and run again:", *errors]))
+        raise SystemExit("\n  ".join(["nothing was trained; fix these errors as told above, and run again:", *errors]))
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -75,12 +75,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="folder of photographs")
     parser.add_argument("--checked", type=Path, help="folder with images and labels of photographs, to measure on")
     parser.add_argument("--classes", default="common7", help="label space of the label images; default: common7")
-    parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("H", "W"), help="the network sees")
+    parser.add_argument("--size", type=int, nargs=2, default=(256, 512), metavar=("H", "W"), help="of network inputs")
     parser.add_argument("--model", default="timm/resnet50")
     parser.add_argument("--steps", type=int, default=4000, help="of the first stage; the others take half")
     parser.add_argument("--batch-size", type=int, default=4)
     parser.add_argument("--output", type=Path, default=Path("runs/own"))
-    parser.add_argument("--smoke", action="store_true", help="seconds, in folders that are filled first")
+    parser.add_argument("--smoke", action="store_true", help="run for seconds, in folders that are filled first")
     args = parser.parse_args(arguments)
     args.network = {"pretrained_backbone": args.model.startswith("timm/")}
     if args.smoke:
@@ -90,7 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         args.size, args.steps, args.batch_size, args.model = (48, 64), 2, 2, "timm/resnet10t"
         args.network = TINY
     elif args.renders is None or args.photos is None:
-        parser.error("--renders and --photos are needed; or --smoke")
+        parser.error("--renders and --photos are required without --smoke")
     return args
 
 

@@ -2,8 +2,8 @@
 
     python examples/package_weights.py runs/mine/model --camvid FOLDER --protocol "MiniCity -> CamVid, DAF, 600 steps"
 
-They are written in half precision to ``depthaware_uda/weights/NAME``, measured as they were written, and described by a
-record, a card, and a score that a test measures again on every machine. For maintainers.
+They are written in half precision to ``depthaware_uda/weights/NAME``, measured in that form, and described by a record,
+a card, and a score that a test measures again on every machine. For maintainers.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from depthaware_uda.hub.registry import RECORD_FILE, WEIGHTS_FOLDER
 from depthaware_uda.models.pretrained import WEIGHTS_FILE
 
 MAX_BYTES = 12_000_000
-# What the test measures again: rendered images, which need no data.
+# What the test measures again, on rendered images, which need no data.
 CHECK: dict[str, Any] = {"images": 8, "size": [96, 160], "seed": 100}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__ or "")
     parser.add_argument("--name", default="daf-ida-minicity", help="default: daf-ida-minicity")
-    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: that of the package")
-    shown = "shorter side that predict shows pictures at; default: as the weights say, or that of --size"
+    parser.add_argument("--weights", type=Path, default=WEIGHTS_FOLDER, help="default: the folder inside the package")
+    shown = "shorter side that predict resizes images to; default: that of the weights, or of --size"
     parser.add_argument("--shown-at", type=int, metavar="PIXELS", help=shown)
-    taken_off = "weights that classes had in training, which are taken off the scores"
+    taken_off = "class weights of the training, whose effect is subtracted from the scores"
     parser.add_argument("--class-weights", type=float, nargs="+", metavar="WEIGHT", help=taken_off)
     parser.add_argument("--notes", type=Path, help="Markdown that ends the card: known failures, pictures")
     args = parser.parse_args(arguments)
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model.config["image_size"] = model.image_size
     if args.class_weights is not None:
         model.classifier.adjust_logits(args.class_weights)
-    with TemporaryDirectory() as rehearsal:  # a file that is too large never gets into the package
+    with TemporaryDirectory() as rehearsal:  # so that a file that is too large never gets into the package
         model.save_pretrained(rehearsal, dtype=torch.float16)
         if (size := (Path(rehearsal) / WEIGHTS_FILE).stat().st_size) > MAX_BYTES:
             raise SystemExit(f"{size} bytes are more than the {MAX_BYTES} that a packaged file may have")

@@ -1,4 +1,4 @@
-"""The pieces in a plain PyTorch loop: depth head, fusion, losses, discriminator and ranking, and no trainer.
+"""The pieces in a plain PyTorch loop: depth head, fusion, losses, discriminator and ranking, without a trainer.
 
     python examples/plain_loop.py [--steps 300] [--smoke]
 
@@ -7,7 +7,7 @@ streets, adversarial on unlabelled ones of another style. Afterwards the target 
 the network is evaluated: both take any module that gives `SegDepthOutput`.
 
 One process trains. For several, wrap the network in DistributedDataParallel, and give each loader a DistributedSampler;
-the trainers of the library do such things by themselves.
+the library's trainers do this themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLASSES = 7
 
 
 class Network(nn.Module):
-    """ResNet-18; its depth features gate its last stage."""
+    """ResNet-18 whose depth features gate its last stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Network(nn.Module):
         self.classifier = ASPPv2(512, CLASSES, dilations=(1, 2))
 
     def forward(self, image: Tensor) -> SegDepthOutput:
-        """Depth from all stages, classes from the last."""
+        """Depth from all stages, classes from the last one."""
         features = list(itertools.accumulate(self.stages, lambda x, stage: stage(x), initial=self.stem(image)))[1:]
         inverse_depth, depth_features = self.depth_head(features)
         return SegDepthOutput(self.classifier(self.gate(features[-1], depth_features)), inverse_depth)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> EvaluationResult:
         (segmentation + 5e-3 * depth + 0.01 * adversarial).backward()
         optimizer.step()
 
-        judge.zero_grad()  # also what the adversarial loss left there
+        judge.zero_grad()  # including gradients from the adversarial loss
         own = domain_loss(discriminator(map_source.detach()), SOURCE)
         (own + domain_loss(discriminator(map_target.detach()), TARGET)).backward()
         judge.step()

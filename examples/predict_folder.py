@@ -1,9 +1,9 @@
-"""Prediction over a folder: files for every photograph, a table of what they show, and the least certain ones drawn.
+"""Predict a folder: files for every photograph, a table of what they show, and a panel of the least certain ones.
 
     python examples/predict_folder.py PHOTOS [-o OUTPUT] [--model NAME-OR-FOLDER] [--flip]
 
-Run again after an interruption, it goes on with the photographs that are missing. Without ``--model`` the small network
-inside the package is used. ``--smoke`` draws its own photographs.
+After an interruption, run it again to predict the remaining photographs. Without ``--model`` it uses the small network
+inside the package. ``--smoke`` renders its own photographs.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ SHOWN = 4
 
 def main(arguments: Sequence[str] | None = None) -> list[str]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path, nargs="?", help="folder of photographs, also in folders below it")
+    parser.add_argument("photos", type=Path, nargs="?", help="folder of photographs, including its subfolders")
     parser.add_argument("-o", "--output", type=Path, default=Path("predictions"))
     parser.add_argument("--model", default="daf-ida-minicity", help="name or folder of weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--flip", action="store_true", help="average with the mirrored image")
-    parser.add_argument("--smoke", action="store_true", help="three photographs that are drawn first")
+    parser.add_argument("--smoke", action="store_true", help="use three photographs that are rendered first")
     args = parser.parse_args(arguments)
     if args.smoke:
         args.photos = write_streets(args.output.with_name("data"), "real") / "images"
     elif args.photos is None:
-        parser.error("PHOTOS is needed, a folder; or --smoke")
+        parser.error("PHOTOS, a folder, is required without --smoke")
 
     model = load_pretrained(args.model, device=args.device)
     if model.label_space is None or model.depth_head is None:
-        raise SystemExit(f"{args.model}: this example wants a network that knows the names of its classes, and depth")
+        raise SystemExit(f"{args.model}: this example needs a network with named classes and with depth")
     kinds = ("labels", "overlays", "depth", "depth_pictures", "entropy")
     names = write_predictions(model, args.photos, args.output, files=kinds, flip=args.flip, progress=True)
 
@@ -65,7 +65,7 @@ def measured(folder: Path, name: str, classes: int) -> list[float]:
 
 
 def pictures(args: argparse.Namespace, name: str) -> dict[str, np.ndarray]:
-    """A photograph and what was seen in it."""
+    """A photograph and its predictions."""
     kinds = {"classes": ("overlays", ".jpg"), "depth": ("depth_pictures", ".png"), "entropy": ("entropy", ".png")}
     seen = {heading: read(args.output / kind / name, suffix) for heading, (kind, suffix) in kinds.items()}
     with Image.open(args.photos / name) as photograph:

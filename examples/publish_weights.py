@@ -2,8 +2,8 @@
 
     python examples/publish_weights.py runs/mine/model OWNER/NAME --protocol "MiniCity -> CamVid, DAF, 600 steps"
 
-``--camvid FOLDER`` measures on its validation photographs, otherwise on rendered images. With ``--record NAME`` the
-registered name is told that its weights exist, and which. `package_weights.py` puts weights into the package instead.
+``--camvid FOLDER`` measures on CamVid's validation photographs instead of on rendered images. ``--record NAME`` updates
+the record of a registered name to these weights. `package_weights.py` puts weights into the package instead.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argument_parser(__doc__ or "")
     parser.add_argument("repository", help="OWNER/NAME")
     parser.add_argument("--private", action="store_true")
-    parser.add_argument("--record", metavar="NAME", help="registered name whose record is renewed")
+    parser.add_argument("--record", metavar="NAME", help="registered name whose record is updated")
     args = parser.parse_args(arguments)
-    known = None if args.record is None else get_record(args.record)  # a slip shows before anything is uploaded
+    known = None if args.record is None else get_record(args.record)  # a typo shows before anything is uploaded
     model = load_pretrained(args.folder)
     facts = measured(args, model)
     card = model_card(model, args.repository.split("/")[-1], repository=args.repository, **facts)
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def argument_parser(description: str) -> argparse.ArgumentParser:
-    """What is published, and what it is measured on."""
+    """The arguments for what is published and what it is measured on."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="written by save_pretrained")
     parser.add_argument("--protocol", required=True, help="how they were trained: data, stages, steps, seed")
@@ -54,7 +54,7 @@ def argument_parser(description: str) -> argparse.ArgumentParser:
 
 
 def measured(args: argparse.Namespace, model: DepthSegmenter) -> dict[str, Any]:
-    """What record and card say, with scores on CamVid if its folder is given, else on rendered images."""
+    """The content of record and card, with scores on CamVid if its folder is given, else on rendered images."""
     size = tuple(args.size)
     val: SampleDataset = MiniCity(100, style="real", size=size, seed=2, labels="common7")
     images = "100 images of MiniCity (style real, seed 2)"

@@ -1,10 +1,11 @@
 """The whole method in minutes: source only, DAF, ISL, ranking, IDA, each evaluated on held-out target images.
 
-A network learns from rendered streets (MiniCity) and is carried over to another world without a label of it: to
+A network learns from rendered streets (MiniCity) and is adapted to another domain without using its labels: to
 MiniCity's other style, or to real photographs with ``--target camvid --target-root FOLDER``. It is compared with a
-control that sees nothing but the source for as many steps. Prints one table and writes pictures, curves, the split and
-the final model into the output folder. Run again, it goes on where it was cut off. With torchrun, several processes
-share the work (``torchrun --nproc_per_node 2 examples/quickstart.py``); the batch size must be a multiple of them.
+control that trains on the source alone for as many steps. Prints one table and writes pictures, curves, the split and
+the final model to the output folder. An interrupted run resumes when it is started again. With torchrun, several
+processes share the work (``torchrun --nproc_per_node 2 examples/quickstart.py``); the batch size must be a multiple of
+their number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the quickstart leaves behind: a panel of held-out images, curves over all stages, a table and its JSON."""
+"""The output of the quickstart: a panel of held-out images, curves over all stages, a table and its JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 
 def draw_panel(out: Path, val: InMemory, models: dict[str, nn.Module]) -> None:
-    """Held-out images: truth, what the control and two stages see, and depth."""
+    """Held-out images: true labels, predictions of the control and of two stages, and depth."""
     shown = Selected(val, val.names[:: max(1, len(val) // 5)][:5])
     rows = []
     for index, sample in enumerate(shown[i] for i in range(len(shown))):
@@ -34,7 +34,7 @@ def draw_panel(out: Path, val: InMemory, models: dict[str, nn.Module]) -> None:
 
 
 def draw_curves(out: Path, steps: dict[str, int], results: dict[str, EvaluationResult]) -> None:
-    """Losses and mIoU over all stages, each of which goes on from another one."""
+    """Losses and mIoU over all stages, each drawn from where the stage before it ended."""
     before = {"control": "source", "daf": "source", "isl": "daf", "ida": "isl"}
     end = {"source": steps["source"]}
     losses, mious = {}, {}
@@ -53,7 +53,7 @@ def draw_curves(out: Path, steps: dict[str, int], results: dict[str, EvaluationR
 def report(
     out: Path, args: argparse.Namespace, steps: dict[str, int], results: dict[str, EvaluationResult], seconds: float
 ) -> None:
-    """Print the table and write it, with what it was measured with, as JSON."""
+    """Print the table, and write it with its settings and versions as JSON."""
     classes = list(results["ida"].iou)
     print(f"\n{'':<17}{'mIoU':>6}  " + "".join(f"{name[:9]:>10}" for name in classes))
     for name, result in results.items():

@@ -1,4 +1,4 @@
-"""What the quickstart is run with: its arguments, its data and its settings."""
+"""The arguments, data and settings of the quickstart."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PSEUDO_LABELS: dict[str, dict[str, float]] = {
 
 def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", choices=("minicity", "camvid"), default="minicity", help="the other domain")
+    parser.add_argument("--target", choices=("minicity", "camvid"), default="minicity", help="the target domain")
     parser.add_argument("--target-root", type=Path, help="folder of CamVid, with train/ and val/")
     parser.add_argument("--output", type=Path, help="default: runs/quickstart-TARGET-SEED")
     parser.add_argument("--seed", type=int, default=0)
@@ -54,7 +54,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
         choices=("flip", "zoom", "strong"),
         help="of every training image: flip, zoom too, or colour, blur and noise too; default: flip, for CamVid strong",
     )
-    parser.add_argument("--device", help="default: CUDA if there is any")
+    parser.add_argument("--device", help="default: CUDA if available")
     args = parser.parse_args(arguments)
     if args.target == "camvid" and args.target_root is None:
         parser.error("--target camvid needs --target-root, the folder that holds CamVid's train/ and val/")
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str] | None, description: str | None) -> argparse.
 
 
 def augmentation(args: argparse.Namespace) -> Augmentation:
-    """The same for every stage, the control included."""
+    """The augmentation of every stage, including the control."""
     if args.augmentation == "strong":
         return strong_augmentation(args.size)
     if args.augmentation == "zoom":
@@ -89,7 +89,7 @@ def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:
 
 
 def settings(args: argparse.Namespace, source: InMemory) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Of the first training, of every later stage, and of those later stages that see the target."""
+    """Settings of the first stage, of every later stage, and of the later stages that use the target."""
     shared: dict[str, Any] = {
         **{"optimizer": "adamw", "weight_decay": 0.01, "head_lr_multiplier": 1.0, "batch_size": args.batch_size},
         **{"depth_weight": 5e-3, "class_weights": class_weights(source, CLASSES), "ema_decay": 0.98},

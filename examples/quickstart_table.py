@@ -18,7 +18,7 @@ ROWS = {**STAGES, "control": "control, as many steps as all stages"}
 
 
 def table(records: list[dict[str, Any]]) -> str:
-    """One line a stage: mIoU as mean ± standard deviation over the runs, its values, and the mean IoU of each class."""
+    """A line a stage: mIoU as mean ± standard deviation, its value in each run, and the mean IoU of each class."""
     seeds = [record["seed"] for record in records]
     classes = list(records[0]["results"]["ida"]["iou"])
     lines = [
@@ -42,7 +42,7 @@ def main() -> None:
     settings = {key: records[0][key] for key in ("target", "size", "augmentation", "batch_size", "steps")}
     for record in records:
         if differing := [key for key, value in settings.items() if record[key] != value]:
-            parser.error(f"seed {record['seed']} was run with another {differing[0]}; compare like with like")
+            parser.error(f"seed {record['seed']} was run with another {differing[0]}; compare runs with equal settings")
     print(", ".join(f"{key} {value}" for key, value in settings.items()), end="\n\n")
     print(table(records))
 

@@ -1,4 +1,4 @@
-"""What examples share for their smoke mode: a few rendered streets as files, and a tiny network."""
+"""Shared by the smoke modes of the examples: a few rendered streets as files, and a tiny network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TINY: dict[str, Any] = {"backbone_arguments": {"channels": (8, 16, 24, 32), "ste
 def write_streets(
     folder: Path, style: Literal["synthetic", "real"], *, count: int = 3, size: tuple[int, int] = (48, 64)
 ) -> Path:
-    """Write scenes of MiniCity as your own files would lie there: PNG, class indices, centimetres in 16 bits."""
+    """Write MiniCity scenes as your own files might be stored: PNG, class indices, 16-bit centimetres."""
     streets = MiniCity(count, style=style, size=size, labels="common7", seed=7)
     for index, street in enumerate(streets[i] for i in range(count if is_writer() else 0)):
         files = {
@@ -31,12 +31,12 @@ def write_streets(
         for kind, pixels in files.items():
             (folder / kind).mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / kind / f"{index}.png")
-    barrier()  # of several processes, the others wait for the files
+    barrier()  # the other processes wait for the files
     return folder
 
 
 def miniature(protocol: AdaptationProtocol, folder: Path) -> tuple[AdaptationProtocol, dict[str, Path]]:
-    """The protocol at a tenth of its size, and miniature data sets in the formats of the real ones."""
+    """The protocol with small images, and miniature data sets in the formats of the real ones."""
     roots = {name: folder / name for name in protocol.roots}
     for name, root in roots.items():
         if is_writer() and not root.exists():

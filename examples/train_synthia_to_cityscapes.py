@@ -2,9 +2,9 @@
 
     python examples/train_synthia_to_cityscapes.py --synthia FOLDER --cityscapes FOLDER --weights WEIGHTS
 
-The settings are those of the authors' code. WEIGHTS is what they start from: the `.pth` file of a ResNet-101 trained on
-ImageNet (AdvEnt hands on DeepLab_resnet_pretrained_imagenet.pth), or a folder of `save_pretrained`. Run again, it goes
-on where it was cut off. ``--smoke`` goes through all of it in a minute, on miniature data in the formats of the real
+The settings are those of the authors' code. WEIGHTS are the initial weights: the `.pth` file of a ResNet-101 trained on
+ImageNet (AdvEnt provides DeepLab_resnet_pretrained_imagenet.pth), or a folder of `save_pretrained`. An interrupted run
+resumes when it is started again. ``--smoke`` runs everything in a minute, on miniature data in the formats of the real
 ones. With torchrun, several processes share the work.
 """
 

@@ -132,7 +132,7 @@ def test_own_folders_with_errors_are_listed_and_not_trained_on(
     with pytest.raises(SystemExit) as stopped:
         example.main([*folders, "--size", "48", "64", "--output", str(tmp_path / "run")])
     first, *errors = str(stopped.value).splitlines()
-    assert first.startswith("nothing was trained; mend these errors")
+    assert first.startswith("nothing was trained; fix these errors")
     assert [error.strip().split(": ")[:2] for error in errors] == [
         ["renders", "unreadable"],
         ["checked", "unmapped ids"],
@@ -222,7 +222,7 @@ def test_the_published_protocols_start_from_the_file_of_a_backbone(monkeypatch: 
 
 def test_a_network_without_depth_is_no_network_for_the_table(tmp_path: Path) -> None:
     tiny_model(depth_head=None).save_pretrained(tmp_path / "flat")
-    with pytest.raises(SystemExit, match="wants a network that knows the names of its classes, and depth"):
+    with pytest.raises(SystemExit, match="needs a network with named classes and with depth"):
         load("predict_folder").main([str(tmp_path), "--model", str(tmp_path / "flat")])
 
 
@@ -232,7 +232,7 @@ def test_a_converted_checkpoint_does_not_take_the_place_of_the_file(
     (tmp_path / "checkpoint").touch()
     with pytest.raises(SystemExit):
         load("convert_and_evaluate").main([str(tmp_path / "checkpoint"), "--cityscapes", str(tmp_path)])
-    assert "is a file; say with --output which folder" in capsys.readouterr().err
+    assert "is a file; use --output to name the folder" in capsys.readouterr().err
 
 
 def test_the_sheet_of_minicity_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,7 @@ def test_the_scripts_ask_for_the_data(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.syspath_prepend(EXAMPLES)
     with pytest.raises(SystemExit):
         load("train_synthia_to_mapillary").main(["--synthia", "somewhere"])
-    assert "--synthia and --mapillary are needed" in capsys.readouterr().err
+    assert "--synthia and --mapillary (folders of the data sets) are required" in capsys.readouterr().err
 
 
 def test_wrong_arguments(tmp_path: Path) -> None:
