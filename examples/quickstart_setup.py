@@ -1,4 +1,4 @@
-"""The arguments, data and settings of the quickstart."""
+"""The command-line arguments, the data and the settings that the quickstart trains with."""
 
 from __future__ import annotations
 

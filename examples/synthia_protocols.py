@@ -33,13 +33,12 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
     """Run a whole protocol with the arguments of the command line."""
     args = parse(text, target, protocols, arguments)
     protocol, roots = get_protocol(args.protocol), {"synthia": args.synthia, target: getattr(args, target)}
-    steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
-    settings = {"seed": args.seed, "batch_size": args.batch_size, "num_workers": args.workers, **steps}
-    settings |= {"validate_every": args.validate_every, "precision": args.precision}
     if args.smoke:
         protocol, roots = miniature(protocol, args.output / "data")
-        settings |= {"max_steps": 2, "schedule_steps": 2, "num_workers": 0}
-        args.workers = 0
+        args.steps, args.workers = 2, 0
+    steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
+    settings = {name: getattr(args, name) for name in ("seed", "batch_size", "validate_every", "precision")}
+    settings |= {"num_workers": args.workers, **steps}
     how = {name: getattr(args, name) for name in ("keep", "cache", "workers", "device")}
     results = run_protocol(
         network(args, protocol),
@@ -69,9 +68,7 @@ def parse(text: str, target: str, protocols: Sequence[str], arguments: Sequence[
     parser.add_argument("--cache", type=Path, help="folder for decoded images, which are read many times faster")
     parser.add_argument("--keep", choices=("last", "best"), default="last", help="weights that a stage passes on")
     parser.add_argument("--steps", type=int, help="steps of every stage, instead of the published ones")
-    parser.add_argument(
-        "--precision", default="auto", help="of training; auto: bfloat16 on GPUs that have it; the authors use float32"
-    )
+    parser.add_argument("--precision", default="auto", help="of training, such as float32, the authors'")
     parser.add_argument("--batch-size", type=int, default=world_size(), help="over all processes; default: 1 each")
     parser.add_argument("--validate-every", type=int, default=2000, help="steps between two validations")
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="readers of each domain")
