@@ -1,9 +1,9 @@
-"""The published training step and evaluation, written plainly. It exists to be beaten: benchmarks race against it.
+"""A plain implementation of the published training step and evaluation, which the benchmarks compare against.
 
-Eager float32 after the description of the authors' code: two passes of the network, three of the discriminator, losses
-on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores on the host as NumPy.
-It takes the library's networks, with torch's own batch norm and the classifier as the authors have it: four
-convolutions and a sum. Use the trainers to train.
+Eager float32, following the description of the authors' code: two passes of the network, three of the discriminator,
+losses on masked gathers, a host synchronisation in berHu, and evaluation image by image with scores on the host as
+NumPy. It uses the library's networks, but torch's own batch norm and the authors' classifier: four convolutions and a
+sum. To train, use the trainers.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def resized(maps: Tensor, size: torch.Size) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Mean over the labelled pixels, gathered into a list of pixels first."""
+    """Mean over the labelled pixels, which are first gathered into a list."""
     known = label != IGNORE
     classes = logits.shape[1]
     pixels = logits.permute(0, 2, 3, 1)[known[..., None].expand(-1, -1, -1, classes)].view(-1, classes)
@@ -37,7 +37,7 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 
 
 def berhu(prediction: Tensor, target: Tensor) -> Tensor:
-    """Reverse Huber loss; its threshold is read by the host."""
+    """Reverse Huber loss; the host reads its threshold."""
     error = (prediction - target).abs()
     threshold = 0.2 * error.max().item()
     small, large = error[error <= threshold], error[error > threshold]
@@ -54,7 +54,7 @@ def domain_loss(scores: Tensor, domain: int) -> Tensor:
 
 
 class PlainClassifier(nn.Module):
-    """The sum of dilated convolutions with torch's own gradients, on the weights of the library's `ASPPv2`."""
+    """The sum of dilated convolutions with torch's own gradients, using the weights of the library's `ASPPv2`."""
 
     def __init__(self, classifier: nn.Module) -> None:
         super().__init__()
@@ -70,11 +70,11 @@ class PlainClassifier(nn.Module):
 
 
 class BaselineDAF:
-    """Steps of DAF as the `reference` preset has them, at the learning rates of the first step.
+    """DAF steps with the settings of the `reference` preset, at the learning rates of the first step.
 
     Args:
-        model: The network, in train mode, with `parameter_groups`; its classifier and batch norms become plain ones.
-        discriminator: Of as many channels as the network has classes.
+        model: The network, in train mode, with `parameter_groups`; classifier and batch norms become plain ones.
+        discriminator: With as many input channels as the network has classes.
     """
 
     def __init__(self, model: nn.Module, discriminator: nn.Module) -> None:
@@ -95,7 +95,7 @@ class BaselineDAF:
         return resized(logits, image.shape[-2:]), resized(inverse_depth, image.shape[-2:])
 
     def step(self, source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Train one step; `source` has image, label and depth in metres, `target` an image."""
+        """Train one step; `source` has an image, a label and depth in metres, `target` an image."""
         losses: dict[str, Tensor] = {}
         self.sgd.zero_grad()
         self.adam.zero_grad()
@@ -139,7 +139,7 @@ def evaluate(model: nn.Module, samples: Iterable[dict[str, Tensor]], classes: in
 
 @torch.no_grad()
 def rank_target(model: nn.Module, samples: Iterable[dict[str, Tensor]]) -> list[int]:
-    """Numbers of target images by ascending mean of their depth-aware map, which is averaged on the host."""
+    """Indices of the target images, by ascending mean of their depth-aware map; the host computes the mean."""
     scores = []
     for sample in samples:
         logits, inverse_depth = model(sample["image"][None])
@@ -151,7 +151,7 @@ def rank_target(model: nn.Module, samples: Iterable[dict[str, Tensor]]) -> list[
 
 @torch.no_grad()
 def label_target(model: nn.Module, samples: Iterable[dict[str, Tensor]], folder: Path, threshold: float) -> None:
-    """Write pseudo-labels as PNG; probabilities are compared on the host."""
+    """Write pseudo-labels as PNG; the host compares the probabilities."""
     for index, sample in enumerate(samples):
         logits, _ = model(sample["image"][None])
         scores = F.softmax(resized(logits, sample["image"].shape[-2:]), dim=1).cpu().numpy()[0].transpose(1, 2, 0)

@@ -1,13 +1,13 @@
-"""Kill the three stages again and again, start them again, and compare the end with a run that nobody disturbed.
+"""Kill and restart the three stages again and again, and compare the final files with those of an undisturbed run.
 
 The pipeline (DAF, ISL, ranking, IDA on MiniCity, a tiny network) runs in child processes. They are killed by SIGKILL or
-SIGTERM at random moments, or kill themselves within a chosen file operation, having written half of it; now and then a
-bit of the newest checkpoint is flipped while nothing runs. Each is started again by the same call until it is through.
-Then every weight, optimiser state, pseudo-label, score and record of the log must be what the undisturbed run left.
+SIGTERM at random moments, or kill themselves at a chosen file operation, with a write half done; now and then a bit of
+the newest checkpoint is flipped while nothing runs. The same call restarts the pipeline until it completes. Then every
+weight, optimiser state, pseudo-label, score and log record must equal that of the undisturbed run.
 
     python examples/benchmarks/crash.py --kills 200 --output crash.json
 
-Children are forked from a process that has loaded everything, so that hundreds of starts take minutes (Linux, macOS).
+Children are forked from a process that has loaded everything, so hundreds of starts take only minutes (Linux, macOS).
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ def data() -> Data:
 
 
 def brighten(sample: Sample) -> Sample:
-    """An augmentation that draws."""
+    """An augmentation that draws random numbers."""
     return Sample(**{**sample, "image": sample["image"] * (0.5 + torch.rand(()))})
 
 
 def pipeline(folder: Path, streets: Data, steps: int, workers: int) -> None:
-    """All stages, each going on from where it was."""
+    """All stages; each resumes where it was interrupted."""
     model = create_model(
         "timm/resnet10t",
         7,
@@ -108,16 +108,16 @@ def pipeline(folder: Path, streets: Data, steps: int, workers: int) -> None:
 
 
 def remains(folder: Path, steps: int) -> dict[str, str]:
-    """What a run left, as hashes by file: all of it but times and file formats of others."""
+    """Hashes of the files that a run wrote, without times, worker counts, TensorBoard files, locks and manifests."""
     left = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if not path.is_file() or "tensorboard" in name or path.name == ".lock" or path.name == "manifest.json":
             continue
         if path.parent == folder and is_partial(path):
-            continue  # half written by a killed process beside its place, where no trainer clears up
+            continue  # half written by a killed process in the root folder, which no trainer cleans up
         if "checkpoints/" in name and f"step-{steps:08d}" not in name:
-            continue  # which earlier ones were kept depends on where the run was taken up
+            continue  # which earlier checkpoints are kept depends on where the run was resumed
         content = path.read_bytes()
         if path.name == "log.jsonl":
             content = re.sub(rb'"seconds_per_step": [^,}]*', b"", content)
@@ -131,7 +131,7 @@ def remains(folder: Path, steps: int) -> dict[str, str]:
 
 
 def die_in_operation(number: int | None) -> list[int]:
-    """Have this process kill itself within its n-th file operation from now, half done; the list counts them."""
+    """Make this process kill itself at its n-th file operation from now, a write half done; the list counts them."""
     counted = [0]
 
     def fatal(function: Callable[..., Any], spoil: Callable[..., None] | None = None) -> Callable[..., Any]:
@@ -159,7 +159,7 @@ def die_in_operation(number: int | None) -> list[int]:
 
 
 def start(folder: Path, streets: Data, steps: int, *, workers: int = 0, operation: int | None = None) -> int:
-    """Run the pipeline in a forked child; its id. Exit status: 0 done, 3 stopped on request, 4 an error."""
+    """Run the pipeline in a forked child; returns its id. Exit status: 0 done, 3 stopped on request, 4 error."""
     sys.stdout.flush()
     child = os.fork()
     if child:
@@ -182,7 +182,7 @@ def start(folder: Path, streets: Data, steps: int, *, workers: int = 0, operatio
 
 
 def flip_a_bit(folder: Path, generator: random.Random) -> bool:
-    """Damage the newest checkpoint of the stage that is under way, if another one is there to go on from."""
+    """Damage the newest checkpoint of the current stage, if there is another one to resume from."""
     stages = [folder / stage / "checkpoints" for stage in ("daf", "isl", "ida")]
     current = next((stage for stage in reversed(stages) if stage.is_dir()), None)
     found = [] if current is None else sorted(current.glob("step-*"))
@@ -196,11 +196,11 @@ def flip_a_bit(folder: Path, generator: random.Random) -> bool:
 
 
 def wait(child: int, seconds: float) -> None:
-    """Wait until a child has ended, or used so many seconds of a processor, of which a busy machine takes none away."""
+    """Wait until a child has ended or used this much processor time (elapsed time on systems other than Linux)."""
     began = time.monotonic()
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if sys.platform == "linux":
-            used = time.clock_gettime((~child << 3) | 2)  # what clock_getcpuclockid gives
+            used = time.clock_gettime((~child << 3) | 2)  # the result of clock_getcpuclockid
         else:
             used = time.monotonic() - began
         if used >= seconds:
@@ -211,16 +211,16 @@ def wait(child: int, seconds: float) -> None:
 def disturbed(
     folder: Path, streets: Data, steps: int, seconds: float, operations: int, most: int, seed: int
 ) -> Counter[str]:
-    """One run from its beginning to its end with up to `most` kills; what was done to it, counted.
+    """One complete run with up to `most` kills; returns counts of the disturbances.
 
     Args:
-        folder: Where it goes.
+        folder: Folder of the run.
         streets: The data.
         steps: Steps of each stage.
-        seconds: Of a processor, that an undisturbed run takes.
-        operations: On files, that an undisturbed run makes.
-        most: Kills after which it is left alone.
-        seed: Decides when it is killed, and how.
+        seconds: Processor time of an undisturbed run.
+        operations: Number of file operations of an undisturbed run.
+        most: Kills after which the run is no longer disturbed.
+        seed: Decides when and how the run is killed.
     """
     generator, done = random.Random(seed), Counter[str]()
     while True:
@@ -230,7 +230,7 @@ def disturbed(
         child = start(folder, streets, steps, workers=workers, operation=operation)
         if kind in ("SIGKILL", "SIGTERM"):
             wait(child, generator.uniform(0, 0.7 * seconds))
-            os.kill(child, signal.Signals[kind])  # of a child that has ended too: it is not yet waited for
+            os.kill(child, signal.Signals[kind])  # safe for a child that has ended too: it has not been waited for yet
         _, status = os.waitpid(child, 0)
         code = os.waitstatus_to_exitcode(status)
         if code == 4:
@@ -245,13 +245,13 @@ def disturbed(
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=200, help="stop when there were so many")
-    parser.add_argument("--kills-a-round", type=int, default=25, help="most kills of one run of the pipeline")
+    parser.add_argument("--kills", type=int, default=200, help="number of kills after which to stop")
+    parser.add_argument("--kills-a-round", type=int, default=25, help="maximum kills in one run of the pipeline")
     parser.add_argument("--steps", type=int, default=6, help="steps of each stage")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, help="JSON file to write the counts to")
     args = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")  # forked with threads of other libraries; damaged checkpoints are meant to be
+    warnings.simplefilter("ignore")  # forks with threads of other libraries; checkpoints damaged on purpose
     torch.set_num_threads(1)
     streets, total, rounds = data(), Counter[str](), []
     with tempfile.TemporaryDirectory() as root:

@@ -1,10 +1,10 @@
-"""Samples a second of a worker: the plain reader, the cached one, and Pillow decoding and resizing each time.
+"""Samples per second of one worker: the plain reader, the cached one, and Pillow decoding and resizing each time.
 
-Generates files of the true sizes (SYNTHIA 1280 x 760 with depth, Cityscapes 2048 x 1024), reads them with one
+Generates files of the original sizes (SYNTHIA 1280 x 760 with depth, Cityscapes 2048 x 1024), reads them in one
 process and prints one table; ``--output FILE`` also writes it as JSON. The Pillow reader does what the published code
 does for every sample of every epoch: decode, bicubic resize of the image, nearest of label and depth, an id-by-id map.
-The readers take turns, the median over the turns counts, and time is that of the processor, so that others on the same
-machine play little part: a worker with a core of its own reads as many samples.
+The readers take turns, and the median over the turns is reported. Times are processor times, which other load on the
+machine affects little: a worker with its own core reads as many samples per second.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from depthaware_uda.labels import id_map
 
 
 class Case(NamedTuple):
-    """Files of one data set, and the size that the published protocol trains at."""
+    """Files of one data set, and the training size of the published protocol."""
 
     name: str
     file_size: tuple[int, int]
@@ -50,11 +50,11 @@ CASES = (
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=12, help="generated samples of each data set")
-    parser.add_argument("--turns", type=int, default=15, help="of each reader, over all samples")
-    parser.add_argument("--scale", type=float, default=1.0, help="factor on all sizes, for a quick look")
+    parser.add_argument("--turns", type=int, default=15, help="passes of each reader over all samples")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on all sizes, for a quick test")
     parser.add_argument("--output", type=Path, help="JSON file to write the table to")
     args = parser.parse_args(arguments)
-    torch.set_num_threads(1)  # a worker of a data loader has one
+    torch.set_num_threads(1)  # as in a worker of a data loader
 
     rows = []
     print(f"{'samples a second of one worker':<40}{'Pillow':>9}{'plain':>9}{'cached':>9}   plain/Pillow  cached/Pillow")
@@ -97,7 +97,7 @@ def measure(case: Case, folder: Path, images: int, turns: int) -> dict[str, Any]
 
 
 def rates(readers: Mapping[str, Callable[[int], Any]], count: int, turns: int) -> dict[str, float]:
-    """Samples a second of each reader; the system's cache holds the files after a first turn that does not count."""
+    """Samples per second of each reader; a first turn, which is not counted, fills the system's file cache."""
     times: dict[str, list[float]] = {name: [] for name in readers}
     for _ in range(turns + 1):
         for name, read in readers.items():
@@ -125,7 +125,7 @@ def pillow_sample(root: Path, name: str, table: Any, case: Case) -> dict[str, to
 
 
 def generate(case: Case, root: Path, count: int) -> None:
-    """Pictures that compress as photographs do: soft shapes with a grain; labels and depth of a few regions."""
+    """Write images that compress like photographs (soft shapes with grain), and labels and depth of a few regions."""
     height, width = case.file_size
     known = np.array(sorted(id_map(case.ids, "cityscapes16")), np.uint8)
     for index in range(count):
@@ -143,7 +143,7 @@ def generate(case: Case, root: Path, count: int) -> None:
 
 
 def soft(rng: np.random.Generator, size: tuple[int, int], channels: int) -> NDArray[np.float32]:
-    """Random shapes (H, W, channels), 0..255."""
+    """Smooth random shapes (H, W, channels), 0..255."""
     coarse = rng.integers(0, 256, (size[0] // 40 + 1, size[1] // 40 + 1, channels), np.uint8)
     planes = [
         Image.fromarray(plane).resize(size[::-1], Image.Resampling.BICUBIC) for plane in coarse.transpose(2, 0, 1)

@@ -1,7 +1,7 @@
-"""Which families of backbones go out as ONNX and as `torch.export` programs, at any size or at a fixed one.
+"""Which families of backbones can be exported as ONNX and as `torch.export` programs, at any size or a fixed one.
 
-Every family of `families.py`, small and without weights, is exported with the heads of the library. A file
-counts if what it computes at several sizes and numbers of images is what the network computes.
+Every family of `families.py`, small and without weights, is exported with the heads of the library. An export
+counts if its outputs equal those of the network at several image and batch sizes.
 
     python examples/benchmarks/export.py --output export.json
 """
@@ -26,9 +26,9 @@ WAYS = ("onnx", "program")
 
 
 def export(model: torch.nn.Module, way: str, folder: Path, *, dynamic: bool) -> None:
-    """Export one way, and compare."""
+    """Export in one format, and compare the outputs with those of the network."""
     if way == "onnx":
-        export_onnx(model, folder / "model.onnx", SIZE, dynamic_size=dynamic)  # which compares
+        export_onnx(model, folder / "model.onnx", SIZE, dynamic_size=dynamic)  # compares the outputs itself
         return
     export_program(model, SIZE, folder / "model.pt2", dynamic_size=dynamic)
     program = torch.export.load(folder / "model.pt2").module()
@@ -40,7 +40,7 @@ def export(model: torch.nn.Module, way: str, folder: Path, *, dynamic: bool) -> 
 
 
 def outcome(model: torch.nn.Module, way: str) -> dict[str, str]:
-    """At which sizes a network goes out a way, "any", "fixed" or "none", and what was wrong with the others."""
+    """The sizes at which a network can be exported ("any", "fixed" or "none"), and the errors at the others."""
     found: dict[str, str] = {}
     for sizes in ("any", "fixed"):
         with tempfile.TemporaryDirectory() as folder:
@@ -56,9 +56,9 @@ def outcome(model: torch.nn.Module, way: str) -> dict[str, str]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, dict[str, dict[str, str]]]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=list(FAMILIES), metavar="FAMILY")
-    parser.add_argument("--output", type=Path, help="JSON file for what was found; what is in it is not tried again")
+    parser.add_argument("--output", type=Path, help="JSON file for the outcomes; families already in it are skipped")
     args = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")  # of exporters, about themselves
+    warnings.simplefilter("ignore")  # from the exporters, about themselves
     torch.set_num_threads(1)
     known = args.output is not None and args.output.is_file()
     found: dict[str, dict[str, dict[str, str]]] = read_json(args.output)["families"] if known else {}

@@ -1,8 +1,8 @@
-"""Families of backbones that are tried, built small and without weights."""
+"""The families of backbones that are tested, built small and without weights."""
 
 from typing import Any
 
-# timm's name, arguments that make it small, strides of the stages with create_model's default.
+# timm's name, arguments that make it small, strides of the stages with create_model's default settings.
 FAMILIES: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "resnet": ("resnet10t", {}, (4, 8, 8, 8)),
     "regnet": ("regnetx_002", {}, (4, 8, 8, 8)),

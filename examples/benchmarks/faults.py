@@ -1,8 +1,8 @@
-"""Flipped bits, torn files and full disks: each is detected, or changes nothing; they are counted.
+"""Count flipped bits, truncated files and full disks: each must be detected or change nothing.
 
-Every file of a checkpoint and of a saved model has bits flipped and is cut off, at many places; writing a checkpoint
-meets a full disk at each of its file operations. Detected: an error or a warning, and the checkpoint before is used.
-Harmless: what is read is what was written. Anything else is a failure.
+Every file of a checkpoint and of a saved model is damaged at many places: a bit is flipped, or the end is cut off. A
+checkpoint is written to a disk that fills up at each of its file operations in turn. Detected: an error, or a warning
+and the previous checkpoint is used. Harmless: what is read is what was written. Anything else is a failure.
 
     python examples/benchmarks/faults.py --places 200 --output faults.json
 """
@@ -34,7 +34,7 @@ TENSORS = {"module-model": {"weight": torch.arange(300.0)}, "optimizer-model": {
 
 
 def spoilt(content: bytes, generator: random.Random) -> bytes:
-    """One bit flipped, or the end cut off."""
+    """The content with one bit flipped, or with its end cut off."""
     changed, at = bytearray(content), generator.randrange(len(content))
     if generator.random() < 0.2:
         return bytes(changed[:at])
@@ -43,13 +43,13 @@ def spoilt(content: bytes, generator: random.Random) -> bytes:
 
 
 def damage(file: Path, places: int, generator: random.Random, read: Callable[[], str]) -> Counter[str]:
-    """Damage a file at so many places, one after the other, and count what `read` says."""
+    """Damage a file at this many places, one at a time, and count the results of `read`."""
     content, counts = file.read_bytes(), Counter[str]()
     for _ in range(places):
         file.write_bytes(spoilt(content, generator))
         counts[read()] += 1
     file.write_bytes(content)
-    assert read() == "harmless"  # whole again
+    assert read() == "harmless"  # undamaged again
     return counts
 
 
@@ -75,7 +75,7 @@ def read_model(folder: Path, expected: dict[str, torch.Tensor]) -> str:
 
 @contextmanager
 def full_from(number: int) -> Iterator[list[int]]:
-    """A disk that is full from the n-th operation on; the list counts them."""
+    """A disk that is full from the n-th operation on; the list counts the operations."""
     counted = [0]
 
     def wrapped(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,7 +97,7 @@ def full_from(number: int) -> Iterator[list[int]]:
 
 
 def full_disks(root: Path) -> Counter[str]:
-    """A checkpoint written onto a disk that fills up at each operation."""
+    """Write a checkpoint to a disk that is full from the first, second, ... operation on, and count the results."""
     counts = Counter[str]()
     number = 1
     while True:
@@ -116,7 +116,7 @@ def full_disks(root: Path) -> Counter[str]:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--places", type=int, default=200, help="in each file")
+    parser.add_argument("--places", type=int, default=200, help="number of damaged places in each file")
     parser.add_argument("--output", type=Path, help="JSON file to write the counts to")
     args = parser.parse_args(arguments)
     generator, counted = random.Random(0), dict[str, Counter[str]]()

@@ -1,12 +1,12 @@
-"""A disk that is really full: the three stages on a small file system in memory, which grows each time they stop.
+"""A disk that is really full: the three stages run on a small in-memory file system, which grows each time they stop.
 
-DAF, ISL, ranking and IDA of `crash.py` run on a tmpfs of a few kilobytes. Whenever the disk is full they must stop with
-an `OSError` and leave every earlier checkpoint as it was; then the disk grows a little, and the same call starts them
-again. At the end all files must be what a run on a large disk left, bit by bit.
+DAF, ISL, ranking and IDA of `crash.py` run on a tmpfs of a few kilobytes. Whenever the disk is full, they must stop
+with an `OSError` and leave every earlier checkpoint unchanged; then the disk grows a little, and the same call restarts
+them. At the end, all files must be bit-identical to those of a run on a large disk.
 
     sudo python examples/benchmarks/full_disk.py --rounds 5 --output full_disk.json
 
-Linux, and root, who may mount.
+Needs Linux, and root, to mount file systems.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from depthaware_uda.files import is_partial, sha256, write_json
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[None]:
-    """Mount a file system of one page in a folder."""
+    """Mount a file system of one page at a folder."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", folder], check=True)
     try:
         yield
@@ -40,7 +40,7 @@ def small_disk(folder: Path) -> Iterator[None]:
 
 
 def grow(folder: Path, kilobytes: int) -> None:
-    """Give a mounted file system another size."""
+    """Change the size of a mounted file system."""
     subprocess.run(["mount", "-o", f"remount,size={kilobytes}k", folder], check=True)
 
 
@@ -51,7 +51,7 @@ def checkpoints(folder: Path) -> dict[Path, str]:
 
 
 def squeezed(folder: Path, streets: Data, steps: int, seed: int) -> dict[str, int]:
-    """One run from its beginning to its end on a disk that is full again and again; how often it was."""
+    """One complete run on a disk that is full again and again; returns how often it was full."""
     generator, full, kilobytes = random.Random(seed), 0, 4
     while True:
         before = checkpoints(folder)
@@ -62,7 +62,7 @@ def squeezed(folder: Path, streets: Data, steps: int, seed: int) -> dict[str, in
                 raise
             full += 1
             left = checkpoints(folder)
-            # The oldest may have made room for newer ones.
+            # The oldest may have been removed for newer ones.
             if any(left.get(path, digest) != digest for path, digest in before.items()):
                 raise RuntimeError("a checkpoint changed while the disk was full") from error
             kilobytes += generator.randrange(4, 64, 4)

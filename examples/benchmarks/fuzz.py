@@ -1,9 +1,9 @@
-"""Damaged and hostile files for every reader of files from outside: each is read, or refused by a ValueError.
+"""Damaged and hostile files for every reader of external files: each is read, or refused with an error.
 
-With atheris (``pip install atheris``; coverage-guided, libFuzzer) every reader has a process of its own, so that even a
-crash of a decoder is a finding; without it seeds are mutated at random, which finds less. ``--seconds`` is the time for
-each reader, ``--only`` chooses readers, ``--output FILE`` writes inputs tried and findings as JSON. What was found is
-kept in the tests (`tests/test_fuzzing.py`).
+With atheris (``pip install atheris``; coverage-guided, libFuzzer) every reader runs in its own process, so that even a
+crash of a decoder is a finding; without it, seeds are mutated at random, which finds less. ``--seconds`` is the time
+for each reader, ``--only`` chooses readers, ``--output FILE`` writes input counts and findings as JSON. Earlier
+findings are kept as tests (`tests/test_fuzzing.py`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 if __name__ == "__main__" and "--child" in sys.argv:
     import atheris
 
-    with atheris.instrument_imports(include=["depthaware_uda", "PIL", "json", "tomllib"]):  # before anything loads them
+    with atheris.instrument_imports(include=["depthaware_uda", "PIL", "json", "tomllib"]):  # before other imports
         for module in ("PIL.PngImagePlugin", "PIL.TiffImagePlugin", "PIL.JpegImagePlugin", "depthaware_uda.pipeline"):
             importlib.import_module(module)
 
@@ -55,18 +55,18 @@ from depthaware_uda.trainers.checkpoint import latest_checkpoint
 from depthaware_uda.trainers.run_folder import claim_run_folder
 
 REFUSED = (ValueError, FileNotFoundError)
-"""What a reader may raise."""
+"""Exceptions that a reader may raise."""
 
 
 class Reader(NamedTuple):
-    """A reader of one kind of file, and sound files to start from."""
+    """A reader of one kind of file, and valid files to start from."""
 
     file: str
-    """Name of the file, in a folder of its own."""
+    """Name of the file, in its own folder."""
     read: Callable[[Path], object]
     seeds: list[bytes]
     mend: Callable[[bytes], bytes] = bytes
-    """Puts checksums right, so that damage gets past them."""
+    """Corrects the checksums, so that damage gets past them."""
 
 
 # Seeds ----------------------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def picture(kind: str, mode: str = "RGB", **options: Any) -> bytes:
 
 def png16(channels: int) -> bytes:
     rows = np.random.default_rng(0).integers(0, 255, (5, 1 + 14 * channels), np.uint8)
-    rows[:, 0] = range(5)  # each of PNG's filters
+    rows[:, 0] = range(5)  # one row for each of PNG's filters
     header = struct.pack(">IIBBBBB", 7, 5, 16, 0 if channels == 1 else 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
     body = (struct.pack(">I", len(part)) + kind + part + bytes(4) for kind, part in chunks)
@@ -89,7 +89,7 @@ def png16(channels: int) -> bytes:
 
 
 def with_checksums(data: bytes) -> bytes:
-    """A PNG with the right checksum on every chunk, whatever is in it."""
+    """A PNG with the right checksum on every chunk, whatever its content."""
     mended, at = bytearray(data), 8
     while at + 12 <= len(mended):
         (size,) = struct.unpack_from(">I", mended, at)
@@ -133,7 +133,7 @@ def names(path: Path) -> object:
 
 
 def newest(path: Path) -> object:
-    """A checkpoint with this manifest; one that is passed over would end in a ValueError, being the only one."""
+    """The checkpoint with this manifest; it is the only one, so rejecting it raises a ValueError."""
     return latest_checkpoint(path.parents[1])
 
 
@@ -142,7 +142,7 @@ def pretrained(path: Path) -> object:
 
 
 def readers() -> dict[str, Reader]:
-    """All of them, by name."""
+    """All readers, by name."""
     images = [picture("PNG"), picture("PNG", "P"), picture("PNG", "L"), picture("PNG", "1"), png16(1), png16(3)]
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -186,7 +186,7 @@ def readers() -> dict[str, Reader]:
 
 
 def attempt(reader: Reader, folder: Path, data: bytes) -> str:
-    """Write a file and read it: "read" or "refused"; anything else that happens is raised."""
+    """Write a file and read it; returns "read" or "refused", and raises every other error."""
     path = folder / reader.file
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(reader.mend(data))
@@ -209,7 +209,7 @@ def attempt(reader: Reader, folder: Path, data: bytes) -> str:
 
 
 def mutated(data: bytes, generator: random.Random) -> bytes:
-    """Some bytes changed, cut out, doubled or cut off."""
+    """The data with some bytes changed, removed, repeated or cut off."""
     changed = bytearray(data)
     for _ in range(generator.randint(1, 4)):
         at, length = generator.randrange(len(changed) + 1), generator.choice((1, 1, 2, 4, 16))
@@ -229,7 +229,7 @@ def mutated(data: bytes, generator: random.Random) -> bytes:
 
 
 def mutate(name: str, seconds: float = 60.0, *, inputs: int = sys.maxsize, seed: int = 0) -> dict[str, Any]:
-    """Mutations of the seeds for so long, or so many, in this process."""
+    """Try mutations of the seeds in this process, up to a time and a number."""
     reader, generator = readers()[name], random.Random(seed)
     tried, until = {"read": 0, "refused": 0}, time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as folder:
@@ -243,7 +243,7 @@ def mutate(name: str, seconds: float = 60.0, *, inputs: int = sys.maxsize, seed:
 
 
 def guided(name: str, seconds: float) -> dict[str, Any]:
-    """Coverage-guided inputs for so long, in a process of its own."""
+    """Try coverage-guided inputs for this time, in a separate process."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, __file__, "--child", name, "--seconds", str(seconds)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -259,7 +259,7 @@ def guided(name: str, seconds: float) -> dict[str, Any]:
 
 
 def child(name: str, seconds: float) -> None:
-    """What the process of one reader does; it does not return."""
+    """Fuzz one reader, in its own process; does not return."""
     reader = readers()[name]
     seeds, work = Path("seeds"), Path("work")
     seeds.mkdir()
@@ -274,7 +274,7 @@ def child(name: str, seconds: float) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30.0, help="for each reader")
+    parser.add_argument("--seconds", type=float, default=30.0, help="time for each reader")
     parser.add_argument("--only", nargs="*", choices=list(readers()), help="readers to try")
     parser.add_argument("--output", type=Path, help="JSON file to write the counts to")
     parser.add_argument("--child", help=argparse.SUPPRESS)

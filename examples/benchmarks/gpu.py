@@ -1,13 +1,13 @@
-"""Everything that only a GPU tells, in one command: its tests, the benchmarks in both precisions, and the study.
+"""Everything that needs a GPU, in one command: its tests, the benchmarks in both precisions, and the study.
 
     python examples/benchmarks/gpu.py --output runs/gpu [--only tests step ...] [--limit SECONDS]
         [--camvid FOLDER --size medium --seeds 0 1 --runs source control daf ... --work runs/gpu-work]
 
-It runs from a checkout, installed or not. Every part is a process of its own, in order of worth, with a log beside its
-result that grows as it goes. A part that ended well has written its JSON file and is not run again: the same command
-goes on where it was stopped, and one part that fails keeps none of the others from running. The study comes last; it
-writes its JSON after each of its runs and is always asked again, since it knows by the folders in ``--work`` which are
-done. ``results.json`` has all of these files in one, as they are after every part. It ends with an error if any failed.
+It runs from a checkout, installed or not. Every part is a separate process, most informative first, and writes a log
+beside its result as it runs. A part that succeeded has written its JSON file and is not run again: the same command
+resumes where it was stopped, and a part that fails does not stop the others. The study comes last; it writes its JSON
+after each of its runs and is always started again, since the folders in ``--work`` tell it which runs are done.
+``results.json`` combines all of these files and is updated after every part. The script fails if any part failed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT))
 
-from depthaware_uda.files import read_json, write_json  # noqa: E402  # of this checkout
+from depthaware_uda.files import read_json, write_json  # noqa: E402  # from this checkout
 
 ALL = "results.json"
 STUDY = ["source", "control", "daf", "daf-isl", "daf-isl-ida", "advent-depth", "recipe", "daf-isl-isl", "supervised"]
-"""Runs of the study that say most, in this order."""
+"""The most informative runs of the study, in this order."""
 BENCHMARKS = {
     "step-float32-batch1": "step --precision float32 --batch 1",
     "step-bfloat16-batch1": "step --precision bfloat16 --batch 1",
@@ -41,14 +41,14 @@ BENCHMARKS = {
     "precision": "precision",
     "scale": "scale",
 }
-"""Arguments of `run.py` by part, those that say most first."""
+"""Arguments of `run.py` by part, the most informative first."""
 
 
 def parts(args: argparse.Namespace) -> dict[str, list[str]]:
-    """The command of every part, by name, those that say most first; all but the tests are told where to write."""
+    """The command of every part, by name, most informative first; all but the tests get their output file."""
     output = args.output.resolve()
     shared = ["--device", args.device, *(["--smoke", "--repeat", "1"] if args.smoke else [])]
-    # A warning of other versions of what is installed fails no test of the GPU: it is shown.
+    # Warnings from other versions of installed packages are shown and do not fail the GPU tests.
     tests = ["-m", "pytest", "-m", "gpu", "-W", "default", "-v", "-rsx", str(ROOT / "tests" / "test_gpu.py")]
     commands = {"tests": tests}
     for name, what in BENCHMARKS.items():
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> list[str]:
 
 
 def run_part(name: str, command: list[str], done: Path, limit: float | None) -> bool:
-    """Run a part; whether it ended well. Of one that did not, the end of its log is shown."""
+    """Run a part; returns whether it succeeded. If not, the end of its log is printed."""
     log = done.with_suffix(".log")
     print(f"{name}: running, see {log}", flush=True)
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -113,20 +113,20 @@ def run_part(name: str, command: list[str], done: Path, limit: float | None) -> 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder of JSON files and logs")
-    parser.add_argument("--only", nargs="+", help="names, or beginnings of names, of the parts to run")
-    parser.add_argument("--limit", type=float, metavar="SECONDS", help="after which a part is stopped; default: never")
-    parser.add_argument("--camvid", type=Path, help="folder of CamVid: the study is run, too")
-    parser.add_argument("--size", nargs="+", default=["medium", "full"], help="of the study, one part each")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the study")
-    parser.add_argument("--runs", nargs="+", default=STUDY, metavar="RUN", help="of the study, in this order")
+    parser.add_argument("--only", nargs="+", help="names, or prefixes of names, of the parts to run")
+    parser.add_argument("--limit", type=float, metavar="SECONDS", help="stop a part after this time; default: never")
+    parser.add_argument("--camvid", type=Path, help="folder of CamVid; also runs the study")
+    parser.add_argument("--size", nargs="+", default=["medium", "full"], help="sizes of the study, one part each")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the study")
+    parser.add_argument("--runs", nargs="+", default=STUDY, metavar="RUN", help="runs of the study, in this order")
     parser.add_argument(
         "--work",
         type=Path,
         default=Path("runs/gpu-work"),
         help="folder of the study's runs and renders (1.4 GB at medium, 12 GB at full); default: runs/gpu-work",
     )
-    parser.add_argument("--device", default="cuda", help="cpu to try the script itself, with --smoke")
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to try the script itself")
+    parser.add_argument("--device", default="cuda", help="cpu, with --smoke, to test the script itself")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes, to test the script itself")
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error(f"torch {torch.__version__} sees no CUDA device: see nvidia-smi, and whether this torch has CUDA")

@@ -1,7 +1,7 @@
-"""Time and memory of loading the published network, 46 M parameters: `load_pretrained` beside the plain way.
+"""Time and memory of loading the published network, 46 M parameters: `load_pretrained` against the plain way.
 
 The plain way builds and initialises the network, reads all tensors, and copies them. Each way runs in fresh processes;
-its memory is the greatest resident size of the process less that after the imports, over the file's size (Linux).
+its memory is the peak resident size of the process minus that after the imports, relative to the file size (Linux).
 
     python examples/benchmarks/hub.py [--output result.json] [--threads 1] [--repeat 3]
 """
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, help="write the result as JSON")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--repeat", type=int, default=3, help="processes of each way; the median time counts")
+    parser.add_argument("--repeat", type=int, default=3, help="processes per way; the median time is reported")
     parser.add_argument("--child", choices=("write", *WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         child("write", folder, args.threads)
         size = (folder / "model.safetensors").stat().st_size
         result: dict[str, Any] = {"file_size": size, "threads": args.threads}
-        # The ways take turns, so that a busy machine slows both alike.
+        # The ways take turns, so that other load slows both equally.
         turns = [{way: child(way, folder, args.threads) for way in WAYS} for _ in range(args.repeat)]
         for way in WAYS:
             result[way] = {
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 def child(way: str, folder: Path, threads: int) -> dict[str, float]:
-    """Run this script in a process of its own; it imports nothing heavy before."""
+    """Run this script in a separate process, which imports nothing heavy before it measures."""
     command = [sys.executable, __file__, "--child", way, "--folder", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     run = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
@@ -82,7 +82,7 @@ def measure(way: str, folder: Path) -> dict[str, float]:
         model.load_state_dict(load_file(folder / "model.safetensors"))
         model.eval()
     seconds = time.perf_counter() - start
-    total = sum(float(tensor.sum()) for tensor in model.state_dict().values())  # every tensor is really there
+    total = sum(float(tensor.sum()) for tensor in model.state_dict().values())  # reads every tensor
     assert total == total
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"seconds": seconds, "peak_bytes": peak - imported}

@@ -1,7 +1,7 @@
-"""Memory and open files over thousands of steps, with workers that are started anew every hundred.
+"""Memory and open files over thousands of steps, with workers that are restarted every hundred steps.
 
-Self-learning of a tiny network on MiniCity: pseudo-labels, their readers and the worker processes are renewed again and
-again, checkpoints and validations are written. After a tenth of the steps, nothing may grow any more.
+Self-learning (ISL) of a tiny network on MiniCity: pseudo-labels, their readers and the worker processes are renewed
+again and again; checkpoints are written and validations run. After a tenth of the steps, nothing may grow any more.
 
     python examples/benchmarks/leaks.py --steps 2000 --output leaks.json
 """
@@ -26,21 +26,21 @@ from depthaware_uda.trainers import Callback, Trainer
 
 
 def resident() -> float:
-    """MiB of this process in memory."""
+    """Resident memory of this process in MiB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 class Watch(Callback):
-    """Notes memory, open files and living tensors at every record of the log."""
+    """Records memory, open files and live tensors at every log record."""
 
     def __init__(self) -> None:
         self.notes: list[dict[str, float]] = []
 
     def on_log(self, trainer: Trainer[Any], step: int, values: Mapping[str, float]) -> None:
-        """Note the state of the process."""
+        """Record the state of the process."""
         gc.collect()
-        tensors = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())  # asks no object
+        tensors = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())  # runs no code of the objects
         files = len(list(Path("/proc/self/fd").iterdir()))
         self.notes.append({"step": step, "mib": round(resident(), 1), "files": files, "tensors": tensors})
         print(self.notes[-1], flush=True)
@@ -49,7 +49,7 @@ class Watch(Callback):
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--refresh-every", type=int, default=100, help="steps between two starts of the workers")
+    parser.add_argument("--refresh-every", type=int, default=100, help="steps between two restarts of the workers")
     parser.add_argument("--output", type=Path, help="JSON file to write the notes to")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a clock, what a device can do, samples, and the two ways of a training step."""
+"""Shared by the benchmarks: a clock, the peak rates of a device, samples, and both versions of a training step."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Step = Callable[[], dict[str, torch.Tensor]]
 
 
 class Clock:
-    """Times functions in turn on a device; in between, a matrix product and a copy say what the device gives just then.
+    """Times functions in turn on a device; in between, a matrix product and a copy measure its current speed.
 
     Args:
         device: "cuda" or "cpu".
-        precision: Of the matrix product; "float32" is TF32 on a GPU, as its convolutions are by torch's default.
+        precision: Of the matrix product; "float32" is TF32 on a GPU, torch's default for convolutions.
     """
 
     def __init__(self, device: str, precision: str) -> None:
@@ -41,7 +41,7 @@ class Clock:
         self.copies: list[float] = []
 
     def seconds(self, function: Callable[[], Any]) -> float:
-        """Of one call: until the device is done, or of the processor, all threads together."""
+        """Seconds of one call: until a GPU is done, or processor time of all threads."""
         if self.cuda:
             torch.cuda.synchronize()
         now = time.perf_counter if self.cuda else time.process_time
@@ -52,7 +52,7 @@ class Clock:
         return now() - began
 
     def turns(self, ways: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
-        """Seconds of every way, which take turns; the first turn warms up and is not counted."""
+        """Seconds of all ways, which take turns; the first turn is a warm-up and is not counted."""
         found: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(repeat + 1):
             for name, way in ways.items():
@@ -74,7 +74,7 @@ class Clock:
             torch.set_float32_matmul_precision(before)
 
     def peaks(self) -> dict[str, Any]:
-        """Measured matrix product, 10^12 operations a second (of a CPU: of one thread), and copy, GB a second."""
+        """Best measured matrix product (10^12 operations per second, on a CPU per thread) and copy (GB per second)."""
         product, copied = min(self.products), min(self.copies)
         return {
             "matmul_precision": "TF32" if self.tf32 else self.precision,
@@ -100,19 +100,19 @@ def samples(count: int, image_size: tuple[int, int], label_size: tuple[int, int]
 Network = Callable[[argparse.Namespace], nn.Module]
 Sizes = tuple[tuple[int, int], tuple[int, int]]
 Way = Callable[[Network, argparse.Namespace, DAFConfig, Sizes], Step]
-"""Makes the step of one way, with a network of its own, on batches on the device."""
+"""Makes the step function of one way, with its own network, on batches on the device."""
 
 
 def ours(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> Step:
     """The step of `DAFTrainer`."""
-    small = InMemory(samples(1, (64, 96), (64, 96)))  # looked at when the trainer is made
+    small = InMemory(samples(1, (64, 96), (64, 96)))  # checked when the trainer is created
     trainer = DAFTrainer(network(args), small, small, config, device=args.device, progress=False)
     batches = batches_on(args.device, sizes, config.batch_size)
     return lambda: trainer.step(**batches)
 
 
 def theirs(network: Network, args: argparse.Namespace, config: DAFConfig, sizes: Sizes) -> Step:
-    """The step of the baseline, which may choose among cuDNN's kernels as the library does in its own."""
+    """The step of the baseline, which may select cuDNN kernels by benchmark, as the library's step does."""
     baseline = BaselineDAF(network(args).train(), create_discriminator(16).to(args.device))
     batches = batches_on(args.device, sizes, config.batch_size)
 
@@ -127,7 +127,7 @@ WAYS: dict[str, Way] = {"ours": ours, "baseline": theirs}
 
 
 def batches_on(device: torch.device | str, sizes: Sizes, count: int) -> dict[str, Any]:
-    """So many images of each domain."""
+    """Batches of `count` images of each domain."""
     batches: dict[str, Any] = {
         domain: collate(samples(count, size, size)) for domain, size in zip(("source", "target"), sizes, strict=True)
     }
@@ -137,14 +137,14 @@ def batches_on(device: torch.device | str, sizes: Sizes, count: int) -> dict[str
 
 
 def release(device: str) -> None:
-    """Free what nobody holds any more: objects in cycles, and what torch keeps of a GPU's memory."""
+    """Free unused memory: objects in reference cycles, and GPU memory that torch has cached."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
 
 
 class _Operations(TorchDispatchMode):
-    """Adds up operations; torch's own counter also follows modules, which a gradient of some inputs alone confuses."""
+    """Adds up operations; torch's own counter also tracks modules, and fails if only some inputs have gradients."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,14 +158,14 @@ class _Operations(TorchDispatchMode):
 
 
 def step_flops(step: Step) -> int:
-    """Operations of the convolutions and products of a step, forward and backward, by torch's formulas for them."""
+    """Operations of the convolutions and matrix products of a step, forward and backward, by torch's formulas."""
     with _Operations() as operations:
         step()
     return operations.count
 
 
 def peak_memory(step: Step, device: str) -> int:
-    """Bytes at the peak of the second step: of all on a GPU, on a CPU of what the step allocates (by the profiler)."""
+    """Peak bytes of the second step: all memory on a GPU; on a CPU what the step allocates (by the profiler)."""
     step()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -178,5 +178,5 @@ def peak_memory(step: Step, device: str) -> int:
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)
-    # Gradients of the step before are dropped at its beginning, so they are below the line that it starts from.
+    # The step first drops the previous gradients, so they lie below the level from which it starts.
     return peak

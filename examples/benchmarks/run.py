@@ -3,8 +3,8 @@
     python examples/benchmarks/run.py {step,evaluate,data,memory,scale,precision} [--output FILE] [--smoke]
 
 Both ways take turns in one run, and ratios are those of their medians. On a CPU the clock is the processor time of the
-process, which other work on the machine disturbs little; on a GPU it is the time until the device is done. The matrix
-product and the copy, which the device is measured by, run in between. ``--smoke`` is a quick look at small sizes.
+process, which other load on the machine affects little; on a GPU it is the time until the device is done. A matrix
+product and a copy run in between and measure the speed of the device. ``--smoke`` is a quick test at small sizes.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--network", choices=tuple(NETWORKS), default="resnet101")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
-        "--precision", choices=("float32", "bfloat16"), help="of the library; by default float32, and on CUDA both"
+        "--precision", choices=("float32", "bfloat16"), help="of the library; default: float32, on CUDA both"
     )
     parser.add_argument("--batch", type=int, default=1, help="images of each domain")
     kinds = ("none", "norms", "all")
-    parser.add_argument("--checkpointing", choices=kinds, nargs="+", default=["none"], help="of the step; one row each")
-    parser.add_argument("--repeat", type=int, default=5, help="turns of each way")
-    parser.add_argument("--threads", type=int, help="of a CPU")
+    parser.add_argument("--checkpointing", choices=kinds, nargs="+", default=["none"], help="of the step, one row each")
+    parser.add_argument("--repeat", type=int, default=5, help="number of turns of each way")
+    parser.add_argument("--threads", type=int, help="number of CPU threads")
     parser.add_argument("--smoke", action="store_true", help="a tiny network at small sizes")
     parser.add_argument("--output", type=Path, help="JSON file to write the result to")
     args = parser.parse_args(arguments)
@@ -88,7 +88,7 @@ def network(args: argparse.Namespace) -> nn.Module:
 
 
 def sizes(args: argparse.Namespace) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Of source and target images: EP1's on a GPU, the low-resolution protocol's on a CPU."""
+    """Sizes of source and target images: EP1's on a GPU, the low-resolution protocol's on a CPU."""
     if args.smoke:
         return (64, 96), (64, 96)
     return GPU_SIZES if args.device == "cuda" else (CPU_SIZE, CPU_SIZE)
@@ -102,12 +102,12 @@ def precisions(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def step(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The DAF step: seconds, ratio to the baseline, share of the measured matrix product."""
+    """The DAF step: seconds, ratio to the baseline, fraction of the rate of the measured matrix product."""
     rows = []
     for precision in precisions(args):
         clock = Clock(args.device, "float32" if args.device == "cpu" else precision)
         ways: dict[str, Step] = {}
-        # Each in the precision that the product is measured in, or it has no share of it.
+        # The fraction is given only for steps in the precision of the measured product.
         precise = {"ours": precision, "baseline": "float32"}
         for checkpointing in args.checkpointing:
             config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
@@ -134,19 +134,19 @@ def medians(seconds: dict[str, list[float]]) -> dict[str, float]:
 
 
 class Prepared(nn.Module):
-    """Answers with a forward pass that was made before: what is left is everything but the network's forward."""
+    """Returns a prepared output, so that everything but the network's forward pass is measured."""
 
     def __init__(self, output: Any) -> None:
         super().__init__()
         self.output, self.weight = output, nn.Parameter(output.logits.new_zeros(()))
 
     def forward(self, image: torch.Tensor) -> Any:
-        """The same for every image."""
+        """The same output for every image."""
         return self.output
 
 
 def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Evaluation, and ranking with pseudo-labels: everything but the forward pass, and on a GPU all of it as well."""
+    """Evaluation, and ranking with pseudo-labels: without the forward pass, and on a GPU also with it."""
     image_size, label_size = ((64, 128), (128, 256)) if args.smoke else ((512, 1024), (1024, 2048))
     clock, rows = Clock(args.device, "float32"), []
     prepared = Prepared(street_scores(image_size, args.device))
@@ -159,7 +159,7 @@ def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
     for share, ours, theirs, count, options in races:
         labelled = samples(count, image_size, label_size)
         for sample in labelled:
-            del sample["depth"]  # the baseline knows no errors of depth
+            del sample["depth"]  # the baseline measures no depth errors
         with TemporaryDirectory() as folder:
             for name, ways in evaluation_ways(ours, theirs, labelled, options, Path(folder), args.device).items():
                 seconds = clock.turns(ways, args.repeat)
@@ -170,7 +170,7 @@ def evaluation(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def street_scores(image_size: tuple[int, int], device: str) -> SegDepthOutput:
-    """Scores as of a trained network, regions of a class with noise at their borders, and depth, at stride 8."""
+    """Scores like those of a trained network (regions of one class, with noise at borders), and depth, at stride 8."""
     generator = torch.Generator().manual_seed(0)
     shape = image_size[0] // 8, image_size[1] // 8
     coarse = 3 * torch.randn(1, 16, shape[0] // 12 + 2, shape[1] // 12 + 2, generator=generator)
@@ -181,7 +181,7 @@ def street_scores(image_size: tuple[int, int], device: str) -> SegDepthOutput:
 def evaluation_ways(
     ours: nn.Module, theirs: nn.Module, labelled: list[Sample], options: dict[str, Any], folder: Path, device: str
 ) -> dict[str, dict[str, Callable[[], Any]]]:
-    """Both ways of evaluating, and of ranking and labelling, by the library and by the baseline."""
+    """Evaluation, and ranking with labelling, each by the library and by the baseline."""
     images = [Sample(image=sample["image"], name=sample["name"]) for sample in labelled]
     on_device = [{k: v.to(device) for k, v in s.items() if isinstance(v, torch.Tensor)} for s in labelled]
 
@@ -203,17 +203,17 @@ def evaluation_ways(
 
 
 def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Peak of a step, predicted and measured, and that of the baseline."""
+    """Peak memory of a step, predicted and measured, and that of the baseline."""
     rows = []
     for precision in precisions(args):
         for checkpointing in ("none", "all") if args.smoke or args.network != "resnet101" else ("none", "norms", "all"):
             config = DAFConfig.reference(precision=precision, batch_size=args.batch, checkpointing=checkpointing)
             predicted = estimate_memory(network(args), config, sizes(args)[0])
-            # The profiler of a CPU sees what a step allocates; weights and momenta are there before.
+            # On a CPU the profiler sees only what a step allocates; weights and momenta exist before.
             static = 0 if args.device == "cuda" else predicted.weights + predicted.optimizer
             found = {}
             for name, way in WAYS.items():
-                release(args.device)  # a GPU counts all that is there: one way at a time
+                release(args.device)  # a GPU counts all its memory, so one way at a time
                 found[name] = static + peak_memory(way(network, args, config, sizes(args)), args.device)
             row = {"precision": precision, "checkpointing": checkpointing, "predicted_gib": predicted.peak / 2**30}
             row |= {f"{name}_gib": peak / 2**30 for name, peak in found.items()}
@@ -223,7 +223,7 @@ def memory(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Losses of the same steps in float32 and in bfloat16 side by side, as means over ten steps, and mIoU at the end.
+    """Losses of the same steps in float32 and in bfloat16 side by side, as means over ten steps, and the final mIoU.
 
     The quickstart's network on MiniCity at 96 x 160, from the same weights, on the same images in the same order.
     """
@@ -246,14 +246,14 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def data(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Samples a second of a worker, by `data.py`."""
+    """Samples per second of one worker, measured by `data.py`."""
     from data import main as data_main
 
     return data_main(["--images", "2", "--turns", "1", "--scale", "0.1"] if args.smoke else [])
 
 
 def scale(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images a second of one process and of two on the same machine, the batch growing with them."""
+    """Images per second of one process and of two on the same machine; the batch grows with their number."""
     rows = []
     for count in (1, 2):
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]

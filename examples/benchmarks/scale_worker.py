@@ -1,4 +1,4 @@
-"""One of the processes of `run.py scale`: images a second of the DAF step on a share of the batch."""
+"""One process of `run.py scale`: images per second of the DAF step on its share of the batch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def when_all_are_done() -> float:
-    """The time, once every process and its device have nothing left to do."""
+    """Wait until every process and its device are idle, and return the time."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     barrier()

@@ -1,8 +1,10 @@
-"""MiniCity to CamVid: every method under one budget, several seeds, no label of a photograph in training or choices.
+"""MiniCity to CamVid: every method with one budget and several seeds.
 
-``python examples/benchmarks/study.py --camvid FOLDER`` trains what is not trained yet, each run in a folder of its own
-that goes on where it was cut off, and prints the table; its JSON is written anew after every run. Processes with
-different ``--seeds`` may share ``--output``.
+Except for the upper bound, no label of a photograph is used in training or choices.
+
+``python examples/benchmarks/study.py --camvid FOLDER`` trains the missing runs, each in its own folder, where an
+interrupted run resumes, and prints the tables; the JSON is rewritten after every run. Processes with different
+``--seeds`` may share ``--output``.
 """
 
 from __future__ import annotations
@@ -40,9 +42,9 @@ DIAGNOSED = ("daf", "daf-isl", "recipe")
 
 
 class Snapshots(Callback):
-    """Weights of the network at each validation, and how it scores with and without labels.
+    """Saves the weights of the network at each validation, and its scores with and without labels.
 
-    After every stage, and after as many steps of a longer run, also how it scores on the training photographs.
+    At the end, and after each multiple of a stage's steps, it also saves the scores on the training photographs.
     """
 
     def __init__(self, study: Study, folder: Path) -> None:
@@ -51,7 +53,7 @@ class Snapshots(Callback):
         self.shown = Selected(study.target, names[:: max(1, len(names) // 60)])
 
     def on_validation(self, trainer: Trainer[Any], step: int, result: EvaluationResult) -> None:
-        """Write both, by step."""
+        """Write weights and scores, in files named by the step."""
         network = trainer.predictor()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_tensors(self.folder / f"{step:06d}.safetensors", network.state_dict())
@@ -67,7 +69,7 @@ class Snapshots(Callback):
 
 
 def train(study: Study, name: str) -> None:
-    """Train a run and those it goes on from, unless they are done."""
+    """Train a run and the runs that it continues, unless they are done."""
     run, folder = RUNS[name], study.folder / name
     if (folder / SCORES).is_file():
         return
@@ -90,7 +92,7 @@ def train(study: Study, name: str) -> None:
 
 
 def fitted(study: Study, trainer: Trainer[Any], folder: Path) -> dict[str, Any]:
-    """Train, and say what came of it: steps, the last iterate averaged and raw, and every checkpoint."""
+    """Train, and return the outcome: steps, scores of the last iterate, averaged and raw, and every checkpoint."""
     trainer.callbacks = (Snapshots(study, folder / "snapshots"),)
     final = trainer.fit().final
     assert final is not None  # there is validation data
@@ -101,7 +103,7 @@ def fitted(study: Study, trainer: Trainer[Any], folder: Path) -> dict[str, Any]:
 
 
 def network(study: Study, name: str, *, trained: bool = True) -> nn.Module:
-    """The network of a run on the study's device, with its final weights or as it is before training."""
+    """The network of a run on the study's device, with its final weights or untrained."""
     changes, ancestor = RUNS[name].network, RUNS[name].parent
     while ancestor is not None:
         changes, ancestor = {**RUNS[ancestor].network, **changes}, RUNS[ancestor].parent
@@ -137,20 +139,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(args: argparse.Namespace) -> Results:
-    """The results of all runs that are done; written down, so that a kill takes none of them."""
+    """The results of all finished runs; also written to a file, so that a kill loses none of them."""
     results = collect(args.output, args.size, args.seeds, args.device or describe_device())
     write_json(args.results or args.output / f"study-{args.size}.json", results)
     return results
 
 
 def set_up(args: argparse.Namespace, seed: int) -> Study:
-    """Data and settings of one seed, as the command line wants them."""
+    """Data and settings of one seed, by the arguments of the command line."""
     options = {"device": args.device, "workers": args.workers, "backbone": args.backbone}
     return Study(args.size, args.camvid, args.output, seed, **options)
 
 
 def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
-    """Write the network of the candidates that seems best without labels, for `package_weights.py`."""
+    """Write the network of the candidates with the best label-free score, for `package_weights.py`."""
     points = [
         (label_free(point), name, seed, point["step"])
         for name in CANDIDATES
@@ -169,23 +171,23 @@ def export(args: argparse.Namespace, results: Results, folder: Path) -> None:
 
 
 def describe_device() -> str:
-    """Where the study ran."""
+    """Name of the device on which the study runs."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
-    begun = [name for name, scale in SCALES.items() if scale.first_steps]  # study_larger.py has the others
+    begun = [name for name, scale in SCALES.items() if scale.first_steps]  # the others are for study_larger.py
     parser.add_argument("--size", choices=begun, default="small")
-    parser.add_argument("--backbone", help="instead of the size's own, such as timm/tf_efficientnet_lite2")
+    parser.add_argument("--backbone", help="replaces the size's own, such as timm/tf_efficientnet_lite2")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="only these, in this order")
+    parser.add_argument("--runs", nargs="+", choices=tuple(RUNS), metavar="RUN", help="run only these, in this order")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
-    parser.add_argument("--results", type=Path, help="JSON to write; default: in the output folder")
+    parser.add_argument("--results", type=Path, help="JSON file to write; default: in the output folder")
     parser.add_argument("--export", type=Path, help="folder for the best network, chosen without labels")
-    parser.add_argument("--device", help="default: CUDA if there is any")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--device", help="default: CUDA if available")
+    parser.add_argument("--workers", type=int, default=2, help="number of rendering processes")
     return parser.parse_args(arguments)
 
 

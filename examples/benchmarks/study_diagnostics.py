@@ -1,4 +1,4 @@
-"""What labels of the target tell afterwards about ranking and pseudo-labels; nothing here trains or chooses."""
+"""Measures ranking and pseudo-labels with labels of the target after training; nothing here trains or selects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spearman(first: Tensor, second: Tensor) -> float:
 
 
 def diagnose(study: Study, model: nn.Module) -> dict[str, Any]:
-    """How well scores foretell the errors of the target's training images, and how right pseudo-labels are."""
+    """How well scores predict the errors on the target's training images, and the quality of pseudo-labels."""
     maps = {
         "depth_aware": DepthAwareFusion(),
         "depth_aware_squared": DepthAwareFusion(depth_power=2),

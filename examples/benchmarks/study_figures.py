@@ -1,4 +1,4 @@
-"""Pictures of the study: mIoU over steps, what networks see in label colours, and the depth that weighs their maps."""
+"""Figures of the study: mIoU over steps, predictions in label colours, and the depth that weights the maps."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from depthaware_uda.viz import colorize_depth, colorize_label, curves, panel
 
 
 def draw_curves(results: Results, names: list[str], path: Path) -> None:
-    """Mean mIoU of the seeds at every validation, over the steps since the first run; nothing if no run is done."""
+    """Mean mIoU over the seeds at every validation, by steps since the first run; draws nothing if no run is done."""
     lines = {}
     for name in names:
         run = results["runs"].get(name)
@@ -43,7 +43,7 @@ def draw_curves(results: Results, names: list[str], path: Path) -> None:
 
 
 def draw_panel(study: Study, networks: dict[str, nn.Module], path: Path, *, count: int = 8) -> None:
-    """Labels of some held-out photographs, and what each network says; no photograph is shown."""
+    """Labels of some held-out photographs, and the prediction of each network; no photograph is shown."""
     shown = _spread_out(study.val, count)
     rows = [{"truth": colorize_label(shown[index]["label"], LABELS)} for index in range(len(shown))]
     for title, model in networks.items():
@@ -53,7 +53,7 @@ def draw_panel(study: Study, networks: dict[str, nn.Module], path: Path, *, coun
 
 
 def draw_depth(study: Study, model: nn.Module, path: Path, *, count: int = 4) -> None:
-    """Depth of renders, true and predicted, and that predicted of photographs, none of which is shown."""
+    """True and predicted depth of renders, and predicted depth of photographs, which are not shown themselves."""
     renders, photographs = (_spread_out(dataset, count) for dataset in (study.source, study.val))
     rows = []
     predicted = zip(predict_batches(model, renders), predict_batches(model, photographs), strict=True)

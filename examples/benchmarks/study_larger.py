@@ -1,13 +1,13 @@
-"""From the network that the study chose at 160 x 120 on to pictures of 320 x 240, without a label of a photograph.
+"""Continues the network that the study chose at 160 x 120 on pictures of 320 x 240, without labels of photographs.
 
     python examples/benchmarks/study_larger.py --camvid FOLDER --start runs/chosen --export runs/larger
 
-Most of the training was paid for at the small size; people and vehicles, a few pixels there, are learnt at the larger.
-`--size windows` goes on with a network of study.py's `--size pretrained`, on windows out of 480 x 360.
-`taught` is ISL on the labels of an ensemble, the networks of `--teachers`; `self-taught` on those of `--start` alone.
-Runs of `--runs` go on from one another, each in the folder of the one before it, or from `--start` with `--apart`, and
-from where they were cut off. The JSON beside them has the scores of all that are done, on val and on the training
-photographs, which show more kinds of streets.
+Most of the training was done at the small size; people and vehicles, a few pixels there, are learnt at the larger one.
+`--size windows` continues a network of study.py's `--size pretrained`, on windows out of 480 x 360. `taught` is ISL on
+labels from an ensemble, the networks of `--teachers`; `self-taught` uses labels from `--start` alone. Each of `--runs`
+continues the one before it, in that run's folder, or starts from `--start` with `--apart`; interrupted runs resume. The
+JSON file beside them has the scores of all finished runs, on val and on the training photographs, which show more kinds
+of streets.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ EVERY_150 = {"validate_every": 150, "checkpoint_every": 150}
 
 
 def finish(start: Callable[..., Start], stages: float = 3, **changes: Any) -> Start:
-    """So many stages of 300 steps more, in another order, with a learning rate that falls to 0."""
+    """More stages of 300 steps, in another sample order, with a learning rate that falls to 0."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         return start(stages, poly_power=0.9, seed=study.seed + 10, **EVERY_150, **changes)(study, model, out)
@@ -47,7 +47,7 @@ def finish(start: Callable[..., Start], stages: float = 3, **changes: Any) -> St
 
 
 def taught(teachers: Sequence[Path], stages: float) -> Start:
-    """The same on labels of the photographs that several networks gave together."""
+    """`finish` with ISL, on labels of the photographs that an ensemble predicts."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         networks = (load_pretrained(weights, device=study.device) for weights in teachers)
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def at_size(weights: Path, study: Study) -> DepthSegmenter:
-    """A trained network on the study's device, that from now on is shown pictures of the study's size."""
+    """A trained network on the study's device, set to pictures of the study's size."""
     model: DepthSegmenter = load_pretrained(weights, device=study.device)
     assert model.config is not None  # load_pretrained built it from one
     model.image_size = model.config["image_size"] = min(study.scale.size)
@@ -102,7 +102,7 @@ def at_size(weights: Path, study: Study) -> DepthSegmenter:
 
 
 def collect(args: argparse.Namespace, study: Study) -> dict[str, Any]:
-    """Scores of the network that all began with, at the larger size, and of every run that is done."""
+    """Scores of the initial network, at the larger size, and of every finished run."""
     start = at_size(args.start, study)
     measured = {"final": study.val, "train": study.labelled_target}
     runs: dict[str, Any] = {"start": {"steps": 0, **{on: evaluate(start, measured[on]).to_dict() for on in measured}}}
@@ -114,7 +114,7 @@ def collect(args: argparse.Namespace, study: Study) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Markdown: of every run mIoU on val and on the training photographs, and the classes of val."""
+    """Markdown table of all runs: mIoU on val and on the training photographs, and IoU of each class on val."""
     classes = list(results["runs"]["start"]["final"]["iou"])
     rows = [[f"seed {results['seed']}", "val", "train", *classes]]
     for name in ["start", *sorted(results["runs"].keys() - {"start"})]:
@@ -125,7 +125,7 @@ def table(results: dict[str, Any]) -> str:
 
 
 def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:
-    """Write the network of these runs that seems best without labels, for `package_weights.py`."""
+    """Write the network of these runs with the best label-free score, for `package_weights.py`."""
     points = [
         (label_free(point), folder, point["step"])
         for folder in folders
@@ -141,22 +141,22 @@ def export(folders: list[Path], study: Study, args: argparse.Namespace) -> None:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--camvid", type=Path, required=True, help="folder with CamVid's train/ and val/")
-    parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as study.py --export wrote")
+    parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as from study.py --export")
     sizes = "320 x 240, or windows of that size out of 480 x 360; default: larger"
     parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
     parser.add_argument("--runs", nargs="+", choices=(*STAGES, "taught", "self-taught"), default=["isl", "ida"])
     parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
-    length = "how long taught and self-taught go on, in stages of 300 steps; default: 3"
+    length = "length of taught and self-taught, in stages of 300 steps; default: 3"
     parser.add_argument("--stages", type=float, default=3, help=length)
-    parser.add_argument("--apart", action="store_true", help="each run from --start")
+    parser.add_argument("--apart", action="store_true", help="start each run from --start")
     parser.add_argument(
-        "--far-sky", action="store_true", help="the sky of renders is as far as SYNTHIA's; default: unknown"
+        "--far-sky", action="store_true", help="give the sky of renders SYNTHIA's far depth; default: unknown"
     )
-    parser.add_argument("--seed", type=int, default=2, help="of order and augmentation; default: 2")
+    parser.add_argument("--seed", type=int, default=2, help="of sample order and augmentation; default: 2")
     parser.add_argument("--output", type=Path, default=Path("runs/study"))
     parser.add_argument("--export", type=Path, help="folder for the best network of --runs, chosen without labels")
-    parser.add_argument("--device", help="default: CUDA if there is any")
-    parser.add_argument("--workers", type=int, default=2, help="processes that render")
+    parser.add_argument("--device", help="default: CUDA if available")
+    parser.add_argument("--workers", type=int, default=2, help="number of rendering processes")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The runs of the study: each goes on from the network of another one, or starts from scratch."""
+"""The runs of the study: each continues the network of another run, or starts from scratch."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Start = Callable[[Study, nn.Module, Path], "Trainer[Any]"]
 
 @dataclass(frozen=True)
 class Run:
-    """One run: its trainer, and the run whose final network it goes on from."""
+    """One run: its trainer, and the run whose final network it continues."""
 
     title: str
     parent: str | None
     start: Start
     network: dict[str, Any]
-    """Changes of the network's arguments; a later run has those of its parent."""
+    """Changes to the network's arguments; a later run inherits those of its parent."""
 
 
 RUNS: dict[str, Run] = {}
@@ -64,7 +64,7 @@ def source_only(stages: int | None = None, **changes: Any) -> Start:
 
 
 def supervised(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-    """The upper bound: the photographs' own labels instead of everything that does without them."""
+    """The upper bound: trains on the photographs' own labels."""
     weights = class_weights(study.labelled_target, CLASSES)
     config = DAFConfig.source_only(**{**study.later(3), "depth_weight": 0.0, "class_weights": weights})
     return DAFTrainer(model, study.labelled_target, study.target, config, out, **study.options())
@@ -88,14 +88,14 @@ def isl(stages: float = 1, labels: PseudoLabels | None = None, **changes: Any) -
 
 
 def ensemble_labels(networks: Iterable[nn.Module], study: Study, folder: Path) -> PseudoLabels:
-    """Labels of the photographs that several networks give together, written once."""
+    """Labels of the photographs, predicted by an ensemble of networks and written once."""
     if (folder / RECORD_FILE).is_file():
         return PseudoLabels(folder)
     return write_pseudo_labels(Ensemble(networks), study.target, folder, **ISL)
 
 
 def isl_of_all(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
-    """ISL on the labels of DAF's networks of all seeds, as far as they are trained."""
+    """ISL on labels from an ensemble of the DAF networks of all seeds trained so far."""
     networks = (
         load_pretrained(folder, device=study.device) for folder in sorted(study.folder.parent.glob("seed*/daf/model"))
     )
@@ -115,7 +115,7 @@ def ida(ranked_by: DepthAwareFusion | None = None, fraction: float = 0.66, **cha
 def teacher(stages: float = 2, **changes: Any) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         config = SelfTrainingConfig.recommended(**{**study.later(stages), **changes})
-        # The teacher sees photographs as they are, the student with colours and noise: those of every other method.
+        # The teacher sees unchanged photographs; the student sees the colours and noise of every other method.
         perturb = study.augment.transforms[1]
         options = {**study.options(), "target_augment": study.view, "perturb": perturb}
         return SelfTrainingTrainer(model, study.source, study.target, config, out, **options)

@@ -1,4 +1,4 @@
-"""What every run of the study shares: data, network, augmentation and settings, at every size."""
+"""Shared by all runs of the study: data, network, augmentation and settings, at every size."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from depthaware_uda.types import Sample, SampleDataset
 
 LABELS, CLASSES = "common7", 7
 HALF = "bfloat16" if fast_half() else "auto"
-"""Of the sizes that are for CPUs, too: half as long where the processor multiplies in it."""
+"""Precision of the sizes that also suit CPUs; processors that multiply in bfloat16 take half the time."""
 READERS = 6 if torch.cuda.is_available() else 0
-"""Processes that read samples beside a GPU; without one, they would take the processor from the network."""
+"""Processes that read samples for a GPU; without one, they would compete with the network for the CPU."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One size of the study: pictures, network, and how long everything is trained."""
+    """One size of the study: pictures, network, and length of training."""
 
     size: tuple[int, int]
     """Height and width of every picture."""
@@ -48,23 +48,23 @@ class Scale:
     first_steps: int
     """Steps on the source, shared by all methods of a seed."""
     stage_steps: int
-    """Steps of each later stage; the control goes on for three of them."""
+    """Steps of each later stage; the control trains for three stages."""
     validate_every: int
     first_batch: int
     batch: int
     precision: str
     num_workers: int = READERS
     window: tuple[int, int] | None = None
-    """Height and width of what is trained on; None: `size`."""
+    """Height and width of training inputs; None: `size`."""
     magnification: float = 1.0
-    """By which a picture is larger in a window than if it just filled it."""
+    """Factor by which a picture is larger than one that just fills the training window."""
     learning_rate: float = 5e-4
-    """Of every stage after the first."""
+    """Learning rate of every stage after the first."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Further settings of every trainer."""
 
     def view(self, smallest: float, largest: float) -> dict[str, Any]:
-        """Arguments of an augmentation: what is trained on, out of pictures so many times as large as it."""
+        """Arguments of an augmentation: training inputs are cut out of pictures this many times as large."""
         zoom = (smallest * self.magnification, largest * self.magnification)
         return {"size": self.window or self.size, "zoom": zoom}
 
@@ -86,7 +86,7 @@ SCALES = {
         batch=4,
         precision=HALF,  # of the convolutions
     ),
-    "larger": Scale(  # goes on from a network of the small size: see study_larger.py
+    "larger": Scale(  # continues a network of the small size: see study_larger.py
         size=(240, 320),
         renders=3000,
         network=SMALL_NETWORK,
@@ -97,7 +97,7 @@ SCALES = {
         batch=4,
         precision=HALF,
     ),
-    "pretrained": Scale(  # begins with a network that knows ImageNet, as the published one does
+    "pretrained": Scale(  # starts from ImageNet weights, as the published network does
         size=(240, 320),
         renders=3000,
         network={  # 3.5 M parameters
@@ -114,7 +114,7 @@ SCALES = {
         precision=HALF,
         trainer={"backbone_lr_multiplier": 0.2},
     ),
-    "windows": Scale(  # goes on from a network of the size before, on windows of the photographs as they are
+    "windows": Scale(  # continues a network of size "pretrained", on windows of photographs at full size
         size=(360, 480),
         renders=1800,
         network={},
@@ -129,7 +129,7 @@ SCALES = {
         learning_rate=1e-3,
         trainer={"backbone_lr_multiplier": 0.2},
     ),
-    "medium": Scale(  # hours of two CPU cores, minutes of a GPU
+    "medium": Scale(  # hours on two CPU cores, minutes on a GPU
         size=(240, 320),
         renders=3000,
         network={  # 2.4 M parameters
@@ -160,7 +160,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class FarSky:
-    """Renders whose sky has a depth, the farthest, as in SYNTHIA's files; MiniCity's own is unknown."""
+    """Renders whose sky has the farthest depth, as in SYNTHIA's files; in MiniCity it is unknown."""
 
     renders: SampleDataset
 
@@ -174,7 +174,7 @@ class FarSky:
 
 
 class Study:
-    """Data and settings of one seed at one size; data are read when they are first asked for."""
+    """Data and settings of one seed at one size; data are read on first use."""
 
     def __init__(
         self,
@@ -204,7 +204,7 @@ class Study:
 
     @cached_property
     def source(self) -> SampleDataset:
-        """The same, with the sky as it is wanted."""
+        """The renders, with a far sky if `far_sky` is set."""
         return FarSky(self.renders) if self.far_sky else self.renders
 
     @cached_property
@@ -214,7 +214,7 @@ class Study:
 
     @cached_property
     def labelled_target(self) -> SampleDataset:
-        """Photographs with labels, for the upper bound and for measuring pseudo-labels alone."""
+        """Photographs with labels, used only by the upper bound and for measuring."""
         return InMemory(CamVid(self.camvid, "train", labels=LABELS, size=self.scale.size), progress=False)
 
     @cached_property
@@ -224,17 +224,17 @@ class Study:
 
     @cached_property
     def augment(self) -> Augmentation:
-        """The same for every method and domain."""
+        """The augmentation, the same for every method and domain."""
         return strong_augmentation(**self.scale.view(0.8, 1.7))
 
     @cached_property
     def view(self) -> Augmentation:
-        """What the mean teacher sees of a photograph: its geometry alone is changed."""
+        """The augmentation of photographs for the mean teacher: it changes only the geometry."""
         return RandomView(**self.scale.view(1.0, 1.5), aspect=(3 / 4, 4 / 3), flip=0.5)
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
-        """Class weights of the source's cross-entropy, kept beside its cache: all renders are read for them."""
+        """Class weights of the source's cross-entropy; kept beside its cache, since that reads all renders."""
         cache = self.renders.folder
         file = cache.with_name(f"{cache.name}-weights.json")
         if not file.is_file():
@@ -242,7 +242,7 @@ class Study:
         return tuple(read_json(file))
 
     def model(self, **changes: Any) -> DepthSegmenter:
-        """The network of this seed, not trained."""
+        """The untrained network of this seed."""
         settings = {**self.scale.network, "image_size": min(self.scale.size), **changes}
         return create_model(num_classes=CLASSES, label_space=LABELS, seed=self.seed, **settings)
 
@@ -265,7 +265,7 @@ class Study:
             "learning_rate": self.scale.learning_rate,
             "poly_power": 0.0,
             "warmup_steps": 20,
-            "ema_decay": 0.98,  # half the weight on the last 35 steps: steady, and not far behind
+            "ema_decay": 0.98,  # half the weight is on the last 35 steps: steady, with little lag
             "ema_ramp": False,
             "max_steps": round(stages * self.scale.stage_steps),
             "schedule_steps": None,

@@ -36,7 +36,7 @@ Results = dict[str, Any]
 
 
 def collect(out: Path, scale: str, seeds: Sequence[int], device: str) -> Results:
-    """Everything that was measured by the runs that are done."""
+    """All measurements of the finished runs."""
     runs: dict[str, Any] = {}
     for name, run in RUNS.items():
         found = {}
@@ -65,7 +65,7 @@ def collect(out: Path, scale: str, seeds: Sequence[int], device: str) -> Results
 
 
 def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of one run: last iterate with averaged and raw weights, and the choice without labels."""
+    """The results kept of one run: last iterate with averaged and raw weights, and the label-free choice."""
     checkpoints = [_checkpoint(point) for point in scores["checkpoints"]]
     chosen = max(checkpoints, key=label_free)
     return {
@@ -90,18 +90,18 @@ def _measured(scores: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def label_free(point: Mapping[str, Any]) -> float:
-    """The score of a checkpoint that no label enters, as `LabelFreeScore` has it."""
+    """The label-free score of a checkpoint, as in `LabelFreeScore`."""
     return float((point["agreement"] * point["certainty"]) ** 0.5)
 
 
 def _checkpoint(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of it: of the training photographs, the mIoU alone."""
+    """The results kept of a checkpoint: on the training photographs, only the mIoU."""
     kept = {key: value for key, value in point.items() if key != "train"}
     return kept | ({"train_miou": point["train"]["miou"]} if "train" in point else {})
 
 
 def steps_after_first(results: Results, name: str, seed: str) -> int | None:
-    """Steps of a run and those before it, without the first run; None if it is the first one of its kind."""
+    """Steps of a run and its ancestors, without the first run; None for a first run, or if a run is missing."""
     runs = results["runs"]
     if runs[name]["parent"] is None:
         return None
@@ -115,14 +115,14 @@ def steps_after_first(results: Results, name: str, seed: str) -> int | None:
 
 
 def control_of(name: str) -> str:
-    """The control of a run: source only, continued, from the network that the run began with, or its like."""
+    """The control of a run: continued source-only training from the same first network, else "control"."""
     while (parent := RUNS[name].parent) is not None:
         name = parent
     return next((run for run in ("control", "control-plain") if RUNS[run].parent == name), "control")
 
 
 def gains(results: Results, name: str, *, over: str | None = None, on: str = "miou") -> dict[str, float]:
-    """Points of mIoU by seed over another run, by default its control; over that, at the same number of steps."""
+    """Gain in mIoU points by seed over another run, by default its control; over a control, at equal steps."""
     runs, found, over = results["runs"], {}, over or control_of(name)
     for seed, measured in runs[name]["seeds"].items():
         if over not in runs or seed not in runs[over]["seeds"]:
@@ -140,14 +140,14 @@ def gains(results: Results, name: str, *, over: str | None = None, on: str = "mi
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation (of a sample; none of a single value)."""
+    """Mean and sample standard deviation (omitted for a single value)."""
     if len(values) < 2:
         return "".join(f"{value:.1f}" for value in values)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def tables(results: Results) -> str:
-    """Markdown tables of methods, and of what changes one of them: scores, IoU of every class, and more streets."""
+    """Markdown tables of the methods, then of their variants: scores, class IoU, and training photographs."""
     done = list(results["runs"])
     parts = [[name for name in done if (name in METHODS) == wanted] for wanted in (True, False)]
     kinds = [scores_table, classes_table]
@@ -157,7 +157,7 @@ def tables(results: Results) -> str:
 
 
 def scores_table(results: Results, names: Sequence[str]) -> str:
-    """Scores of runs, over their control and by other choices; where it was scored, the control with AdaBN too."""
+    """Scores of runs, their gain over the control, and label-free choices; a control also with AdaBN."""
     rows = [["", "mIoU", "by seed", "raw weights", "over the control", "label-free choice (regret)"]]
     for name in names:
         run = results["runs"][name]
@@ -181,7 +181,7 @@ def scores_table(results: Results, names: Sequence[str]) -> str:
 
 
 def classes_table(results: Results, names: Sequence[str]) -> str:
-    """IoU of every class, mean of the seeds."""
+    """IoU of every class, as mean over the seeds."""
     rows: list[list[str]] = []
     for name in names:
         run = results["runs"][name]
@@ -194,7 +194,7 @@ def classes_table(results: Results, names: Sequence[str]) -> str:
 
 
 def train_table(results: Results, names: Sequence[str]) -> str:
-    """Scores on the training photographs, and what is gained over the control there and on val."""
+    """Scores on the training photographs, and the gain over the control there and on val."""
     rows: list[list[str]] = []
     ons = ("train_miou", "miou")
     for name in names:
@@ -212,14 +212,14 @@ def train_table(results: Results, names: Sequence[str]) -> str:
 
 
 def _miou(seeds: Mapping[str, Any], key: str) -> tuple[str, str]:
-    """Mean and spread, and each seed's."""
+    """Mean with spread, and the value of each seed."""
     mious = [100 * one[key] for one in seeds.values()]
     each = ", ".join(f"{miou:.1f}" for miou in mious)
     return spread(mious), each if len(seeds) > 1 else f"{each} (seed {next(iter(seeds))})"
 
 
 def _mean_iou(seeds: Mapping[str, Any], key: str) -> dict[str, str]:
-    """Of every class."""
+    """Mean IoU of every class over the seeds."""
     every = [one[key] for one in seeds.values()]
     return {label: f"{100 * statistics.mean(iou[label] for iou in every):.1f}" for label in every[0]}
 
