@@ -1,4 +1,4 @@
-"""Everything that must hold before a change is good: format, lint, types, documentation, tests. Stops at a failure."""
+"""All checks that a change must pass: format, lint, types, documentation, tests. Stops at the first failure."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ def main() -> int:
     environment = {
         **os.environ,
         "NO_MKDOCS_2_WARNING": "1",  # no advertisements
-        "OMP_NUM_THREADS": "1",  # a process a core, and no threads that compete
+        "OMP_NUM_THREADS": "1",  # one process per core, without competing threads
     }
     with tempfile.TemporaryDirectory() as site:
         checks = {
@@ -21,7 +21,7 @@ def main() -> int:
             "lint": ["ruff", "check", "."],
             "types": ["mypy"],
             "documentation": ["mkdocs", "build", "--strict", "--config-file", ".mkdocs.yml", "-d", site],
-            # A module's tests stay in one process, which makes what they share once.
+            # The tests of a module run in one process, which sets up what they share only once.
             "tests": [
                 *("pytest", "-n", "auto", "--maxprocesses=8", "--dist=loadscope"),
                 *("--cov", "--cov-report=term", "--durations=5", *sys.argv[1:]),

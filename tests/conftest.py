@@ -1,4 +1,4 @@
-"""What the tests share: a fixed seed, small data sets on disk, and the real CamVid where it is at hand."""
+"""Shared by the tests: a fixed seed, small data sets on disk, and the real CamVid if available."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def camvid_copy(tmp_path: Path) -> Path:
 
 
 def make_sample(name: str = "a.png", height: int = 8, width: int = 12, *, full: bool = True) -> Sample:
-    """A sample whose image, label and depth all tell the pixel: red = column, green = row, label = row % 7."""
+    """A sample whose image, label and depth all encode the pixel: red = column, green = row, label = row % 7."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([columns, rows, torch.zeros_like(rows)]) / 255
     sample = Sample(image=tv_tensors.Image(image), name=name)
@@ -54,7 +54,7 @@ def make_sample(name: str = "a.png", height: int = 8, width: int = 12, *, full: 
 
 
 class ListDataset:
-    """Samples in a list: the least that a data set can be."""
+    """Samples in a list: a minimal data set."""
 
     def __init__(self, samples: list[Sample]) -> None:
         self.samples = samples

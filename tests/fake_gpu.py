@@ -1,8 +1,8 @@
-"""Steps of every trainer on a GPU that is not there, by fake tensors of torch: no values, only shapes and devices.
+"""Steps of every trainer on a simulated GPU, with torch's fake tensors, which have only shapes and devices.
 
-They refuse to mix devices, and to read a value back, which is where a step would wait for a GPU. Autograd's engine and
-fused optimisers do not know them: gradients are zeros here, and no weight is changed. `python -m tests.fake_gpu` runs
-all cases, each in a process of its own, and names those that fail.
+Fake tensors raise an error when devices are mixed, or when a value is read, which would make a step wait for the GPU.
+Autograd's engine and fused optimisers do not support them, so gradients are zeros here, and no weight changes. `python
+-m tests.fake_gpu` runs all cases, each in a separate process, and lists those that fail.
 """
 
 import os
@@ -35,7 +35,7 @@ from tests.tiny import CLASSES, Scenes, tiny_model
 
 SIZE = (64, 96)
 SOURCE, TARGET = Scenes(2, SIZE), Scenes(2, SIZE, seed=1)
-BATCHES = {"source": collate(SOURCE.samples), "target": collate(TARGET.samples)}  # not fake: it looks at values
+BATCHES = {"source": collate(SOURCE.samples), "target": collate(TARGET.samples)}  # not fake: collate reads values
 SETTINGS: dict[str, Any] = {"max_steps": 30, "batch_size": 2}
 PLACE: dict[str, Any] = {"device": "cuda", "progress": False}
 
@@ -86,7 +86,7 @@ def on_gpu(batch: Batch) -> Any:
 
 
 def batches(trainer: Trainer[Any]) -> dict[str, Any]:
-    """A batch of every domain, on the device; photographs have labels where they need pseudo-labels."""
+    """A batch of every domain, on the device; photographs have labels, in place of pseudo-labels."""
     return {domain: on_gpu(BATCHES["source" if domain == "source" else "target"]) for domain in trainer.domains}
 
 
@@ -108,7 +108,7 @@ def steps(make: Callable[[], Trainer[Any]]) -> None:
 
 
 def pretend() -> None:
-    """Stand-ins for what needs a driver, or values."""
+    """Replace functions that need a GPU driver or values."""
     base.check_data = lambda *_: (CLASSES, True)  # reads the samples
     base.check_first_image = lambda *_: None  # once a run
     base.check_source = lambda *_, **__: None
@@ -127,7 +127,7 @@ def pretend() -> None:
 
 
 def _to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
-    """`Module.to`, which cannot move what is fake: everything is made anew."""
+    """Like `Module.to`, which cannot move fake tensors: creates new ones."""
     device, *_ = torch._C._nn._parse_to(*args, **kwargs)
     if device is None:
         return module
@@ -143,7 +143,7 @@ def _to(module: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
 
 
 def _backward(tensors: Any, grad_tensors: Any = None, inputs: Iterable[Tensor] | None = None, **_: Any) -> None:
-    """`torch.autograd.backward` whose gradients are all zero."""
+    """Like `torch.autograd.backward`, but all gradients are zero."""
     for leaf in _leaves([tensors] if isinstance(tensors, Tensor) else tensors) if inputs is None else inputs:
         zeros = torch.zeros_like(leaf)
         leaf.grad = zeros if leaf.grad is None else leaf.grad + zeros
@@ -163,7 +163,7 @@ def _leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
 
 
 def failed(name: str) -> bool:
-    """Whether a case fails, in a process of its own: fake tensors are not made to be copied, and leave traces."""
+    """Whether a case fails; run in a separate process, since fake tensors leave state behind."""
     child = os.fork()
     if child:
         return os.waitpid(child, 0)[1] != 0

@@ -1,7 +1,7 @@
 """A hub on loopback: enough of the protocol for the real huggingface_hub client, and faults on demand.
 
-Small files are served where they are asked for. Large ones (`.safetensors`) redirect to a blob store on another port,
-as the real hub has one on another host; there a transfer can be cut or corrupted.
+Small files are served directly. Large ones (`.safetensors`) redirect to a blob store on another port, like the real
+hub's on another host; there, a transfer can be cut or corrupted.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Request:
     method: str
     path: str
     headers: dict[str, str]
-    """By name in lower case."""
+    """Headers, by name in lower case."""
 
 
 class Hub:
-    """State of the server: repositories, faults, and what was asked."""
+    """State of the server: repositories, faults, and requests."""
 
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
@@ -58,9 +58,9 @@ class Hub:
         self.status: int | None = None
         """Answer everything with this status."""
         self.cut_after: int | None = None
-        """Close the connection in the middle of the next blob, after so many bytes."""
+        """Close the connection in the middle of the next blob, after this many bytes."""
         self.status_after_cut: int | None = None
-        """The `status` from then on."""
+        """The `status` after that."""
         self.corrupt = False
         """Flip the last bit of every blob."""
         self.url = self.store = ""
@@ -69,13 +69,13 @@ class Hub:
         return self.repositories.setdefault(name, Repository(**options))
 
     def asked(self, method: str, part: str) -> list[Request]:
-        """Requests so far with a method and a part of the path."""
+        """Requests so far with this method and this part in the path."""
         return [request for request in self.requests if request.method == method and part in request.path]
 
 
 @contextmanager
 def running_hub() -> Iterator[Hub]:
-    """A hub and its blob store, on two free ports, until the end of the block."""
+    """Run a hub and its blob store on two free ports until the end of the block."""
     hub = Hub()
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub})) for _ in range(2)]
     hub.url, hub.store = (f"http://127.0.0.1:{server.server_port}" for server in servers)
@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"
 
     def _readable(self, name: str) -> Repository | None:
-        """The repository, or None after an error was sent: the hub answers 401 for what a stranger must not know of."""
+        """The repository, or None after sending an error: as on the hub, 401 hides private repositories."""
         repository = self.hub.repositories.get(name)
         if repository is not None and (self._authorized() or not repository.private):
             return repository
@@ -164,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (content := repository.commits[commit].get(file)) is None:
             return self._reply(404, X_Error_Code="EntryNotFound", X_Repo_Commit=commit)
         if not file.endswith(".safetensors"):
-            etag = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()  # as git has it
+            etag = hashlib.sha1(b"blob %d\0%s" % (len(content), content)).hexdigest()  # as in git
             return self._reply(200, content, ETag=f'"{etag}"', X_Repo_Commit=commit)
         oid = hashlib.sha256(content).hexdigest()
         self.hub.blobs[oid] = content

@@ -1,4 +1,4 @@
-"""As much of PyTorch Lightning as its example uses, so that its step runs where Lightning is not installed."""
+"""The parts of PyTorch Lightning that its example uses, so that the step runs without Lightning installed."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class LightningModule(nn.Module):
-    """Hooks that a `Trainer` calls, and what they call."""
+    """The hooks that a `Trainer` calls, and the methods that they use."""
 
     trainer: "Trainer"
     logged: dict[str, Tensor]
@@ -24,7 +24,7 @@ class LightningModule(nn.Module):
 
 
 class Trainer:
-    """Goes over the data until the optimisers have stepped so often."""
+    """Loops over the data until the optimisers have made `max_steps` steps together."""
 
     def __init__(self, *, max_steps: int, max_epochs: int, **_: Any) -> None:
         self.max_steps, self.stepped = max_steps, 0

@@ -1,4 +1,4 @@
-"""A writer of PNG files with 16 bits a channel, which Pillow cannot write in colour; rows go through PNG's filters."""
+"""Writes PNG files with 16 bits per channel, which Pillow cannot write in colour; uses PNG's row filters."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""What `test_distributed.py` runs in one process and in two, each writing down what it found."""
+"""Code that `test_distributed.py` runs in one process and in two; each process saves its results."""
 
 import os
 import socket
@@ -39,7 +39,7 @@ CLASS_WEIGHTS = (1.0, 2.0, 3.0, 1.0, 0.5, 1.0, 0.0)
 
 
 def build(stage: str, folder: Path | None, **settings: Any) -> Trainer[Any]:
-    """A trainer of a stage on five target images; a network drawn anew, in every process another one."""
+    """A trainer of a stage on five target images; each process initialises its network differently."""
     model = tiny_model(processes.rank())
     options: dict[str, Any] = {"output_dir": folder, "val": Scenes(3, seed=9), "device": "cpu", "progress": False}
     target, settings = Scenes(5, seed=1), {**SHARED, **settings}
@@ -69,12 +69,12 @@ def gradients(trainer: Trainer[Any]) -> dict[str, Tensor]:
 
 
 def all_weights(trainer: Trainer[Any]) -> dict[str, Tensor]:
-    """Of every network of a trainer."""
+    """Weights of every network of a trainer."""
     return {f"{name}.{key}": v for name, module in trainer.modules().items() for key, v in weights(module).items()}
 
 
 def found(folder: Path) -> dict[str, Any]:
-    """Everything that must not depend on the number of processes, and the state of this one."""
+    """All results that must not depend on the number of processes."""
     model, target = tiny_model(0), Scenes(5, seed=1)
     result: dict[str, Any] = {
         "daf gradients": gradients(build("daf", None, class_weights=CLASS_WEIGHTS, target_depth_weight=0.5)),
@@ -104,7 +104,7 @@ def found(folder: Path) -> dict[str, Any]:
     moving = build("daf", None, batch_norm="target", ema_decay=0.5)
     moving.fit()
     result["moving weights"] = all_weights(moving)
-    mixing = build("teacher", None, class_mix=True, rare_class_temperature=0.1)  # each process draws classes of its own
+    mixing = build("teacher", None, class_mix=True, rare_class_temperature=0.1)  # each process draws its own classes
     mixing.fit()
     result["mixing weights"] = all_weights(mixing)
     resumed = build("daf", folder / "cut off")
@@ -114,11 +114,11 @@ def found(folder: Path) -> dict[str, Any]:
 
 
 def refused(folder: Path) -> dict[str, str]:
-    """What only several processes refuse, and in what words."""
+    """Messages of the errors that only several processes raise."""
     calls = {
         "batch size": lambda: build("daf", None, batch_size=3, accumulation=3),
         "synchronised": lambda: build("daf", None, sync_batch_norm=True),
-        # As on machines that do not share a disk.
+        # As if the processes did not share a disk.
         "output folder": lambda: build("daf", folder / f"disk of {processes.rank()}").fit(),
     }
     messages = {}
@@ -130,7 +130,7 @@ def refused(folder: Path) -> dict[str, str]:
 
 
 def diverged(folder: Path) -> dict[str, list[str]]:
-    """The samples that are named when the loss of rank 1 alone is NaN."""
+    """The samples named in the error when only the loss of rank 1 is NaN."""
     trainer = build("daf", folder / "diverged", save_bad_batches=True)
     if processes.rank() == 1:
         poison(trainer, 2)
@@ -140,7 +140,7 @@ def diverged(folder: Path) -> dict[str, list[str]]:
 
 
 def worker(rank: int, folder: Path, port: int) -> None:
-    """One of two processes: what it found goes into a file."""
+    """Run one of two processes, and save its results to a file."""
     torch.set_num_threads(1)
     names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ |= {name: str(value) for name, value in names.items()}
@@ -152,7 +152,7 @@ def worker(rank: int, folder: Path, port: int) -> None:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """An unused port."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]

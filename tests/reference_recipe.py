@@ -1,8 +1,8 @@
-"""Weights and inputs of the reference measurements in `goldens.npz`, drawn anew from names and seeds.
+"""Weights and inputs of the reference measurements in `goldens.npz`, regenerated from names and seeds.
 
 The numbers were measured in float64 on the public implementation of DAF + IDA, with 16 classes. Its weights were not
-trained: every tensor was drawn from a generator that is seeded with the tensor's name, so that they need not be kept.
-What `goldens.npz` holds (maps in float32, the rest in float64):
+trained: every tensor was drawn from a generator seeded with the tensor's name, so that they need not be stored.
+Contents of `goldens.npz` (maps in float32, the rest in float64):
 
 - ``eval_logits, eval_depth, train_logits, train_depth``: the network on `image(0, 1, 97, 129)`, in both modes; inverse
   depth at 228 x 304, every 6th row and 8th column of it;
@@ -84,7 +84,7 @@ def _depth_branch(stages: tuple[int, ...]) -> Shapes:
 
 
 def drawn(key: str, shape: tuple[int, ...]) -> Array:
-    """The float32 values of a tensor, which its key alone decides; zero for a counter of batches."""
+    """The float32 values of a tensor, determined by its key alone; zero for a batch counter."""
     if key.endswith(".num_batches_tracked"):
         return np.zeros(shape, np.int64)
     seed = [zlib.crc32(key.encode()), 0]
@@ -101,7 +101,7 @@ def drawn(key: str, shape: tuple[int, ...]) -> Array:
 
 
 def image(seed: int, count: int, height: int, width: int) -> Array:
-    """(count, 3, height, width) float32 as the reference wants it: BGR in 0..255 minus the Caffe mean."""
+    """(count, 3, height, width) float32 as the reference expects it: BGR in 0..255 minus the Caffe mean."""
     pixels = np.random.default_rng([seed, 1]).uniform(0, 255, (count, 3, height, width)).astype(np.float32)
     return pixels - np.array(CAFFE_MEAN, np.float32).reshape(1, 3, 1, 1)
 
@@ -133,7 +133,7 @@ def loss_inputs() -> dict[str, Array]:
 
 
 def ranking_inputs() -> Iterator[tuple[Array, Array]]:
-    """Logits and inverse depth of nine images of 24 x 40, some surer than others."""
+    """Logits and inverse depth of nine images of 24 x 40, some more confident than others."""
     for number in range(9):
         generator = np.random.default_rng([0, 20, number])
         logits = generator.standard_normal((1, 16, 24, 40)).astype(np.float32) * (1 + number % 4)

@@ -1,7 +1,7 @@
 """Every public name has a docstring, and its place in the API reference.
 
-Public is what a module or a package lists in ``__all__``, and what stands in such a class without a leading underscore.
-A field may be described below it, or by name in the docstring of its class (under Args or in a sentence).
+Public names are those that a module or package lists in ``__all__``, and members of such classes without a leading
+underscore. A field may be described below it, or by name in the docstring of its class (under Args or in a sentence).
 """
 
 import ast
@@ -29,7 +29,7 @@ ROOMS = [name for name in FILES if name.count(".") <= 1]
 
 
 def exported(tree: ast.Module) -> set[str]:
-    """What ``__all__`` of a module lists."""
+    """The names that ``__all__`` of a module lists."""
     lists = (
         node.value
         for node in tree.body
@@ -39,7 +39,7 @@ def exported(tree: ast.Module) -> set[str]:
 
 
 def variable(node: ast.stmt) -> str | None:
-    """The name that a statement gives a value or a type."""
+    """The name to which a statement assigns a value or a type."""
     target = (
         node.targets[0] if isinstance(node, ast.Assign) else node.target if isinstance(node, ast.AnnAssign) else None
     )
@@ -47,7 +47,7 @@ def variable(node: ast.stmt) -> str | None:
 
 
 def variables(body: list[ast.stmt]) -> Iterator[tuple[str, bool]]:
-    """Names of variables, and whether a string follows, which is how attributes are described."""
+    """Names of variables, and whether a string follows (the docstring of an attribute)."""
     for node, following in zip(body, [*body[1:], None], strict=True):
         if (name := variable(node)) is not None:
             is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
@@ -61,7 +61,7 @@ def is_overload(node: ast.AST) -> bool:
 def of_class(node: ast.ClassDef) -> Iterator[tuple[str, bool]]:
     text = ast.get_docstring(node) or ""
     yield node.name, bool(text)
-    fields = [one for one in node.body if not isinstance(one, ast.Assign)]  # a value without a type is an inherited one
+    fields = [one for one in node.body if not isinstance(one, ast.Assign)]  # without a type: an inherited field
     for name, described in variables(fields):
         if not name.startswith("_"):
             yield f"{node.name}.{name}", described or re.search(rf"\b{name}\b", text) is not None
@@ -88,7 +88,7 @@ def described(code: str, *, with_variables: bool = True) -> Described:
 def test_every_public_name_has_a_docstring() -> None:
     names: Described = {}
     for module, path in FILES.items():
-        # What the reference does not show (the pieces of MiniCity's renderer) may leave its numbers undescribed.
+        # Modules outside the reference (the pieces of MiniCity's renderer) may leave their constants undescribed.
         shown = module in DOCUMENTED or module in ROOMS
         of_module = described(path.read_text(encoding="utf-8"), with_variables=shown)
         names |= {f"{module}.{name}".rstrip("."): text for name, text in of_module.items() if shown or "." not in name}
@@ -136,7 +136,7 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 def inside(module: str, documented: set[str]) -> bool:
-    """Whether a page shows a module: it, or the package that re-exports its names."""
+    """Whether a page shows a module, or the package that re-exports its names."""
     return module in documented or module.rpartition(".")[0] in documented
 
 
@@ -147,7 +147,7 @@ def test_the_reference_shows_what_exists_under_the_names_of_rooms() -> None:
 
 
 def messages() -> list[str]:
-    """Every text in the package, what is filled in left out as an ellipsis."""
+    """All strings of the package, with inserted values replaced by an ellipsis."""
     found = []
     for path in FILES.values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The class of every pixel of a resized map is that of the resized scores, to the pixel."""
+"""The class of every pixel of a resized map equals that of the resized scores."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from depthaware_uda.models.argmax import argmax, argmax_resized
 def scores(
     size: tuple[int, int] = (16, 24), *, classes: int = 7, roughness: float = 1.0, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Two images of regions of a class, with noise."""
+    """Scores of two images with regions of one class each, with noise."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randn(2, classes, 4, 6, generator=generator, dtype=dtype)
     return resize(coarse, size) + roughness * torch.randn(2, classes, *size, generator=generator, dtype=dtype)
@@ -49,7 +49,7 @@ def test_equal_scores_too(
     seed: int,
     count: int,
 ) -> None:
-    """A few levels of scores only, so that classes are often equal at corners: only rounding may tell them apart."""
+    """With only a few score levels, classes often tie at corners, where only rounding may separate them."""
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randint(levels, (count, classes, *shape), generator=generator).float()
     size = shape[0] * factor[0] + more[0], shape[1] * factor[1] + more[1]

@@ -1,4 +1,4 @@
-"""Backbones of many families under the same heads, built without weights, at sizes that no patch divides."""
+"""Backbones of many families under the same heads, without pretrained weights, at sizes that no patch size divides."""
 
 import gc
 import weakref
@@ -29,7 +29,7 @@ def test_every_family_segments_and_sees_depth(family: str) -> None:
     features = backbone(model.normalization(image))
     for feature, channels, stride in zip(features, backbone.channels, strides, strict=True):
         assert feature.shape[:2] == (2, channels)
-        # Patches may be padded, or the image enlarged to whole ones: by less than a stride of the coarsest stage.
+        # The image may be padded or enlarged to whole patches, by less than the stride of the coarsest stage.
         for side, length in zip(feature.shape[2:], (70, 101), strict=True):
             assert length // stride - 1 <= side <= -(-(length + max(strides)) // stride)
 
@@ -47,7 +47,7 @@ def test_every_family_segments_and_sees_depth(family: str) -> None:
 
 
 def test_features_are_laid_over_the_image_as_they_were_seen() -> None:
-    """A bright left half shows up in the left half of the features, also of networks that put channels last."""
+    """A bright left half of the image affects the left half of the features, also with channels-last networks."""
     for name, arguments in (FAMILIES[key][:2] for key in ("swin", "dinov2", "mambaout")):
         torch.manual_seed(0)
         backbone = TimmBackbone(name, output_stride=None, arguments=arguments).eval()
@@ -112,9 +112,9 @@ def test_a_network_of_one_size_says_how_to_make_it_for_yours() -> None:
 
 
 def test_a_network_is_freed_when_nobody_holds_it() -> None:
-    gc.disable()  # a GPU's memory would wait for it
+    gc.disable()  # otherwise GPU memory would be freed only by the collector
     try:
-        network = create_model("timm/resnet10t", 7, seed=0)  # its first attempt, of any size, fails
+        network = create_model("timm/resnet10t", 7, seed=0)  # its first attempt, at a free size, fails
         alive = weakref.ref(network)
         del network
         assert alive() is None

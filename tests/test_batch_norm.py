@@ -1,4 +1,4 @@
-"""Whose statistics batch norm keeps between two domains."""
+"""Which domain's statistics batch norm keeps."""
 
 import copy
 from typing import Any
@@ -62,11 +62,11 @@ def test_with_target_statistics_training_ends_with_those_of_the_target_as_it_is(
 
     target_only, joint = trained("target"), trained("joint")
     expected = copy.deepcopy(joint)
-    reestimate_statistics(expected, target, batch_size=2 // accumulation)  # no more at once than a step
+    reestimate_statistics(expected, target, batch_size=2 // accumulation)  # batches no larger than in a step
     values = statistics(target_only)
     assert all(torch.equal(values[name], value) for name, value in statistics(expected).items())
     assert not any(torch.equal(values[name], value) for name, value in statistics(joint).items())
-    # Statistics are all that differs: training normalises every batch by itself.
+    # Only the statistics differ: training normalises every batch by its own.
     weights = dict(joint.named_parameters())
     assert all(torch.equal(value, weights[name]) for name, value in target_only.named_parameters())
 
@@ -78,7 +78,7 @@ def test_statistics_are_kept_while_batches_are_normalised_by_their_own(momentum:
     for _ in range(2):
         with statistics_kept(norm):
             kept = norm(image)
-        assert torch.equal(kept, free(image))  # as in any step of training
+        assert torch.equal(kept, free(image))  # as in any training step
     assert (norm.running_mean.tolist(), norm.running_var.tolist()) == ([0.0] * 3, [1.0] * 3)
     assert (int(norm.num_batches_tracked), norm.momentum) == (0, momentum)
     norm(image)
@@ -87,7 +87,7 @@ def test_statistics_are_kept_while_batches_are_normalised_by_their_own(momentum:
 
 
 def test_labels_have_no_part_in_reestimated_statistics() -> None:
-    """Of other sizes than their images, they divided the batches that statistics are taken of."""
+    """Labels of other sizes than their images once split the batches from which statistics are taken."""
     ours, theirs = Normed(), Normed()
     images = [Sample(image=sample["image"]) for sample in Scenes(4, (8, 8)).samples]
     labelled = [Sample(image=s["image"], label=torch.zeros(8, i, dtype=torch.int64)) for i, s in enumerate(images)]

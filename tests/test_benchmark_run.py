@@ -1,4 +1,4 @@
-"""The benchmarks run, at tiny sizes, and write down what they say they measure."""
+"""The benchmarks run at tiny sizes and record what they claim to measure."""
 
 import argparse
 import gc
@@ -53,7 +53,7 @@ def test_the_step_is_timed_against_the_baseline(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script, with the modules beside it importable as when it is run."""
+    """The script, with the modules beside it importable, as when it is run."""
     monkeypatch.syspath_prepend(SCRIPT.parent)
     import run  # type: ignore[import-not-found]
 

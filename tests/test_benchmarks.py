@@ -1,4 +1,4 @@
-"""The baseline that benchmarks race against computes what the library computes: the race is fair."""
+"""The baseline of the benchmarks computes the same as the library, so the comparison is fair."""
 
 import copy
 

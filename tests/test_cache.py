@@ -1,4 +1,4 @@
-"""The cache: the same samples as the data set, decoded once, whoever fills it and however often that is cut off."""
+"""The cache: the same samples as the data set, decoded once, however it is filled and however often interrupted."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ COUNT = 7
 
 
 class Drawings:
-    """Seven pictures of 12 x 16 with label and depth; every read is written down in a file, across processes."""
+    """Seven pictures of 12 x 16 with label and depth; a file records every read, across processes."""
 
     def __init__(self, folder: Path, *, die_at: int | None = None) -> None:
         self.names = [f"town/{index}.png" for index in range(COUNT)]
@@ -42,7 +42,7 @@ class Drawings:
         return COUNT
 
     def __getitem__(self, index: int) -> Sample:
-        if index == self.die_at and self.read().count(index) == 2:  # all are looked at twice before
+        if index == self.die_at and self.read().count(index) == 2:  # all are read twice before
             os._exit(17)
         with self.reads.open("a") as file:
             file.write(f"{index}\n")
@@ -89,7 +89,7 @@ def test_resized_as_the_transform_resizes(tmp_path: Path) -> None:
     for index in range(COUNT):
         assert torch.equal(ours[index]["label"], theirs[index]["label"])
         assert torch.equal(ours[index]["depth"].nan_to_num(-1), theirs[index]["depth"].nan_to_num(-1))
-        # Images keep 8 bits: off by half a step at most.
+        # Images are stored in 8 bits: off by at most half a step.
         assert (ours[index]["image"] - theirs[index]["image"]).abs().max() <= 0.5001 / 255
 
 
@@ -98,7 +98,7 @@ def test_every_centimetre_of_depth_survives(tmp_path: Path) -> None:
     sample = Sample(image=torch.zeros(3, 255, 257), depth=centimetres / 100, name="a")
     depth = cached(ListDataset([sample]), tmp_path, progress=False)[0]["depth"]
     assert torch.equal(depth.mul(100).round().long().as_subclass(torch.Tensor), centimetres)
-    # What is beyond 655.35 m, or no metre at all, wants the other format.
+    # Depth beyond 655.35 m, or not in metres, needs the other format.
     sample["depth"] = torch.linspace(0, 2000, 255 * 257).reshape(1, 255, 257)
     kept = cached(ListDataset([sample]), tmp_path, depth_format="float32", progress=False)[0]["depth"]
     assert torch.equal(kept.as_subclass(torch.Tensor), sample["depth"])
@@ -115,7 +115,7 @@ def test_the_second_call_decodes_nothing_but_three_probes(tmp_path: Path) -> Non
 def test_it_says_what_it_takes_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawings = Drawings(tmp_path)
     layout = cache_layout(drawings, (6, 8))
-    # Image 3, label 1, depth 2 bytes a pixel, and a checksum of 4 bytes a sample.
+    # Per pixel: 3 bytes of image, 1 of label, 2 of depth; per sample: a checksum of 4 bytes.
     assert layout.bytes == COUNT * (6 * 8 * 6 + 4)
     assert str(layout) == "7 samples of 6 x 8 (image, label, depth): 2.0 kB"
     assert not list(tmp_path.glob("cache*"))
@@ -169,7 +169,7 @@ def die(folder: Path, at: int) -> None:
 
 
 def cut_off(folder: Path) -> Path:
-    """A cache whose process died amid it, at sample 4; its folder."""
+    """The folder of a cache whose process died while filling it, at sample 4."""
     process = multiprocessing.get_context("fork").Process(target=die, args=(folder, 4))
     process.start()
     process.join(60)
@@ -194,7 +194,7 @@ def test_a_cache_that_was_cut_off_is_taken_up(tmp_path: Path) -> None:
 def test_a_sample_that_was_half_written_is_written_anew(tmp_path: Path) -> None:
     ours = cached(Drawings(tmp_path), tmp_path / "cache", progress=False)
     (ours.folder / "cache.json").unlink()
-    with (ours.folder / "image.bin").open("r+b") as file:  # the power went: a checksum, but no pixels
+    with (ours.folder / "image.bin").open("r+b") as file:  # as after a power cut: a checksum without pixels
         file.seek(2 * 3 * 12 * 16)
         file.write(bytes(100))
     drawings = Drawings(tmp_path)
@@ -261,7 +261,7 @@ def test_flips_that_a_few_readings_do_not_show_are_noticed(tmp_path: Path) -> No
     class Flipped(Drawings):
         def __getitem__(self, index: int) -> Sample:
             sample, reads = super().__getitem__(index), self.read()
-            flip = len(reads) > 9 and len(reads) % 2  # the draws repeat themselves at first
+            flip = len(reads) > 9 and len(reads) % 2  # not flipped at first
             return Sample(**{**sample, "image": sample["image"].flip(-1)}) if flip else sample
 
     with pytest.raises(ValueError, match="is another sample each time it is read"):

@@ -1,4 +1,4 @@
-"""Callbacks: when they are called, that they change no weight, and what the drawing ones write."""
+"""Callbacks: when they are called, that they change no weights, and the files of those that draw."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def trainer(*callbacks: Callback, **options: Any) -> DAFTrainer:
 
 
 class Nothing(Callback):
-    """What is not written does nothing."""
+    """A hook that is not overridden does nothing."""
 
 
 class Told(Callback):

@@ -142,7 +142,7 @@ def test_exif_orientation_is_respected(tmp_path: Path) -> None:
     image = tmp_path / "train" / "images" / "a.jpg"
     image.parent.mkdir(parents=True)
     (tmp_path / "a.jpg").rename(image)
-    save(tmp_path / "train" / "labels" / "a.png", np.zeros((4, 6), np.uint8))  # drawn on the picture as it lies there
+    save(tmp_path / "train" / "labels" / "a.png", np.zeros((4, 6), np.uint8))  # drawn on the picture as stored
     with pytest.raises(
         ValueError, match=r"a\.png: expected 6 x 4 .*a\.jpg \(does its EXIF orientation turn.*got 4 x 6"
     ):
@@ -162,7 +162,7 @@ def test_every_orientation_is_that_of_pillow(tmp_path: Path, orientation: int) -
 
 
 def test_a_strange_tag_beside_the_orientation_is_no_damage(tmp_path: Path) -> None:
-    # Orientation 6, and a width in letters, which no writer of EXIF would take.
+    # Orientation 6, and a width in letters, which EXIF writers refuse.
     tags = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x0100, 2, 4, b"abc\0")
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + struct.pack("<I", 0)
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
@@ -259,7 +259,7 @@ def test_the_real_camvid_in_eleven_and_seven_classes(camvid_root: Path) -> None:
     fine, coarse = eleven[0]["label"], seven[0]["label"]
     pairs = {(names[a], groups[b]) for a, b in zip(*(x[x != 255].tolist() for x in (fine, coarse)), strict=True)}
     assert {("sky", "sky"), ("road", "flat"), ("pavement", "flat"), ("car", "vehicle")} <= pairs
-    assert len(pairs) == len({name for name, _ in pairs})  # every fine class has one coarse one
+    assert len(pairs) == len({name for name, _ in pairs})  # every fine class has one coarse class
     assert (fine == 255).equal(coarse == 255)
 
 

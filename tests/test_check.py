@@ -1,4 +1,4 @@
-"""The report of a data set: every fault that was put in is found, named, and comes with a remedy."""
+"""The report of a data set: every injected fault is found and named, with a remedy."""
 
 import json
 import shutil
@@ -122,7 +122,7 @@ def test_labels_without_a_class_and_classes_without_a_label(streets: Path) -> No
     assert report.ignored == 1 / 8
     assert report.classes[0].images == 7
     mostly = check(folder(streets, label_map={**dict.fromkeys(range(7), 255), 0: 0, 255: 255}))
-    assert not [found for found in mostly.findings if found.kind == "mostly ignored"]  # one label says nothing at all
+    assert not [found for found in mostly.findings if found.kind == "mostly ignored"]  # one label image is all ignored
     (streets / "labels" / "5.png").write_bytes((streets / "labels" / "4.png").read_bytes())
     mostly = check(folder(streets, label_map={**dict.fromkeys(range(7), 255), 0: 0}))
     assert finding(mostly, "mostly ignored").message == "85 % of all pixels are ignored"
@@ -184,7 +184,7 @@ def test_partners_without_an_image(streets: Path, tmp_path: Path) -> None:
     (streets / "images" / "7.png").unlink()
     alone = finding(check(folder(streets)), "partners without an image")
     assert alone.names == (str(streets / "depth" / "7.png"), str(streets / "labels" / "7.png"))
-    shutil.copy(streets / "labels" / "1.png", streets / "labels" / "10.png")  # begins as 1.png does
+    shutil.copy(streets / "labels" / "1.png", streets / "labels" / "10.png")  # its name begins like 1.png
     alone = finding(check(folder(streets)), "partners without an image")
     assert alone.names[1:] == (str(streets / "labels" / "10.png"), str(streets / "labels" / "7.png"))
     (streets / "labels" / "._1.png").write_bytes(b"what macOS keeps beside every file of a foreign disk")
@@ -213,7 +213,7 @@ def test_colours_and_instances_beside_the_labels_of_cityscapes_are_no_strangers(
 
 def synthia(root: Path, size: tuple[int, int], name: str = "0000000.png") -> Synthia:
     """A SYNTHIA of one image with the given name and (height, width)."""
-    save(root / "RGB" / name, np.zeros((*size, 3), np.uint8))  # quickly written, whatever its size
+    save(root / "RGB" / name, np.zeros((*size, 3), np.uint8))  # fast to write at any size
     save(root / "parsed_LABELS" / name, np.ones(size, np.uint8))
     return Synthia(root, depth=False)
 
@@ -350,7 +350,7 @@ def test_samples_that_break_the_contract_are_drawn_too(tmp_path: Path) -> None:
     check(dataset).draw(tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as page:
         pixels = np.asarray(page)
-    for top, image in ((46, [128] * 3), (46 + 386, [200, 0, 0])):  # rows of 360 pixels, a line and a gap
+    for top, image in ((46, [128] * 3), (46 + 386, [200, 0, 0])):  # rows of 360 pixels, plus a line and a gap
         shown = [pixels[top + 180, left + 180].tolist() for left in (6, 372, 738)]
         assert shown == [image, list(space.palette[1]), colorize_depth(torch.full((1, 1), 5.0))[0, 0].tolist()]
 
@@ -383,7 +383,7 @@ def test_the_report_as_json_and_as_a_page(streets: Path, tmp_path: Path) -> None
     report.draw(tmp_path / "page.png", count=3)
     with Image.open(tmp_path / "page.png") as page:
         pixels = np.asarray(page)
-    # Three columns of 360 and their gaps, below two lines of 20 and a gap; 6 x 8 pixels are drawn at 270 x 360.
+    # Three columns of 360 with gaps, below two lines of 20 and a gap; 6 x 8 pixels are drawn at 270 x 360.
     assert pixels.shape[1] == 6 + 3 * 366
     image, label, depth = (pixels[46 : 46 + 270, left : left + 360][22::45, 22::45] for left in (6, 372, 738))
     sample = folder(streets)[0]

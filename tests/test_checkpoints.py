@@ -1,4 +1,4 @@
-"""Checkpoints as they lie about in the world become models; what is not one is refused, and never run."""
+"""Checkpoints in common formats become models; other files are refused, and their code is never run."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ Tensors = dict[str, Tensor]
 
 
 def shaped(shapes: recipe.Shapes) -> Tensors:
-    """Tensors that can be told apart by their first value; each is one number in memory and on disk."""
+    """Tensors that differ in their first value; each takes one number in memory and on disk."""
     return {
         key: torch.zeros(shape, dtype=torch.long)
         if key.endswith("tracked")
@@ -55,13 +55,13 @@ def dada() -> Tensors:
 
 
 def caffe() -> Tensors:
-    """The initialisation file: one component before every name, 21 classes, no counters of batch norm."""
+    """The initialisation file: a prefix on every name, 21 classes, no batch norm counters."""
     shapes = {**backbone_shapes(), **classifier_shapes("layer5", 2048, 21)}
     return {f"Scale.{key}": value for key, value in shaped(shapes).items() if not key.endswith("tracked")}
 
 
 def test_a_checkpoint_in_the_layout_of_the_authors_computes_what_theirs_computes(tmp_path: Path) -> None:
-    # The authors' network, drawn by the recipe, as their first stage saves it.
+    # The authors' network with the recipe's weights, as saved by their first stage.
     state = {f"module.{key}": value for key, value in filled(recipe.network_shapes()).items()}
     torch.save({"model_state_dict": state, "iteration": 90_000, "best": np.float64(45.9)}, tmp_path / "model_daf.pth")
     model = convert_checkpoint(tmp_path / "model_daf.pth")
@@ -69,7 +69,7 @@ def test_a_checkpoint_in_the_layout_of_the_authors_computes_what_theirs_computes
     assert model.label_space is not None
     assert model.label_space.name == "cityscapes16"
     model.double()
-    for mode in ("eval", "train"):  # in this order: training moves the statistics
+    for mode in ("eval", "train"):  # in this order: train mode changes the statistics
         assert_forward_is_golden(model, mode)
 
 
@@ -163,7 +163,7 @@ def test_every_tensor_has_to_find_its_place(tmp_path: Path) -> None:
     tensors["extra.weight"] = torch.ones(1)
     tensors["layer1.0.conv1.weight"] = torch.ones(2, 3)
     torch.save(tensors, tmp_path / "a.pth")
-    with pytest.raises(ValueError) as error:  # noqa: PT011 (the message is looked at below)
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (the message is checked below)
         convert_checkpoint(tmp_path / "a.pth")
     for part in (
         "2 missing: backbone.bn1.weight, backbone.layer2.1.conv2.weight",
@@ -217,7 +217,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(tmp_path: Path, zipped: bool)
     with pytest.raises(ValueError, match=r"evil.pth: refused, and nothing in it was run.*system"):
         convert_checkpoint(file)
     assert not sign.exists()
-    torch.load(file, weights_only=False)  # the file does what it threatens to
+    torch.load(file, weights_only=False)  # the attack works if it is loaded unsafely
     assert sign.exists()
 
 

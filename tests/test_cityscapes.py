@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
         stem = f"{split}/{STEM.format(city=city, number=number)}"
         save(tmp_path / "leftImg8bit" / f"{stem}_leftImg8bit.png", np.full((4, 9, 3), number, np.uint8))
         save(tmp_path / "gtFine" / f"{stem}_gtFine_labelIds.png", IDS)
-        # The archive holds these as well; they are not to be mistaken for ids.
+        # The archive also holds these, which must not be mistaken for ids.
         save(tmp_path / "gtFine" / f"{stem}_gtFine_color.png", np.zeros((4, 9, 4), np.uint8))
         save(tmp_path / "gtFine" / f"{stem}_gtFine_instanceIds.png", np.full((4, 9), 26_001, np.uint16))
         save(tmp_path / "disparity" / f"{stem}_disparity.png", DISPARITY)
@@ -71,7 +71,7 @@ def test_depth_by_hand(root: Path) -> None:
     # 0.2 m x 2000 pixels = 400; disparities (1 - 1) / 256 = 0, 1, 10, 65534 / 256, 1 / 256, and 2 pixels.
     expected = [np.nan, np.nan, 400, 40, 400 * 256 / 65_534, 102_400, np.nan, np.nan, 200]
     np.testing.assert_allclose(depth[0, 0], expected, rtol=1e-5)
-    # Every image has its own camera: 0.3 m.
+    # Every image has its own camera, here 0.3 m.
     assert Cityscapes(root, "train", depth=True)[1]["depth"][0, 0, 3] == pytest.approx(60)
 
 
@@ -87,7 +87,7 @@ def test_each_archive_in_a_folder_of_its_own(root: Path) -> None:
 
 
 def test_training_images_of_a_target_need_no_labels(root: Path) -> None:
-    (root / "gtFine" / "train").rename(root / "gtFine" / "elsewhere")  # those to evaluate with stay
+    (root / "gtFine" / "train").rename(root / "gtFine" / "elsewhere")  # the labels for evaluation stay
     assert sorted(Cityscapes(root, "train")[0]) == ["image", "name"]
     assert "label" in Cityscapes(root, "val")[0]
     (root / "gtFine").rename(root / "elsewhere")
@@ -98,7 +98,7 @@ def test_training_images_of_a_target_need_no_labels(root: Path) -> None:
 
 def test_size_padding_and_pickling(root: Path) -> None:
     dataset = pickle.loads(pickle.dumps(Cityscapes(root, "val", depth=True, size=(2, 3))))
-    assert dataset.geometry.interpolation == "bicubic"  # what it does: test_synthia
+    assert dataset.geometry.interpolation == "bicubic"  # its effect: test_synthia
     # Under the centres of 2 x 3 pixels are rows 1, 3 and columns 1, 4, 7 of the file.
     assert dataset[0]["label"].tolist() == [[255, 4, 255], [13, 255, 255]]
     assert dataset[0]["depth"].shape == (1, 2, 3)

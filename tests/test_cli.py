@@ -234,7 +234,7 @@ def test_photographs_that_cannot_be_read_can_be_left_out(
     command = ["predict", str(photos), "-o", str(tmp_path / "out"), "--model", weights, "--files", "labels"]
     assert main(command) == 2
     assert "00.jpg: cannot be read as an image: it is not one of BMP, JPEG" in capsys.readouterr().err
-    for _ in (1, 2):  # also where the others are there already
+    for _ in (1, 2):  # also when the others already exist
         assert main([*command, "--skip-unreadable"]) == 1
         captured = capsys.readouterr()
         assert "2 images in" in captured.out

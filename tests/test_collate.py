@@ -39,7 +39,7 @@ def test_no_samples() -> None:
 @pytest.mark.parametrize("wrong", [lambda image: 255 * image, lambda image: (image - 0.45) / 0.22])
 def test_an_image_that_is_not_in_0_to_1_is_named(wrong: Callable[[torch.Tensor], torch.Tensor]) -> None:
     good, bad = make_sample("a", height=30), make_sample("b", height=30)
-    good["image"], bad["image"] = torch.rand(3, 30, 40) * 1.2 - 0.1, wrong(torch.rand(3, 30, 40))  # a little overshoot
+    good["image"], bad["image"] = torch.rand(3, 30, 40) * 1.2 - 0.1, wrong(torch.rand(3, 30, 40))  # just outside 0..1
     with pytest.raises(ValueError, match=r"image of 'b' has values in .*, expected 0\.\.1; the model normalises"):
         collate([good, bad])
 

@@ -37,7 +37,7 @@ def test_bins_lie_evenly_in_logarithm_between_1_and_655_metres() -> None:
     assert logits.shape == (1, 15, 1, 3)
     assert logits[0, :, 0].argmax(0).tolist() == [0, 7, 14]
     np.testing.assert_allclose(logits[0, [0, 7, 14], 0, [0, 1, 2]], 0, atol=1e-3)
-    # From bin to bin depth grows by one factor.
+    # Depth grows by a constant factor from bin to bin.
     places = np.sqrt(-depth_bin_logits(torch.zeros(1, 1, 1, 1, dtype=torch.float64)).numpy().ravel())
     depths = 655.36 / places - 0.01
     np.testing.assert_allclose(depths[1:] / depths[:-1], 655.36 ** (1 / 15), rtol=1e-9)
@@ -160,7 +160,7 @@ def test_ctrl_steps_replayed_longhand() -> None:
 
 
 def test_ctrl_from_start_to_end(tmp_path: Path) -> None:
-    """The joint space in the first stage and in the last, between them the stages that need no more than the logits."""
+    """The joint space in the first and last stages; the stages between them need only the logits."""
     quick: dict[str, Any] = {"max_steps": 2, "schedule_steps": 2, "learning_rate": 0.01}
     target, given = Scenes(4, seed=1), {"device": "cpu", "progress": False}
     model = joint_model()

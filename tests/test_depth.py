@@ -39,7 +39,7 @@ def test_zero_and_negative_inverse_depth_are_far() -> None:
     metres = to_metres(torch.tensor([0.0, -5.0, torch.nan]), max_metres=80)
     torch.testing.assert_close(metres[:2], torch.tensor([80.0, 80.0]))
     assert metres[2].isnan()
-    assert to_metres(torch.zeros(1)).item() == pytest.approx(65535 / 100)  # the farthest that a file holds
+    assert to_metres(torch.zeros(1)).item() == pytest.approx(65535 / 100)  # the farthest depth in a file
 
 
 def test_centimetres_round_trip() -> None:
@@ -74,7 +74,7 @@ def test_encodings_of_distances_by_hand() -> None:
     np.testing.assert_allclose(decode("millimetres", [0, 1, 2500]), [np.nan, 0.001, 2.5], rtol=1e-7)
     floats = [2.5, 0, -1, np.nan, np.inf]
     np.testing.assert_array_equal(decode("metres", floats, np.float32), [2.5, np.nan, np.nan, np.nan, np.nan])
-    # KITTI: 256 to the metre.
+    # KITTI: 256 steps per metre.
     np.testing.assert_array_equal(decode(DepthEncoding.scaled(1 / 256), [0, 128, 25_600]), [np.nan, 0.5, 100])
 
 

@@ -1,4 +1,4 @@
-"""What was written is compared when it is read: every flipped bit and every cut is found, or changes no value."""
+"""Files are verified when they are read: every flipped bit and every cut is found, or changes no value."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_every_flipped_bit_and_every_cut_is_found_or_harmless(tmp_path: Path, ki
             read = load(file)
         except ValueError:
             found += 1
-        else:  # in white space, or in the name of the checksum itself
+        else:  # in whitespace, or in the key of the checksum itself
             assert read == value
             harmless += 1
     assert found > 4 * harmless
@@ -52,7 +52,7 @@ def test_a_sealed_record_comes_back(tmp_path: Path, record: dict[str, Any]) -> N
     write_sealed(tmp_path / "a.json", record)
     assert list(read_sealed(tmp_path / "a.json")) == list(record)
     text = (tmp_path / "a.json").read_text()
-    (tmp_path / "a.json").write_text(text.replace(" ", "").replace("\n", ""))  # white space is no value
+    (tmp_path / "a.json").write_text(text.replace(" ", "").replace("\n", ""))  # whitespace is not a value
     read_sealed(tmp_path / "a.json")
 
 

@@ -1,4 +1,4 @@
-"""Two processes end where one does: gradients, runs, ranking, pseudo-labels, metrics. When one dies, the run stops."""
+"""Two processes give the results of one: gradients, runs, ranking, pseudo-labels, metrics. If one dies, all stop."""
 
 import os
 import subprocess
@@ -28,12 +28,12 @@ RUNS = ("daf", "isl", "ida")
 
 
 class Found:
-    """What one process found (`alone`), and each of two (`pair`), on the same data."""
+    """Results of one process (`alone`), and of each of two (`pair`), on the same data."""
 
     def __init__(self, folder: Path) -> None:
         for name in ("one", "two"):
             (folder / name).mkdir()
-            cut_off(build("daf", folder / name / "cut off"), 2)  # in one process, whoever goes on with it
+            cut_off(build("daf", folder / name / "cut off"), 2)  # in one process, however many resume it
         self.folder = folder
         self.alone = found(folder / "one")
         mp.spawn(worker, (folder / "two", free_port()), nprocs=2)
@@ -136,7 +136,7 @@ def test_a_bad_step_names_and_keeps_the_samples_of_all_processes(runs: Found) ->
 
 
 def test_a_network_that_is_synchronised_must_be_trained_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage converts the network in place, and the next one's record must not say otherwise."""
+    """A stage converts the network in place, so the settings of the next stage must agree."""
     model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(tiny_model())
     daf(model)
     monkeypatch.setattr("depthaware_uda.trainers.sharing.world_size", lambda: 2)

@@ -1,4 +1,4 @@
-"""A loss or gradient that is NaN or infinite is named, touches no weight, and can be left out."""
+"""A loss or gradient that is NaN or infinite is named, changes no weight, and its step can be skipped."""
 
 import pickle
 import re
@@ -20,7 +20,7 @@ from tests.tiny import Scenes, assert_same_weights
 
 
 def poison(trainer: Trainer[Any], *steps: int, by: str = "loss") -> None:
-    """Spoil a loss, or only a gradient, in some steps, counted from 1."""
+    """Make a loss, or only a gradient, non-finite in some steps, counted from 1."""
     compute = trainer.compute
 
     def poisoned(**batches: Any) -> dict[str, Tensor]:
@@ -73,7 +73,7 @@ def test_a_run_goes_on_from_its_last_checkpoint_when_the_cause_is_gone(tmp_path:
 
 
 def test_a_few_steps_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
-    """Skipping is as if those samples had not been there: also over a resume, and in the means of the log."""
+    """Skipping has the effect of leaving those samples out, also across a resume and in the logged means."""
     settings = {"max_skipped_steps": 2, "log_every": 3, "checkpoint_every": 1}
     skipping = build("daf", tmp_path / "run", **settings)
     poison(skipping, 2, 5)
@@ -127,7 +127,7 @@ def test_the_batches_are_kept_on_request(tmp_path: Path) -> None:
 
 
 class Later(StepGuard):
-    """Reads no flag at its step, as on CUDA."""
+    """Does not read the flag at each step, as on CUDA."""
 
     def __init__(self, *, restore: bool = False) -> None:
         super().__init__(torch.device("cpu"), restore=restore)
@@ -135,7 +135,7 @@ class Later(StepGuard):
 
 
 def test_without_reading_each_step_the_first_bad_one_is_named_before_anything_is_written(tmp_path: Path) -> None:
-    """As on CUDA: weights may be spoiled when it is noticed, but no log, checkpoint or validation has seen them."""
+    """As on CUDA: weights may be bad by then, but no log, checkpoint or validation has used them."""
     trainer = build("daf", tmp_path / "run", log_every=6, checkpoint_every=3, validate_every=0, save_bad_batches=True)
     trainer.guard = Later()
     poison(trainer, 4)
@@ -146,7 +146,7 @@ def test_without_reading_each_step_the_first_bad_one_is_named_before_anything_is
     (name,) = error.value.names["target"]
     scenes = Scenes(4, seed=1)
     plain = scenes[scenes.names.index(name)]["image"]
-    factor = kept[0] / plain  # the augmentation that it was trained with: one factor on brightness
+    factor = kept[0] / plain  # the augmentation of that step: one brightness factor
     torch.testing.assert_close(factor, torch.full_like(factor, factor.flatten()[0]))
 
 
@@ -249,7 +249,7 @@ def test_the_log_has_the_measures_and_the_sentence(tmp_path: Path) -> None:
     with torch.no_grad():
         last = trainer.modules()["discriminator"][-1]
         last.weight.zero_()
-        last.bias.fill_(-20.0)  # everything is of the source
+        last.bias.fill_(-20.0)  # classifies everything as source
     trainer.fit()
     first = read_log(tmp_path / "run")[0]
     assert (first["discriminator_accuracy_source"], first["discriminator_accuracy_target"]) == (1.0, 0.0)

@@ -1,10 +1,9 @@
 """Every Python block of the README and the documentation runs: page by page, in order, in one namespace.
 
-A page is run in a folder of its own that holds tiny data sets and photographs, with the names in `prepared` at hand.
-So that it takes seconds, what a block asks for is made smaller: `create_model` gives a tiny network of the seven
-classes of the tiny data, MiniCity a few scenes, a trainer two steps. Their arguments are checked against the real
-signatures all the same. A block that follows the line ``<!-- not run: REASON -->`` is compiled, and what it imports
-must exist.
+A page runs in its own folder with tiny data sets and photographs, and with the names in `prepared` defined. To take
+only seconds, everything is made smaller: `create_model` gives a tiny network with the seven classes of the tiny data,
+MiniCity a few scenes, a trainer two steps. Their arguments are still checked against the real signatures. A block after
+the line ``<!-- not run: REASON -->`` is only compiled, and its imports must exist.
 """
 
 import ast
@@ -42,7 +41,7 @@ SIZE = (64, 64)
 
 
 def blocks(page: Path) -> list[tuple[int, str, str | None]]:
-    """Line, code and reason not to run it, of every Python block."""
+    """The line, the code and the reason not to run it, for every Python block."""
     text = page.read_text(encoding="utf-8")
     return [
         (text[: match.start("code")].count("\n") + 1, match["code"], match["reason"]) for match in BLOCK.finditer(text)
@@ -50,7 +49,7 @@ def blocks(page: Path) -> list[tuple[int, str, str | None]]:
 
 
 def smaller(real: Callable[..., Any], replaced: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
-    """Something that takes what `real` takes, and gives what `replaced` makes of the arguments by name."""
+    """A function with the signature of `real` that returns `replaced` of the arguments by name."""
     signature = inspect.signature(real)
 
     def made(*args: Any, **kwargs: Any) -> Any:
@@ -67,7 +66,7 @@ def small_trainer(trainer: type, default: type) -> Callable[..., Any]:
     def build(asked: dict[str, Any]) -> Any:
         config = asked.get("config") or default()
         asked["config"] = dataclasses.replace(config, **few, precision="float32", num_workers=0)
-        asked |= {name: None for name in ("augment", "target_augment") if name in asked}  # of the size of real images
+        asked |= {name: None for name in ("augment", "target_augment") if name in asked}  # made for real image sizes
         return trainer(**asked)
 
     return smaller(trainer, build)
@@ -79,7 +78,7 @@ def small_scenes(asked: dict[str, Any]) -> MiniCity:
 
 @pytest.fixture(scope="module")
 def prepared() -> dict[str, Any]:
-    """What pages may take for granted."""
+    """Names that pages may use without defining them."""
     scenes = Scenes(6, SIZE)
     batch = collate([scenes[0], scenes[1]])
     with torch.no_grad():
@@ -96,7 +95,7 @@ def prepared() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data sets in the formats of the large ones."""
+    """Tiny data sets in the formats of the real ones."""
     root = tmp_path_factory.mktemp("miniatures")
     for folder, name in (("SYNTHIA", "synthia"), ("Cityscapes", "cityscapes"), ("Vistas", "mapillary")):
         write_miniature(root / folder, name, 2, size=SIZE)
@@ -105,7 +104,7 @@ def miniatures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with photographs and data sets, and a library that makes everything small."""
+    """A folder with photographs and data sets, and a patched library that makes everything small."""
     rng = np.random.default_rng(0)
     for index in range(3):
         photo, label = rng.integers(0, 256, (*SIZE, 3), np.uint8), rng.integers(0, 7, SIZE, np.uint8)
@@ -123,14 +122,14 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "wandb", mock.create_autospec(ModuleType("wandb"), init=mock.MagicMock()))
 
-    # Drawing takes longer than training; tests of its own look at figures and pages.
+    # Drawing takes longer than training; other tests check figures and pages.
     monkeypatch.setattr("depthaware_uda.viz.figures.DPI", 30)
     monkeypatch.setattr("depthaware_uda.report.page.embedded_figure", lambda figure: "data:,")
 
     def small_model(asked: dict[str, Any]) -> Any:
         kept = {key: asked[key] for key in ("depth_head", "gate", "refined_head", "depth_size", "seed")}
         tiny = {"channels": (8, 16, 24, 32), "stem_width": 8}
-        own = isinstance(asked["label_space"], LabelSpace)  # a page's, of the classes of its data
+        own = isinstance(asked["label_space"], LabelSpace)  # defined by the page, for the classes of its data
         space = asked["label_space"] if own else get_label_space("common7")
         return create_model(
             "timm/resnet10t", len(space), label_space=space, backbone_arguments=tiny, dilations=(1,), **kept
@@ -155,7 +154,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def trainers_at_hand(names: set[str], space: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A trainer of each stage, for blocks that speak of ``daf``, ``isl`` or ``ida``."""
+    """A trainer of each stage, for blocks that use ``daf``, ``isl`` or ``ida``."""
     scenes = space["source"]
     if "daf" in names:
         yield "daf", depthaware_uda.DAFTrainer(space["model"], scenes, scenes)
@@ -167,7 +166,7 @@ def trainers_at_hand(names: set[str], space: dict[str, Any]) -> Iterator[tuple[s
 
 
 def free_names(code: str) -> set[str]:
-    """Names that a block takes from elsewhere."""
+    """Names that a block reads."""
     nodes = list(ast.walk(ast.parse(code)))
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
 
@@ -190,7 +189,7 @@ def test_the_code_of_a_page_runs(page: Path, desk: Path, prepared: dict[str, Any
 
 
 def check_imports(code: str) -> None:
-    """What a block imports must exist."""
+    """Check that the imports of a block exist."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -1,4 +1,4 @@
-"""Several networks as one: their mean by hand, and wherever one network goes."""
+"""Several networks as one: their mean computed by hand, and use wherever one network is accepted."""
 
 from pathlib import Path
 

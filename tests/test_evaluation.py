@@ -1,4 +1,4 @@
-"""`evaluate` and the loop below it, with networks whose answers the test prepared."""
+"""`evaluate` and the loop below it, with networks that return prepared outputs."""
 
 import math
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def logits_of(label: Tensor, classes: int = 3) -> Tensor:
 
 
 def two_images() -> tuple[Listed, Oracle]:
-    """Eight pixels. Of road 3 of 4 are right, of sky 1 of 2; no label shows a car; one pixel is ignored."""
+    """Eight pixels: 3 of 4 of road and 1 of 2 of sky are right; no label shows a car; one pixel is ignored."""
     labels = [torch.tensor([[0, 0], [1, 255]]), torch.tensor([[0, 0], [1, 255]])]
     answers = [torch.tensor([[0, 0], [1, 2]]), torch.tensor([[0, 1], [2, 0]])]
     samples = numbered(2, (2, 2), label=lambda index: labels[index])
@@ -81,7 +81,7 @@ def test_the_mean_over_a_subset_of_all_classes_is_the_mean() -> None:
 
 
 def test_one_confusion_matrix_over_all_images_and_not_a_mean_of_images() -> None:
-    # One image of 1 road pixel that is wrong, one of 3 that are right: 3 / 4 and not (0 + 1) / 2.
+    # One image has 1 wrong road pixel, the other 3 right ones: 3 / 4 and not (0 + 1) / 2.
     samples = [
         Sample(image=torch.zeros(3, 1, 1), label=torch.tensor([[0]]), name="a"),
         Sample(image=torch.full((3, 1, 3), 1 / 255), label=torch.tensor([[0, 0, 0]]), name="b"),
@@ -113,7 +113,7 @@ def test_depth_errors_where_depth_is_known() -> None:
     samples = numbered(1, (2, 2), label=lambda _: torch.zeros(2, 2, dtype=torch.int64), depth=lambda _: metres)
     errors = evaluate(Oracle([output]), Listed(samples)).depth
     assert errors is not None
-    assert errors.pixels == 2  # one is unknown, one farther than 80 m
+    assert errors.pixels == 2  # one is unknown, and one is farther than 80 m
     assert errors.abs_rel == pytest.approx(0.1, rel=1e-5)
     assert errors.rmse == pytest.approx(math.sqrt(2), rel=1e-5)
     assert errors.delta_1_25 == 1
@@ -180,7 +180,7 @@ def test_evaluation_uses_the_running_statistics() -> None:
 
 def test_after_an_error_the_network_and_gradients_are_as_before() -> None:
     model = tiny_model().train()
-    with pytest.raises(ValueError, match="no label") as kept:  # kept alive, as an interactive prompt keeps it
+    with pytest.raises(ValueError, match="no label") as kept:  # kept alive, as by an interactive prompt
         evaluate(model, Scenes(1, labels=False))
     assert kept.value is not None
     assert model.training

@@ -1,4 +1,4 @@
-"""The example scripts, run as a user runs them but for their size."""
+"""The example scripts, run as by a user, but at small sizes."""
 
 import ast
 import csv
@@ -35,7 +35,7 @@ STAGES = ["source", "control", "adabn", "daf", "isl", "ida"]
 
 @pytest.fixture(scope="module", autouse=True)
 def rendered_once() -> Iterator[None]:
-    """The examples look at the same few streets: each is rendered once."""
+    """Render each of the few streets that the examples share only once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minicity, "render", functools.cache(minicity.render))
         patch.syspath_prepend(EXAMPLES)
@@ -104,7 +104,7 @@ def test_the_quickstart_asks_for_the_photographs(capsys: pytest.CaptureFixture[s
     assert "needs --target-root" in capsys.readouterr().err
 
 
-# Examples of single things: each runs in its smoke mode ---------------------------------------------------------------
+# Examples of single topics, each in its smoke mode --------------------------------------------------------------------
 
 
 def test_own_folders_become_an_adapted_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +139,7 @@ def test_own_folders_with_errors_are_listed_and_not_trained_on(
     ]
     assert "depth/1.png" in errors[0]
     assert "photos: SegmentationFolder: 3 samples, 3 of them readable" in capsys.readouterr().out
-    assert not (tmp_path / "run").exists()  # mended, it begins with the check again
+    assert not (tmp_path / "run").exists()  # after the fix, it starts with the check again
 
 
 def test_an_own_backbone_is_trained_and_saved(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_pieces_work_in_a_plain_loop(capsys: pytest.CaptureFixture[str]) -> 
     assert result.images == 3
 
 
-@pytest.mark.filterwarnings("ignore")  # Lightning's own
+@pytest.mark.filterwarnings("ignore")  # Lightning's own warnings
 def test_the_pieces_work_in_lightning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightning", reason="needs PyTorch Lightning")
     monkeypatch.chdir(tmp_path)

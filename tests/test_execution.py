@@ -1,4 +1,4 @@
-"""How a step runs changes no result: cut graphs, checkpointing, compilation, half precision, prefetching."""
+"""How a step is executed changes no result: split graphs, checkpointing, compilation, half precision, prefetching."""
 
 import functools
 import warnings
@@ -38,7 +38,7 @@ def trained(model: nn.Module, **settings: Any) -> DAFTrainer:
 
 
 def shallow_caffe() -> DepthSegmenter:
-    """The published network's own stem and blocks, one block a stage."""
+    """The stem and blocks of the published network, with one block per stage."""
     torch.manual_seed(0)
     backbone = CaffeResNet101()
     for name in ("layer1", "layer2", "layer3", "layer4"):
@@ -47,7 +47,7 @@ def shallow_caffe() -> DepthSegmenter:
 
 
 class Whole(Execution):
-    """One graph from the image to the loss, as autograd has it."""
+    """One autograd graph from the image to the loss."""
 
     def forward(self, network: Any, image: Tensor) -> Any:
         return network(image)
@@ -69,7 +69,7 @@ def test_cutting_the_graph_at_the_outputs_changes_no_bit(
 
 
 class Consistency(Trainer[TrainerConfig]):
-    """A method of a user's own: two forward passes, and losses of both."""
+    """A user-defined method: two forward passes, with losses on both."""
 
     domains = ("source", "target")
 
@@ -93,7 +93,7 @@ class Consistency(Trainer[TrainerConfig]):
 
 
 class Unfinished(Consistency):
-    """It forgets to look at its inputs, and to call `backward`."""
+    """Forgets to check its inputs, and to call `backward`."""
 
     def check_inputs(self) -> dict[str, tuple[int, int]]:
         return super().check_inputs() if hasattr(self, "ready") else {}
@@ -111,7 +111,7 @@ def test_a_method_of_ones_own_that_forgets_a_call_is_told_or_does_without() -> N
 
 
 class Projected(Consistency):
-    """It has a module and an optimiser of its own."""
+    """Has its own module and optimiser."""
 
     def __init__(self, *, named: bool) -> None:
         super().__init__(tiny_model(), together=True)
@@ -132,11 +132,11 @@ def test_weights_of_ones_own_must_be_among_the_modules_that_are_saved() -> None:
         Projected(named=False).fit()
     trainer = Projected(named=True)
     trainer.fit()
-    assert trainer.optimizers["projection"].param_groups[0]["lr"] == 0.1  # the first of its steps
+    assert trainer.optimizers["projection"].param_groups[0]["lr"] == 0.1  # the rate of the first step
 
 
 class SourceOnly(Consistency):
-    """It has no target."""
+    """Has no target."""
 
     domains = ("source",)
 
@@ -233,7 +233,7 @@ def test_checkpointing_changes_no_bit_of_the_published_blocks() -> None:
         model.backbone.layer1[0].register_forward_pre_hook(lambda *_, calls=calls: calls.append(None))  # type: ignore[union-attr,operator,index,misc]
         ours = trained(model, checkpointing=checkpointing, **settings).model
         assert_same_weights(weights(ours), expected)
-        assert len(calls) == 2 + 2 * 2 * 2  # looks at the data, then two domains in two steps, each computed twice
+        assert len(calls) == 2 + 2 * 2 * 2  # two checks of the data; then two domains in two steps, each computed twice
 
 
 def test_checkpointing_changes_no_bit_of_a_timm_network() -> None:
@@ -328,7 +328,7 @@ def test_float16_skips_a_step_whose_gradients_overflow() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])  # the second compiles C++ for some minutes
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])  # the second compiles C++ for minutes
 def test_a_compiled_network_trains_as_an_eager_one(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
     with warnings.catch_warnings():
@@ -342,7 +342,7 @@ def test_a_compiled_network_trains_as_an_eager_one(backend: str, monkeypatch: py
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compilation_moves_no_weight_that_no_loss_reaches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A compiled graph gives zeros where an eager one gives none, and weight decay would move those weights."""
+    """A compiled graph gives zero gradients where an eager one gives None; weight decay would change those weights."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
     torch.manual_seed(0)
     scenes, moved = Scenes(2), []
@@ -358,7 +358,7 @@ def test_compilation_moves_no_weight_that_no_loss_reaches(monkeypatch: pytest.Mo
         moved.append({key for key, value in weights(model).items() if not torch.equal(value, before[key])})
     assert moved[0] == moved[1]
     assert any(key.startswith("depth_head") for key in before.keys() - moved[0])
-    assert any(key.startswith("depth_head") for key in moved[0])  # by the gate
+    assert any(key.startswith("depth_head") for key in moved[0])  # through the gate
 
 
 def test_determinism_is_for_the_step_alone() -> None:

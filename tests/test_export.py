@@ -1,4 +1,4 @@
-"""Exported networks compute what the network computes, at other sizes and batches too."""
+"""Exported networks compute the same as the network, also at other sizes and batch sizes."""
 
 import json
 import math
@@ -23,7 +23,7 @@ pytest.importorskip("onnxscript", reason="needs the extra 'export'")
 
 
 def trained_like() -> nn.Module:
-    """A network in training mode whose statistics and outputs are not those it was born with."""
+    """A network in training mode whose statistics and outputs differ from the initial ones."""
     model = few_layers()
     with torch.no_grad():
         for _ in range(3):
@@ -34,7 +34,7 @@ def trained_like() -> nn.Module:
 
 
 class Small(nn.Module):
-    """One convolution at half the size, without depth; odd sides are padded, as timm does it."""
+    """One convolution with stride 2, without depth; odd sides are padded, as in timm."""
 
     label_space = get_label_space("common7")
 
@@ -95,7 +95,7 @@ def test_a_program_goes_to_a_file_and_back(tmp_path: Path) -> None:
 
 def test_what_the_file_format_cannot_say_is_refused(tmp_path: Path) -> None:
     class Cropped(Small):
-        """Computes with its size what the file format does not know."""
+        """Uses an operation on its size that the file format does not support."""
 
         def forward(self, image: Tensor) -> SegDepthOutput:
             return SegDepthOutput(image[..., : math.ceil(image.shape[3] / 1.5)], None)
@@ -107,7 +107,7 @@ def test_what_the_file_format_cannot_say_is_refused(tmp_path: Path) -> None:
 
 def test_a_network_that_goes_other_ways_at_other_sizes_is_refused() -> None:
     class Even(Small):
-        """Drops a row where their number is odd."""
+        """Drops a row if the number of rows is odd."""
 
         def forward(self, image: Tensor) -> SegDepthOutput:
             return super().forward(image[..., 1:, :] if image.shape[2] % 2 else image)
@@ -132,7 +132,7 @@ def test_families_go_out_at_any_size() -> None:
 
 @pytest.fixture(scope="module")
 def in_onnx() -> object:
-    """What torch makes of `Small`: conversion is the slow part."""
+    """torch's conversion of `Small`, which is the slow part."""
     return torch.onnx.export(export_program(Small(), (64, 64)), input_names=["image"], dynamo=True, verbose=False)
 
 
@@ -151,7 +151,7 @@ def test_what_differs_is_not_left(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("_converted")
 def test_other_shapes_at_other_sizes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Session:
-        """A runtime whose maps have the size that the network was traced with."""
+        """A runtime whose maps always have the size at which the network was traced."""
 
         def __init__(self, path: Path, providers: list[str]) -> None:
             pass
@@ -187,7 +187,7 @@ def test_a_network_that_returns_something_else_is_named() -> None:
 
 
 class _Branching(nn.Module):
-    """Decides by a pixel: no tracer can follow."""
+    """Branches on a pixel value, which no tracer can follow."""
 
     def forward(self, image: Tensor) -> SegDepthOutput:
         return SegDepthOutput(image if image.mean() > 0.5 else -image, None)

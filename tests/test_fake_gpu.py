@@ -1,4 +1,4 @@
-"""What a step does on a GPU, as far as it shows without one."""
+"""What a step does on a GPU, as far as it can be tested without one."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def test_steps_stay_on_their_device_and_never_wait_for_it() -> None:
 
 
 class Gpus:
-    """Two GPUs, of which the second alone multiplies in bfloat16; the first is the current one."""
+    """Two GPUs; only the second supports bfloat16, and the first is the current one."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.current = 0

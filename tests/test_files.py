@@ -1,4 +1,4 @@
-"""Files are replaced whole or not at all, and sample names stay below their root."""
+"""Files are replaced completely or not at all, and sample names stay below their root."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_a_file_is_replaced_when_it_is_complete(tmp_path: Path) -> None:
     for content in ("old", "new"):
         with atomic_path(target) as partial:
             partial.write_text(content)
-            assert partial.suffix == ".png"  # image writers go by it
+            assert partial.suffix == ".png"  # image writers choose the format by it
             assert partial.parent == target.parent
     assert target.read_text() == "new"
     assert everything(tmp_path) == ["deep", "deep/label.png"]
@@ -94,7 +94,7 @@ def test_json_comes_back_and_stays_readable_when_writing_fails(tmp_path: Path) -
 
 def test_text_of_windows_is_text(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
-    file.write_bytes(b"\xef\xbb\xbftown/a.png\r\nb.png\r\n")  # as its editors save UTF-8: marked as such
+    file.write_bytes(b"\xef\xbb\xbftown/a.png\r\nb.png\r\n")  # with the byte order mark of Windows editors
     assert read_text(file) == "town/a.png\nb.png\n"
     file.write_bytes(b'\xef\xbb\xbf{"ids": {}}')
     assert read_json(file) == {"ids": {}}

@@ -1,4 +1,4 @@
-"""The loop of `fit`: averages, what it reports, the order of samples, and what decides the weights."""
+"""The loop of `fit`: averages, reports, the order of samples, and what determines the weights."""
 
 import random
 from pathlib import Path
@@ -163,7 +163,7 @@ def test_every_pass_domain_and_seed_has_an_order_of_its_own() -> None:
 
 def test_a_position_of_a_stream_holds_the_same_sample_wherever_one_begins_and_however_one_batches() -> None:
     whole = drawn()
-    assert len(set(whole)) == 24  # every visit of a sample is augmented anew
+    assert len(set(whole)) == 24  # a sample is augmented differently each time
     assert drawn(steps=(5, 19)) == whole[5:19]
     assert drawn(batch_size=3, steps=(0, 8)) == whole
     assert drawn(batch_size=3, steps=(2, 8)) == whole[6:]
@@ -200,7 +200,7 @@ def test_what_training_sees_of_a_target_is_its_images() -> None:
 
 
 def jitter(sample: Sample) -> Sample:
-    """Draws from all three generators."""
+    """Draws random numbers from all three generators."""
     noise = torch.rand(()) + float(np.random.rand()) + random.random()  # noqa: NPY002
     return Sample(**{**sample, "image": sample["image"] * (0.5 + noise / 6)})  # type: ignore[typeddict-item]
 

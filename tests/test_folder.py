@@ -54,7 +54,7 @@ def test_label_map_and_size(root: Path) -> None:
     )
     assert dataset[0]["label"].tolist() == [[255, 0, 255]] * 2
     assert dataset[0]["image"].shape == (3, 2, 3)
-    for size in ([2, 3], np.array([2, 3])):  # as settings in JSON and sums of NumPy have it
+    for size in ([2, 3], np.array([2, 3])):  # as read from JSON settings, and as computed by NumPy
         assert SegmentationFolder(root / "images", label_space=SPACE, size=size).geometry.size == (2, 3)
     for wrong in ((True, 3), (2.0, 3), (2,), 2):
         with pytest.raises(ValueError, match=r"size must be \(height, width\) in whole pixels above 0"):
@@ -147,7 +147,7 @@ def test_unicode_and_spaces_in_names(root: Path) -> None:
 
 
 def test_accents_may_be_spelled_in_two_ways(root: Path) -> None:
-    one, two = "Caf\u00e9", "Cafe\u0301"  # the same on the screen; macOS writes the second
+    one, two = "Caf\u00e9", "Cafe\u0301"  # they look the same; macOS writes the second
     for image, label in ((one, two), (two, one)):
         folder = root / f"from {len(image)}"
         save(folder / "images" / f"{image}.jpg", np.zeros((1, 3, 3), np.uint8))
@@ -155,7 +155,7 @@ def test_accents_may_be_spelled_in_two_ways(root: Path) -> None:
         dataset = SegmentationFolder(folder / "images", folder / "labels", label_space=SPACE)
         assert dataset.names == [f"{image}.jpg"]
         assert dataset[0]["label"].tolist() == [[1, 1, 0]]
-    # Where both are there, each has its own.
+    # If both exist, each has its own label.
     save(folder / "images" / f"{one}.jpg", np.zeros((1, 3, 3), np.uint8))
     save(folder / "labels" / f"{two}.png", np.array([[0, 0, 0]], np.uint8))
     dataset = SegmentationFolder(folder / "images", folder / "labels", label_space=SPACE)
@@ -166,7 +166,7 @@ def test_linked_folders_are_followed(root: Path) -> None:
     (root / "images" / "linked").symlink_to(root / "images" / "town", target_is_directory=True)
     names = ["b.jpg", "linked/a.jpg", "town/a.jpg"]
     assert SegmentationFolder(root / "images", label_space=SPACE).names == names
-    # Links back, also over another folder, would give every image forty times.
+    # Links back, also through another folder, would list every image forty times.
     (root / "images" / "town" / "back").symlink_to(root / "images", target_is_directory=True)
     (root / "images" / "out").symlink_to(root / "other", target_is_directory=True)
     (root / "other").mkdir()
@@ -177,7 +177,7 @@ def test_linked_folders_are_followed(root: Path) -> None:
 def test_a_folder_that_may_not_be_read_is_no_empty_one(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = os.scandir
 
-    def refused(path: Path | str) -> object:  # what the system does to users other than root
+    def refused(path: Path | str) -> object:  # as the system does for users other than root
         if str(path).endswith("town"):
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return scan(path)
@@ -219,7 +219,7 @@ def test_depth_in_millimetres_and_disparity(root: Path) -> None:
 
     assert depth("millimetres") == pytest.approx([0.1, 0.25])
     assert depth(DepthEncoding.disparity(0.5, 1000, pixels_per_unit=0.1)) == pytest.approx([50, 20])
-    # Relative: 2.5 times as near; the median of 100 and 250 is given 10 metres.
+    # Relative: 2.5 times as near; the median of 100 and 250 is set to 10 metres.
     near, far = sorted(depth("relative_inverse"))
     assert (far + 0.01) / (near + 0.01) == pytest.approx(2.5)
 

@@ -1,4 +1,4 @@
-"""Resizing, depth-aware maps, and the discriminator that sees them."""
+"""Resizing, depth-aware maps, and the discriminator on them."""
 
 import math
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def test_the_entropy_map_does_not_look_at_depth() -> None:
 @pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
 def test_the_map_of_half_precision_is_computed_in_float32(half: torch.dtype) -> None:
     logits, depth = torch.randn(1, 4, 3, 3).to(half), (300 * torch.rand(1, 1, 3, 3)).to(half)
-    ours = DepthAwareFusion(depth_power=2)(logits, depth)  # 300 ** 2 is no float16
+    ours = DepthAwareFusion(depth_power=2)(logits, depth)  # 300 ** 2 exceeds float16
     assert ours.dtype == torch.float32
     torch.testing.assert_close(ours, DepthAwareFusion(depth_power=2)(logits.float(), depth.float()))
 

@@ -1,4 +1,4 @@
-"""Damaged and hostile files: a little of the fuzzing in `examples/benchmarks/fuzz.py`, and what it found."""
+"""Damaged and hostile files: a short run of the fuzzing in `examples/benchmarks/fuzz.py`, and its past findings."""
 
 import sys
 from pathlib import Path
@@ -28,7 +28,7 @@ def test_seeds_are_read_and_their_mutations_read_or_refused(fuzz: ModuleType, na
     assert outcome == {"inputs": 40, "refused": outcome["refused"]}
 
 
-# Found by fuzzing: each of these once came out as something else than a ValueError.
+# Found by fuzzing: each of these once raised something other than a ValueError.
 FOUND = {
     "depth array": [
         "934e554d505901006d007b276465736372273a20273c6634272c2028"

@@ -1,4 +1,4 @@
-"""The library computes what the public implementation of DAF + IDA computed on the inputs of `reference_recipe`."""
+"""The library reproduces the results of the public DAF + IDA implementation on the inputs of `reference_recipe`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,19 +24,19 @@ DEPTH_SIZE = (228, 304)
 
 with np.load(Path(__file__).parent / "goldens.npz") as archive:
     GOLDEN = {key: archive[key] for key in archive}
-# A tensor's key is the same in both groups; weights that move without a gradient are in the second alone.
+# A tensor has the same key in both groups; weights that change without a gradient are only in the second.
 GRADIENTS = sorted(key.split("/")[1] for key in GOLDEN if key.startswith("daf_gradient/"))
 CHANGES = sorted(key.split("/")[1] for key in GOLDEN if key.startswith("daf_change/"))
 
 
 def relative_error(ours: Tensor, theirs: np.ndarray) -> float:
-    """Greatest difference over the greatest value of the reference (over 1 where that is 0)."""
+    """Largest difference, divided by the largest value of the reference (by 1 if that is 0)."""
     assert tuple(ours.shape) == theirs.shape
     return float(np.abs(ours.numpy() - theirs).max() / (np.abs(theirs).max() or 1.0))
 
 
 def rgb(number: int, height: int, width: int) -> Tensor:
-    """A reference image as this library takes it: RGB in 0..1."""
+    """A reference image in this library's format: RGB in 0..1."""
     mean = torch.tensor(recipe.CAFFE_MEAN, dtype=torch.float64).view(1, 3, 1, 1)
     return ((torch.from_numpy(recipe.image(number, 1, height, width)).double() + mean) / 255).flip(1)
 
@@ -98,7 +98,7 @@ class Trajectory:
 
 @pytest.fixture(scope="module")
 def trajectory(network: DepthSegmenter) -> Iterator[Trajectory]:
-    """Three steps of DAF from the drawn weights."""
+    """Three DAF steps from the recipe's weights."""
 
     def source(step: int) -> Sample:
         inverse = torch.from_numpy(recipe.inverse_depth(step, 1, 72, 104)).double()
@@ -112,9 +112,9 @@ def trajectory(network: DepthSegmenter) -> Iterator[Trajectory]:
         tensors = {key: value[None] for key, value in sample.items() if isinstance(value, Tensor)}
         return Batch(**tensors, name=[sample["name"]])  # type: ignore[typeddict-item]
 
-    # Every tensor was stepped once in this measurement, not three times as in their script.
+    # The measurement updated every tensor once per step, not three times as their script does.
     config = DAFConfig.reference(backbone_lr_multiplier=1.0)
-    scenes = Scenes(1, (32, 32), space=None)  # looked at when the trainer is built, not trained on
+    scenes = Scenes(1, (32, 32), space=None)  # checked when the trainer is built, not trained on
     trainer = DAFTrainer(network, scenes, scenes, config, device="cpu", progress=False)
     trainer.discriminator.load_state_dict(convert_discriminator_state_dict(filled(recipe.discriminator_shapes())))
     start = {key: value.clone() for key, value in network.state_dict().items()}

@@ -1,4 +1,4 @@
-"""What only a GPU shows. Skipped without one."""
+"""Tests that need a GPU; skipped without one."""
 
 import gc
 import warnings
@@ -128,7 +128,7 @@ def test_half_precision_evaluates_as_well() -> None:
 def test_memory_is_predicted() -> None:
     config = DAFConfig(max_steps=5, precision="float32", depth_scale=0.02, discriminator_channels=4)
     scenes = Scenes(1, (512, 768))
-    gc.collect()  # what tests before left in cycles is not freed in between
+    gc.collect()  # so that objects in cycles from earlier tests are not freed in between
     before = torch.cuda.memory_allocated()
     ours = DAFTrainer(tiny_model(), scenes, scenes, config, device="cuda", progress=False)
     predicted = estimate_memory(ours.model, config, (512, 768))
@@ -137,14 +137,14 @@ def test_memory_is_predicted() -> None:
     torch.cuda.reset_peak_memory_stats()
     ours.step(**batch)
     measured = torch.cuda.max_memory_allocated() - before
-    # Kernels of cuDNN and cuBLAS take room of their own, which is not predicted.
+    # Workspaces of cuDNN and cuBLAS are not predicted.
     assert 0.9 * predicted.peak <= measured <= 1.15 * predicted.peak + 2**28
 
 
 def test_a_full_device_says_what_to_change() -> None:
     ours, large = trainer(), collate(Scenes(2, (1024, 1536)).samples)
     gc.collect()
-    torch.cuda.empty_cache()  # else what tests before left reserved may do
+    torch.cuda.empty_cache()  # otherwise memory reserved by earlier tests may suffice
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**20) / torch.cuda.mem_get_info()[1])
     try:
         with pytest.raises(torch.OutOfMemoryError, match="checkpointing='all'"):

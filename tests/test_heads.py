@@ -1,4 +1,4 @@
-"""Heads: depth with channel attention, DADA's, the gate, the classifier."""
+"""Heads: depth with channel attention, DADA's depth head, the gate, the classifier."""
 
 import math
 from collections.abc import Callable
@@ -124,7 +124,7 @@ def test_the_dada_head_averages_its_depth_features() -> None:
 def test_the_gate_multiplies_by_what_it_makes_of_the_depth_features() -> None:
     gate = DepthGate(2, 3)
     nn.init.constant_(gate.conv.weight, 0)
-    gate.conv.bias.data = torch.tensor([2.0, 0.0, -1.0])  # the ReLU closes the last one
+    gate.conv.bias.data = torch.tensor([2.0, 0.0, -1.0])  # the ReLU sets the last one to 0
     features = torch.randn(1, 3, 4, 5)
     gated = gate(features, torch.randn(1, 2, 4, 5))
     torch.testing.assert_close(gated, features * torch.tensor([2.0, 0, 0]).view(1, 3, 1, 1))

@@ -1,4 +1,4 @@
-"""Models are saved to a folder and come back, and the authors' names become ours."""
+"""Models are saved to a folder and loaded again, and the authors' names are converted to ours."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from tests.tiny import assert_same_weights, tiny_model, weights
 )
 def test_a_model_comes_back_as_it_was(tmp_path: Path, options: dict[str, object]) -> None:
     model = tiny_model(**options)  # type: ignore[arg-type]
-    model(torch.rand(2, 3, 40, 40))  # moves the running statistics
+    model(torch.rand(2, 3, 40, 40))  # changes the running statistics
     model.save_pretrained(tmp_path / "deep" / "model")
     back = load_pretrained(tmp_path / "deep" / "model")
     assert_same_weights(weights(back), weights(model))
@@ -170,7 +170,7 @@ def cut_short(folder: Path) -> None:
 )
 def test_a_folder_of_something_else_is_refused(tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
     tiny_model().save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "SHA256SUMS").unlink()  # as of another program, whose files are looked at themselves
+    (tmp_path / "model" / "SHA256SUMS").unlink()  # as from another program; the files themselves are checked
     damage(tmp_path / "model")
     with pytest.raises(ValueError, match=f"(?s){message}"):
         load_pretrained(tmp_path / "model")

@@ -1,4 +1,4 @@
-"""The real huggingface_hub client against a hub on loopback, with the faults that happen on real networks."""
+"""The real huggingface_hub client against a hub on loopback, with faults as on real networks."""
 
 import json
 import os
@@ -22,14 +22,14 @@ from tests.hub_server import TOKEN, Hub, running_hub
 from tests.test_examples import camvid_tree, load
 from tests.tiny import assert_same_weights, tiny_model, weights
 
-# huggingface_hub hands its HTTP library bytes in a way that this library wants to see changed.
+# huggingface_hub passes bytes to its HTTP library in a deprecated way.
 uploads = pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A hub to which this process is pointed, with an empty cache, no token, and a client that waits little."""
+    """A hub that this process uses, with an empty cache, no token, and short waits of the client."""
     with running_hub() as running:
         monkeypatch.setattr(constants, "ENDPOINT", running.url)
         template = running.url + "/{repo_id}/resolve/{revision}/{filename}"
@@ -42,7 +42,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         pause = time.sleep
         monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.01)))
-        close_session()  # a client made before knows another proxy setting
+        close_session()  # an earlier client has other proxy settings
         yield running
         close_session()
 
@@ -69,7 +69,7 @@ def test_a_repository_is_downloaded_once(hub: Hub, saved: Path, tmp_path: Path) 
 
     load_pretrained("me/model")
     assert len(hub.asked("GET", "config.json")) == len(hub.asked("GET", "/blobs/")) == 1
-    assert len(hub.asked("HEAD", "config.json")) == 2  # whether there is a new version is asked each time
+    assert len(hub.asked("HEAD", "config.json")) == 2  # each time, it checks for a new version
 
 
 def test_weights_and_configuration_are_of_one_commit(hub: Hub, saved: Path) -> None:
@@ -127,7 +127,7 @@ def test_an_interrupted_transfer_is_resumed(
     model = load_pretrained("me/model")
     first, second = hub.asked("GET", "/blobs/")
     assert "range" not in first.headers
-    assert second.headers["range"] == "bytes=65536-"  # from the last full piece on
+    assert second.headers["range"] == "bytes=65536-"  # from the end of the last full chunk
     assert sha256(blob(tmp_path)) == sha256(saved / "model.safetensors")
     assert_same_weights(weights(model), weights(tiny_model(seed=1)))
 
@@ -185,7 +185,7 @@ Registers = Callable[..., None]
 
 @pytest.fixture
 def register(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registers]:
-    """Records of our own instead of those of the package."""
+    """Replace the records of the package by our own."""
 
     def write(file: Path, **changes: object) -> None:
         known = asdict(get_record("daf-synthia"))
@@ -276,7 +276,7 @@ def test_what_is_pushed_comes_back(hub: Hub) -> None:
 @uploads
 def test_half_precision_is_pushed_to_a_branch(hub: Hub, tmp_path: Path) -> None:
     model = tiny_model(seed=3)
-    for _ in range(2):  # the second time both repository and branch are there
+    for _ in range(2):  # the second time, repository and branch already exist
         push_to_hub(model, "me/new", dtype=torch.float16, revision="half", token=TOKEN)
     back = load_pretrained("me/new", revision="half")
     assert load_file(blob(tmp_path))["classifier.branches.0.weight"].dtype == torch.float16

@@ -1,4 +1,4 @@
-"""Imports point one way: from what everybody needs, over the rooms, to the trainers."""
+"""Imports go one way: trainers import the rooms, the rooms import the base, never the reverse."""
 
 import ast
 import importlib
@@ -24,7 +24,7 @@ ALLOWED = {
     "inference": BASE | {"data", "losses", "models"},
     "protocols": BASE | {"data"},
     "viz": BASE | ROOMS | STAGES,
-    # The command line is over everything.
+    # The command line is above everything.
     **dict.fromkeys(("__main__", "cli"), BASE | ROOMS | STAGES | {"cli", "hub", "prediction"}),
     "report": BASE | ROOMS | STAGES | {"label_free", "trainers", "viz"},
     "export": BASE | {"inference", "models"},
@@ -38,14 +38,14 @@ ALLOWED = {
     "pipeline": BASE | ROOMS | STAGES | {"protocols", "trainers"},
     "hub": BASE | {"models"},
 }
-# What the rooms above know of data sets and of networks: what all of them share, never a concrete one.
+# Modules of data sets and networks that the rooms above may use: only what all share, never a concrete one.
 SHARED = {
     "data": {"collate", "images", "masks", "wrappers"},
     "models": {"argmax", "checkpointing", "discriminator", "fusion", "input_size", "pretrained", "resize", "slices"},
 }
 ABSTRACT = {"inference", *STAGES, "trainers"}
 
-# Methods that users look for on a model; they open the room above when they are called, not before.
+# Methods that users expect on a model; they import the room above only when called.
 DOORS = {"models/pretrained.py": {"hub"}}
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
@@ -56,7 +56,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imported(path: Path, part: ast.AST | None = None, *, root: str = PACKAGE.name) -> set[tuple[str, ...]]:
-    """Modules of a package (this one) that a file, or a part of it, imports: the parts after the package's name."""
+    """Modules of this package that a file or part of it imports, without the package's name."""
     found = set()
     for node in ast.walk(part or tree(path)):
         if isinstance(node, ast.Import):
@@ -70,7 +70,7 @@ def imported(path: Path, part: ast.AST | None = None, *, root: str = PACKAGE.nam
 
 
 def _package(path: Path, level: int) -> list[str]:
-    """What the dots of a relative import stand for; nothing where there are none."""
+    """The package that the dots of a relative import denote; empty without dots."""
     if level == 0:
         return []
     parts = path.relative_to(PACKAGE.parent).parts

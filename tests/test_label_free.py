@@ -1,4 +1,4 @@
-"""Label-free validation: scores that a person can check, and the choice of the best weights by them."""
+"""Label-free validation: scores that can be checked by hand, and choosing the best weights by them."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_doubt_and_collapse_cost() -> None:
     assert unsure.certainty == pytest.approx(0, abs=1e-6)
     collapsed = label_free_score(Answers("one class", 50.0), IMAGES)
     assert (collapsed.agreement, collapsed.certainty) == (0.25, pytest.approx(1.0))
-    # 40 columns of classes 0 1 2 3 0 1 2 3 ...: in the mirror each class lies where another one was.
+    # 40 columns of classes 0 1 2 3 0 1 2 3 ...: mirrored, each class lies where another one was.
     assert label_free_score(Answers("columns", 50.0), IMAGES).agreement == 0.0
 
 
@@ -51,7 +51,7 @@ def test_a_score_repeats_and_draws_nothing_from_the_caller() -> None:
     state = torch.get_rng_state()
     score = label_free_score(model, IMAGES)
     assert label_free_score(model, IMAGES) == score
-    together = label_free_score(model, IMAGES, batch_size=2)  # each image in the colours that it has alone
+    together = label_free_score(model, IMAGES, batch_size=2)  # each image has the colours that it has alone
     assert together.agreement == pytest.approx(score.agreement, abs=0.01)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
@@ -78,7 +78,7 @@ def test_the_target_needs_no_names() -> None:
     config = DAFConfig.source_only(max_steps=1, validation="label_free", label_free_images=2)
     model = tiny_model()
     result = DAFTrainer(model, Scenes(), unnamed, config, device="cpu", progress=False).fit()
-    # Of three images the first two are evenly spaced.
+    # Evenly spaced, two of three images are the first two.
     assert result.history[-1]["label_free/score"] == label_free_score(model, unnamed[:2]).score
 
 
@@ -93,7 +93,7 @@ def test_with_labels_the_choice_still_does_without_them() -> None:
     back = Validation(config)
     back.load_state_dict(validation.state_dict())
     assert (back.best, back.best_miou) == (validation.best, validation.best_miou)
-    assert not back.run(model, val, target, 2)[1]  # no better than itself
+    assert not back.run(model, val, target, 2)[1]  # an equal score is no improvement
     assert_same_weights(weights(model), weights(tiny_model()))
 
 

@@ -29,7 +29,7 @@ def test_the_published_spaces() -> None:
     assert list_label_spaces() == ["camvid11", "cityscapes16", "cityscapes19", "common7"]
     sixteen = get_label_space("cityscapes16")
     assert (len(sixteen), len(get_label_space("common7"))) == (16, 7)
-    # mIoU* leaves out wall, fence and pole.
+    # mIoU* excludes wall, fence and pole.
     assert set(sixteen.classes) - set(sixteen.subsets["13"]) == {"wall", "fence", "pole"}
     assert sixteen.indices(("road", "sky", "bicycle")) == (0, 9, 15)
 
@@ -178,11 +178,11 @@ def test_the_nineteen_hold_the_sixteen_and_the_thirteen() -> None:
     assert set(nineteen.classes) - set(sixteen.classes) == {"terrain", "truck", "train"}
     assert nineteen.subsets["16"] == sixteen.classes
     assert nineteen.subsets["13"] == sixteen.subsets["13"]
-    assert len(nineteen.rare) == 11  # the published weighting counts to eleven
+    assert len(nineteen.rare) == 11  # the published weighting has eleven
     assert [nineteen.palette[nineteen.index(name)] for name in sixteen.classes] == list(sixteen.palette)
 
 
-# The published maps, in the words of their own page: id to class index.
+# The published maps, copied from their own page: id to class index.
 PUBLISHED = {
     ("synthia", "cityscapes16"): (
         {3: 0, 4: 1, 2: 2, 21: 3, 5: 4, 7: 5, 15: 6, 9: 7, 6: 8, 1: 9, 10: 10, 17: 11, 8: 12, 19: 13, 12: 14, 11: 15}
@@ -211,7 +211,7 @@ PUBLISHED = {
 def test_published_maps(dataset: str, space: str) -> None:
     table = id_map(dataset, space)
     assert {key: value for key, value in table.items() if value != IGNORE_INDEX} == PUBLISHED[dataset, space]
-    # What the protocol leaves out is known and ignored, not foreign.
+    # Classes outside the protocol are known and ignored, not unknown ids.
     assert set(table) == set(id_names(dataset))
 
 
@@ -247,7 +247,7 @@ def test_a_space_of_your_own_is_written_along(tmp_path: Path) -> None:
 
 def test_ignore_is_no_class_where_maps_speak_of_classes_by_name(tmp_path: Path) -> None:
     space = LabelSpace("odd", ("ignore", "road"), ((0, 0, 0), (1, 1, 1)))
-    assert choose_label_map(space, {0: 0, 1: 1}).ids == {0: 0, 1: 1}  # an index can only mean the class
+    assert choose_label_map(space, {0: 0, 1: 1}).ids == {0: 0, 1: 1}  # here an id can only be a class index
     with pytest.raises(ValueError, match=r"label space 'odd' has a class 'ignore', .*rename the class"):
         save_label_map(tmp_path / "map.json", {0: 0, 1: 1}, space)
     with pytest.raises(ValueError, match=r"label space 'odd' has a class 'ignore', .*rename the class"):

@@ -1,4 +1,4 @@
-"""Losses against numbers worked out by hand, PyTorch's and SciPy's own, and properties."""
+"""Losses against values computed by hand, by PyTorch and by SciPy, and their properties."""
 
 import math
 from typing import Any
@@ -73,7 +73,7 @@ def test_pixel_weights_weigh_the_sum_and_not_the_mean() -> None:
 
 
 def test_weights_and_masks_of_another_shape_are_refused() -> None:
-    """Of two images, one with a channel too many would be laid over both: no error, and another loss."""
+    """With two images, an extra channel would broadcast over both: no error, but another loss."""
     label = torch.zeros(2, 4, 5, dtype=torch.int64)
     with pytest.raises(ValueError, match=r"pixel_weight \(2, 1, 4, 5\) must have the shape of label \(2, 4, 5\)"):
         cross_entropy(torch.zeros(2, 3, 4, 5), label, pixel_weight=torch.ones(2, 1, 4, 5))
@@ -214,7 +214,7 @@ def test_berhu_lies_between_the_mean_absolute_error_and_2_6_times_it_and_scales_
 
 
 def test_gradcheck_of_berhu_away_from_its_kinks() -> None:
-    # The greatest error, which sets c, is held: c is a constant to the gradient.
+    # The largest error, which sets c, stays fixed: the gradient treats c as a constant.
     held, target = depth_map(0), torch.tensor([10.0, -7.3, -0.5, 1.1, 4.0], dtype=torch.float64).view(1, 1, 1, 5)
     free = torch.zeros(1, 1, 1, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: berhu(torch.cat([held, x], 3), target), free)
@@ -294,7 +294,7 @@ def test_gradcheck_of_the_entropy_loss() -> None:
 
 
 def test_domain_loss_by_hand() -> None:
-    scores = torch.tensor([0.0, math.log(3)])  # the target with probability 1/2 and 3/4
+    scores = torch.tensor([0.0, math.log(3)])  # target probabilities 1/2 and 3/4
     assert domain_loss(scores, SOURCE).item() == pytest.approx((math.log(2) + math.log(4)) / 2)
     assert domain_loss(scores, TARGET).item() == pytest.approx((math.log(2) + math.log(4 / 3)) / 2)
 
@@ -348,9 +348,9 @@ def test_half_precision_is_raised_and_float64_stays(name: str) -> None:
 def test_scale_and_shift_do_not_matter() -> None:
     target = torch.rand(2, 1, 7, 9, dtype=torch.float64) * 60
     prediction = 3 * target + 5
-    prediction[1] = 0.02 * target[1] - 7  # every image has its own
+    prediction[1] = 0.02 * target[1] - 7  # every image has its own scale and shift
     assert float(scale_shift_invariant(prediction, target)) == pytest.approx(0, abs=1e-12)
-    assert scale_shift_invariant(-prediction, target) > 1  # what is near must not be far
+    assert scale_shift_invariant(-prediction, target) > 1  # near and far must not be swapped
 
 
 def test_the_scale_and_shift_invariant_loss_by_hand() -> None:

@@ -14,7 +14,7 @@ IDS = np.arange(66, dtype=np.uint8).reshape(6, 11)
 
 
 def write(folder: Path, name: str, ids: np.ndarray, labels: str = "v1.2/labels") -> None:
-    """One photograph in grey 200, and its label as the archive has it, with a palette."""
+    """One photograph in grey 200, and its label as in the archive, with a palette."""
     for path in (folder / "images", folder / labels):
         path.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((*ids.shape, 3), 200, np.uint8)).save(folder / "images" / f"{name}.jpg", quality=95)
@@ -68,7 +68,7 @@ def test_everything_may_lie_in_a_folder_of_the_version(tmp_path: Path) -> None:
 def test_photographs_of_all_sizes_are_padded_to_one(root: Path) -> None:
     write(root / "training", "fits", np.full((4, 6), 27, np.uint8))
     dataset = pickle.loads(pickle.dumps(MapillaryVistas(root, "training", labels="common7", size=(4, 6))))
-    assert dataset.geometry.interpolation == "bicubic"  # what it does: test_synthia
+    assert dataset.geometry.interpolation == "bicubic"  # its effect: test_synthia
     batch = collate([dataset[index] for index in range(3)])
     assert batch["image"].shape == (3, 3, 4, 6)
     fits, tall, wide = batch["image"][:, 0] * 255

@@ -1,4 +1,4 @@
-"""Any transform of torchvision moves image, label and depth of a sample together, and marks what it fills in."""
+"""All torchvision transforms move image, label and depth of a sample together, and mark filled-in pixels."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ FILLING |= {"zoom out", "pad"}
 
 
 def telling(height: int = 24, width: int = 32) -> Sample:
-    """A sample of which label and depth tell the same: metres = 1 + label; two rows have no depth."""
+    """A sample whose label and depth agree: metres = 1 + label; two rows have no depth."""
     label = torch.arange(height * width).reshape(height, width) % 200
     depth = 1.0 + label[None].float()
     depth[:, 10:12] = torch.nan
@@ -60,12 +60,12 @@ def test_geometry_moves_all_together_and_marks_what_it_fills(name: str) -> None:
     assert after["image"].shape[-2:] == label.shape == depth.shape[-2:]
     outside = label == 255
     assert outside.any() == (name in FILLING)
-    # Where there is a class, the metres are its own or were unknown; elsewhere they are unknown.
+    # Where there is a class, depth matches it or was unknown; elsewhere depth is unknown.
     assert set(label[~outside].tolist()) <= set(range(200))
     assert depth[0][outside].isnan().all()
     known = ~depth[0].isnan()
     assert torch.equal(depth[0][known], 1.0 + label[known])
-    # Only the rows without depth lost theirs.
+    # Only the rows that had no depth lack it.
     lost = ~known & ~outside
     assert set(label[lost].tolist()) <= set(before["label"][10:12].flatten().tolist())
 
@@ -80,7 +80,7 @@ def test_colours_leave_label_and_depth_alone(name: str) -> None:
 
 
 def test_the_image_moves_with_its_label() -> None:
-    # The image holds the label's number: after a flip, a crop and a shift without resampling it still does.
+    # The image encodes the label, also after a flip, a crop and a shift without resampling.
     pipeline = v2.Compose([v2.RandomHorizontalFlip(1.0), v2.RandomCrop((16, 20)), v2.RandomAffine(0, (0.3, 0.3))])
     after = pipeline(telling())
     inside = after["label"] != 255
@@ -88,7 +88,7 @@ def test_the_image_moves_with_its_label() -> None:
 
 
 def test_a_plain_mask_of_torchvision_would_read_as_class_0_at_0_metres() -> None:
-    # What the two masks are there for.
+    # The purpose of the two mask types.
     plain = tv_tensors.Mask(torch.full((4, 4), 3))
     assert v2.Pad(1)(plain)[0].tolist() == [0] * 6
     assert v2.Pad(1)(LabelMask(torch.full((4, 4), 3)))[0].tolist() == [255] * 6

@@ -1,4 +1,4 @@
-"""Memory of a step: predicted beside measured, and what an error says when it does not suffice."""
+"""Memory of a step: prediction against measurement, and the error message when it does not suffice."""
 
 import warnings
 from typing import Any
@@ -25,7 +25,7 @@ SIZE = (64, 96)
 
 
 def measured(trainer: Trainer[Any], size: tuple[int, int]) -> int:
-    """Bytes that the allocator held at most during the second step, above what it held before, by torch's profiler."""
+    """Peak bytes allocated during the second step, above those held before it, by torch's profiler."""
     scenes = Scenes(trainer.config.batch_size, size)
     batches = {domain: collate(scenes.samples) for domain in trainer.domains}
     trainer.step(**batches)

@@ -1,4 +1,4 @@
-"""Measures against hand-made cases, TorchMetrics and scikit-image."""
+"""Metrics against cases computed by hand, TorchMetrics and scikit-image."""
 
 import math
 
@@ -57,7 +57,7 @@ def test_iou_by_hand() -> None:
 
 
 def test_a_class_without_labels_has_no_iou_and_still_costs_the_others() -> None:
-    # Four pixels of class 0, one of them taken for class 1, which is nowhere.
+    # Four pixels of class 0, one of them predicted as class 1, which does not occur.
     iou = iou_per_class(torch.tensor([[3, 1], [0, 0]])).tolist()
     assert iou[0] == 0.75
     assert math.isnan(iou[1])
@@ -106,7 +106,7 @@ def test_probabilities_are_no_classes() -> None:
 
 def test_depth_errors_by_hand() -> None:
     meter = DepthMeter(max_metres=80)
-    # 10 m seen as 12 m, 20 m as 16 m, 40 m as 80 m; unknown, zero and too far do not count.
+    # 10 m predicted as 12 m, 20 m as 16 m, 40 m as 80 m; unknown, zero and too far are not counted.
     truth = torch.tensor([10, 20, 40, torch.nan, 0, 81])
     meter.update(torch.tensor([12.0, 16, 80, 5, 5, 5]), truth)
     assert meter.compute() == DepthErrors(
@@ -130,7 +130,7 @@ def test_depth_errors_equal_those_of_scikit_image_and_numpy_over_batches() -> No
     assert errors.abs_rel == pytest.approx(np.mean(np.abs(seen - true) / true))
     assert errors.delta_1_25 == pytest.approx(np.mean(np.maximum(seen / true, true / seen) < 1.25))
     assert errors.to_dict()["pixels"] == errors.pixels == 210
-    meter.update(torch.ones(3), torch.tensor([80.0, 80.5, 0.0]))  # beyond 80 m, and at 0, nothing is compared
+    meter.update(torch.ones(3), torch.tensor([80.0, 80.5, 0.0]))  # beyond 80 m and at 0, nothing is compared
     further = meter.compute()
     assert further is not None
     assert further.pixels == 211

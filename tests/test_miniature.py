@@ -1,4 +1,4 @@
-"""Written miniatures come back through the readers as the scenes they were rendered from."""
+"""Miniatures written to disk are read back as the scenes from which they were rendered."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_cityscapes(tmp_path: Path) -> None:
     assert val[0]["image"].equal(truth["image"])
     assert val[0]["label"].equal(truth["label"])
     assert val[0]["depth"].isnan().equal(truth["depth"].isnan())
-    # A disparity is written in steps of 1 / 256 pixel: coarse far away.
+    # Disparity is stored in steps of 1 / 256 pixel, which are coarse far away.
     near = truth["depth"] < 50
     assert near.any()
     assert_same_depth(val[0]["depth"][near], truth["depth"][near], relative=0.02)
@@ -54,7 +54,7 @@ def test_mapillary(tmp_path: Path) -> None:
     assert [tuple(train[index]["label"].shape) for index in range(2)] == [(32, 64), (32, 48)]
     val, truth = MapillaryVistas(root, "val"), MiniCity(1, style="real", size=SIZE, seed=1, labels="common7")
     assert val[0]["label"].equal(truth[0]["label"])
-    assert float((val[0]["image"] - truth[0]["image"]).abs().mean()) < 0.02  # JPEG loses a little
+    assert float((val[0]["image"] - truth[0]["image"]).abs().mean()) < 0.02  # JPEG is slightly lossy
     assert read_ids(root / "validation" / "v1.2" / "labels" / "minicity-0000.png").max() <= 65
 
 

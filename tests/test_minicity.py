@@ -1,4 +1,4 @@
-"""MiniCity: determinism, geometry against longhand ray arithmetic, classes, statistics of the two worlds, arguments."""
+"""MiniCity: determinism, geometry against explicit ray arithmetic, classes, statistics of both styles, arguments."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def scenes() -> dict[str, list[Scene]]:
 
 
 def rays(camera: Camera, height: int, width: int) -> NDArray[np.float64]:
-    """World direction of unit depth through every pixel's centre, longhand: (H, W, 3)."""
+    """World direction of unit depth through every pixel's centre, computed explicitly: (H, W, 3)."""
     v, u = np.mgrid[0:height, 0:width] + 0.5
     focal = camera.focal * height
     right, down = (u - width / 2) / focal, (v - height / 2) / focal
@@ -203,7 +203,7 @@ def test_the_sun_sees_the_height_of_a_roof() -> None:
 @pytest.mark.parametrize("style", STYLE_NAMES)
 def test_another_size_shows_the_same_scene(style: StyleName) -> None:
     coarse = render(1, 2, style=style, size=(48, 80))
-    # A factor of 3 keeps the centres of the coarse pixels among those of the fine ones.
+    # With a factor of 3, the centres of coarse pixels are also centres of fine ones.
     fine = render(1, 2, style=style, size=(144, 240))
     label, depth = fine.label[1::3, 1::3], fine.depth[1::3, 1::3]
     same = label == coarse.label
@@ -216,7 +216,7 @@ def test_another_size_shows_the_same_scene(style: StyleName) -> None:
 
 def test_the_worlds_differ(renderings: dict[str, list[Rendering]], scenes: dict[str, list[Scene]]) -> None:
     def fine_contrast(items: list[Rendering]) -> float:
-        # In the sky a clean image is smooth: what differs between neighbours there is noise.
+        # Without noise the sky is smooth, so differences between neighbours there are noise.
         values = []
         for item in items:
             step = np.abs(np.diff(item.image.astype(float).mean(-1), axis=1))
@@ -286,7 +286,7 @@ def test_a_wet_road_reflects_what_stands_above_it() -> None:
     np.testing.assert_allclose(
         light[9, 1], [share + (1 - share) * 0.2, (1 - share) * 0.2, (1 - share) * 0.2], rtol=1e-5
     )
-    assert (np.diff(light[5:, 1, 0]) < 0).all()  # the flatter the ray, the more
+    assert (np.diff(light[5:, 1, 0]) < 0).all()  # more for flatter rays
 
 
 def test_rain_falls_in_the_real_world_alone(scenes: dict[str, list[Scene]]) -> None:

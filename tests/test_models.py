@@ -1,4 +1,4 @@
-"""Backbones, and the network that the factory builds of one and the heads."""
+"""Backbones, and the network that the factory builds from a backbone and the heads."""
 
 from typing import Any
 
@@ -241,7 +241,7 @@ def test_an_image_in_integers_is_refused() -> None:
 
 
 def test_a_network_of_other_pieces() -> None:
-    """Anything that gives stages, strides and pixel statistics is a backbone."""
+    """Any module with stages, strides and pixel statistics is a backbone."""
 
     class Pooling(nn.Module):
         strides = (2, 4)

@@ -1,4 +1,4 @@
-"""What is shipped, and whether the commands in the README are the ones that are run."""
+"""What is shipped, and whether the commands in the README are those that are run."""
 
 import re
 import subprocess
@@ -33,7 +33,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 
 def test_the_links_of_the_readme_lead_somewhere() -> None:
-    """The strict build of the pages looks at links between them, but not at these."""
+    """The strict build of the documentation checks the links between its pages, but not these."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\((?!https?:)([^)#]+)(?:#([^)]+))?\)", readme)
     assert len(links) > 20

@@ -1,4 +1,4 @@
-"""The scripts of the published protocols, from start to end on miniature data in the formats of the real ones."""
+"""The scripts of the published protocols, run completely on miniature data in the formats of the real data sets."""
 
 import json
 import shutil
@@ -46,14 +46,14 @@ def test_the_scripts_run_all_stages_and_go_on_where_they_were(
     assert results["ida"].protocol == protocol
     assert get_protocol(protocol).title in capsys.readouterr().out
     runs = {name: json.loads((tmp_path / name / "run.json").read_text()) for name in results}
-    # The settings of the authors' code, but for the number of steps.
+    # The settings of the authors' code, except for the number of steps.
     assert [run["config"]["backbone_lr_multiplier"] for run in runs.values()] == [3, 3, 3]
     assert runs["daf"]["config"]["depth_power_target"] == 2
     assert runs["ida"]["config"]["fusion"] == "entropy"
     assert len((tmp_path / "split" / "easy.txt").read_text().split()) == int(0.66 * 4)
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
-    # The last stage alone is missing: that one is done anew, from the weights of the one before.
+    # Only the last stage is missing, so it is run again, from the weights of the previous one.
     before = {name: (tmp_path / name / "log.jsonl").read_bytes() for name in ("daf", "isl")}
     (tmp_path / "ida.json").unlink()
     shutil.rmtree(tmp_path / "ida")
@@ -78,7 +78,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 
 
 class Small(AdaptationProtocol):
-    """A protocol on three random images a set."""
+    """A protocol with three random images per data set."""
 
     def source_data(self, roots: object = None) -> Scenes:
         return Scenes(3)
@@ -97,7 +97,7 @@ SMALL = Small(
 
 
 def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> None:
-    """AdvEnt, ISL, IntraDA: what ranks the images is plain entropy."""
+    """AdvEnt, ISL, IntraDA: plain entropy ranks the images."""
     quick = {"max_steps": 1, "schedule_steps": 1}
     stages = {"daf": DAFConfig.advent(**quick), "isl": ISLConfig(**quick), "ida": IDAConfig.intrada(**quick)}
     given = {**stages, "device": "cpu", "progress": False}
@@ -107,12 +107,12 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
     assert list(run_protocol(model, SMALL, tmp_path, **given)) == ["daf", "isl", "ida"]
     by_entropy = EntropyRanker(load_pretrained(tmp_path / "isl" / "model"), DepthAwareFusion("entropy"))
     assert Ranking.load(tmp_path / "ranking.json").names == by_entropy.rank(Scenes(3, seed=1)).names
-    # What is there was ranked and handed on in another way: it is not given out as what is asked for now.
+    # Existing results from another ranking, or other weights passed on, are not returned for these settings.
     with pytest.raises(ValueError, match=r"holds another run.* fraction \(was 0\.66, is 0\.5\)"):
         run_protocol(model, SMALL, tmp_path, fraction=0.5, **given)
     with pytest.raises(ValueError, match=r"holds another run.* keep \(was last, is best\)"):
         run_protocol(model, SMALL, tmp_path, keep="best", **given)
-    # A stage that is done anew has other weights: what came of the former ones is not given out either.
+    # A stage that is run again has other weights: results from the old weights are not returned either.
     shutil.rmtree(tmp_path / "isl")
     with pytest.raises(ValueError, match=r"has isl\.json, ranking\.json, ida/run\.json, ida\.json, but not the folder"):
         run_protocol(model, SMALL, tmp_path, **given)
@@ -123,7 +123,7 @@ def test_a_network_without_depth_goes_through_the_baselines(tmp_path: Path) -> N
 
 
 class Own(nn.Module):
-    """A network that `create_model` did not make, of which two layers share their weights."""
+    """A network not made by `create_model`, with two layers that share weights."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Precision of what looks at data without training: the network computes in it, everything after it in float32."""
+"""Precision without training: the network computes in it, everything after the network in float32."""
 
 import warnings
 from collections.abc import Callable
@@ -31,7 +31,7 @@ IMAGES = InMemory(Scenes(2), progress=False)
 
 
 class Watched(nn.Module):
-    """Notes the type that each convolution of a network answers in."""
+    """Records the output type of each convolution of a network."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ def test_stages_label_in_the_precision_that_they_train_in(stage: str, precision:
     else:
         split = TargetSplit((IMAGES.names[0],), (IMAGES.names[1],))
         trainer = IDATrainer(model, IMAGES, split, IDAConfig(**settings), progress=False)
-    model.types.clear()  # the first samples were looked at
+    model.types.clear()  # the first samples were checked
     trainer.datasets()
     assert model.types == {getattr(torch, precision)}
 

@@ -29,7 +29,7 @@ RNG = np.random.default_rng(0)
 
 
 class Pixelwise(nn.Module):
-    """Red, green and blue are the scores of three classes; inverse depth is red. Every pixel stands alone."""
+    """Red, green and blue are the scores of three classes; inverse depth is red. Pixels do not affect each other."""
 
     def __init__(self, *, depth: bool = True) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-# What comes out -------------------------------------------------------------------------------------------------------
+# Outputs --------------------------------------------------------------------------------------------------------------
 
 
 def test_every_map_longhand() -> None:
@@ -115,7 +115,7 @@ def test_overlay_shares_and_notebook_picture() -> None:
     assert found._repr_png_().startswith(b"\x89PNG")
 
 
-# What goes in ---------------------------------------------------------------------------------------------------------
+# Inputs ---------------------------------------------------------------------------------------------------------------
 
 
 def test_one_image_in_any_form_is_one_prediction(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_other_inputs_are_refused(images: object, error: type[Exception], messag
 
 def test_an_array_of_frames_and_one_that_must_not_be_written_to() -> None:
     frames = np.stack([picture(), picture()])
-    frames.setflags(write=False)  # torch would warn, and warnings are errors here
+    frames.setflags(write=False)  # torch would warn, and warnings are errors in tests
     found = list(predict(Pixelwise(), frames))
     for frame, one in zip(frames, found, strict=True):
         np.testing.assert_array_equal(one.label, frame.argmax(2))
@@ -270,7 +270,7 @@ def test_a_name_in_place_of_a_model_and_one_scale_in_place_of_several_are_refuse
         predict(Pixelwise(), picture(), scales=1.0)  # type: ignore[call-overload]
 
 
-# How the network looks ------------------------------------------------------------------------------------------------
+# Sizes, scales and tiles ----------------------------------------------------------------------------------------------
 
 
 def test_images_of_one_size_go_through_together() -> None:
@@ -320,7 +320,7 @@ def test_the_size_is_kept_with_the_weights(tmp_path: Path) -> None:
 
 def test_scales_and_flips_are_averaged() -> None:
     class Left(nn.Module):
-        """Sees class 1 on the left half with probability 0.8, wherever that is; class 0 elsewhere. Depth by size."""
+        """Gives class 1 on the left half of any input with probability 0.8, class 0 elsewhere. Depth by size."""
 
         stride = 1
 
@@ -333,10 +333,10 @@ def test_scales_and_flips_are_averaged() -> None:
     image = picture(4, 8)
     alone, mirrored = predict(Left(), image), predict(Left(), image, flip=True)
     np.testing.assert_allclose(alone.confidence, np.tile([0.8] * 4 + [1.0] * 4, (4, 1)), atol=1e-5)
-    # Mirrored, each half is once class 1 with 0.8 and once not: 0.4 on the mean, so class 0 has 0.6 everywhere.
+    # With the mirror image, each half is class 1 once with 0.8 and once with 0: the mean is 0.4, and class 0 has 0.6.
     np.testing.assert_allclose(mirrored.confidence, 0.6, atol=1e-5)
     assert (mirrored.label == 0).all()
-    # Depth is that of the scale nearest to 1.
+    # Depth comes from the scale nearest to 1.
     scaled = predict(Left(), image, scales=(2.0, 1.0, 0.5))
     np.testing.assert_allclose(scaled.depth, 655.36 / 8 - 0.01, rtol=1e-5)
     np.testing.assert_allclose(predict(Left(), image, scales=(2.0, 4.0)).depth, 655.36 / 16 - 0.01, rtol=1e-5)
@@ -399,7 +399,7 @@ def test_auto_cuts_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     found = predict(model, image)
     assert {size[2:] for size in model.sizes} == {(288, 288)}
     np.testing.assert_array_equal(found.label, image.argmax(2))
-    # Twice the scale is four times the pixels.
+    # Twice the scale means four times the pixels.
     model.sizes.clear()
     predict(model, picture(256, 280), scales=(2.0,))
     assert {size[2:] for size in model.sizes} == {(512, 512)}
@@ -520,7 +520,7 @@ def test_every_kind_of_file(tmp_path: Path) -> None:
     paths = one.save(tmp_path, kinds)
     assert [path.parent.parent.name for path in paths] == list(kinds)
     with Image.open(paths[-1]) as entropy:
-        assert (entropy.mode, np.array(entropy).min()) == ("L", 255)  # black: three scores alike
+        assert (entropy.mode, np.array(entropy).min()) == ("L", 255)  # black: three equal scores
     with Image.open(paths[2]) as depth:
         assert depth.mode.startswith("I;16")
         metres = float(to_metres(torch.tensor(10.0)))
@@ -535,9 +535,9 @@ def test_scores_that_are_nan_are_warned_of_and_the_image_is_named(tmp_path: Path
         names = write_predictions(Pixelwise(), Listed(samples), tmp_path, files=["labels", "confidence", "entropy"])
     assert (len(told), len(names)) == (1, 3)
     with Image.open(tmp_path / "confidence" / "image" / "1.png") as confidence:
-        assert np.array(confidence)[:2, 0].tolist() == [0, 85]  # not known, and three scores alike
+        assert np.array(confidence)[:2, 0].tolist() == [0, 85]  # unknown, and three equal scores
     with Image.open(tmp_path / "entropy" / "image" / "1.png") as entropy:
-        assert np.array(entropy)[:, 0].tolist() == [255] * 4  # what is not known is not sure
+        assert np.array(entropy)[:, 0].tolist() == [255] * 4  # unknown pixels are uncertain
 
 
 @pytest.mark.parametrize("options", [{}, {"flip": True}, {"size": 9}])

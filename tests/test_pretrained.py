@@ -1,4 +1,4 @@
-"""Registered names, packaged weights, single files, model cards, and configurations that want too much."""
+"""Registered names, packaged weights, single files, model cards, and configurations that ask for too much."""
 
 import json
 from dataclasses import FrozenInstanceError
@@ -78,7 +78,7 @@ def test_packaged_weights_see_streets(record: registry.PretrainedRecord) -> None
     images = MiniCity(check["images"], style="real", size=(height, width), seed=check["seed"], labels="common7")
     miou = evaluate(load_pretrained(record.name), images).miou
     assert miou == pytest.approx(check["miou"], abs=0.01)
-    assert miou > 0.4  # a network that was not trained has less than 0.1
+    assert miou > 0.4  # an untrained network has less than 0.1
 
 
 def test_damaged_packaged_weights_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_a_slip_in_a_name_gets_a_hint() -> None:
 
 def test_a_folder_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "daf-ida-minicity").mkdir()  # of something else
+    (tmp_path / "daf-ida-minicity").mkdir()  # a folder of something else
     assert load_pretrained("daf-ida-minicity").label_space is not None
     tiny_model(seed=5).save_pretrained("daf-synthia")
     assert_same_weights(weights(load_pretrained("daf-synthia")), weights(tiny_model(seed=5)))

@@ -1,4 +1,4 @@
-"""Properties over drawn inputs: label maps, depth encodings, splits, manifests, metrics."""
+"""Properties over random inputs: label maps, depth encodings, splits, manifests, metrics."""
 
 import string
 from pathlib import Path

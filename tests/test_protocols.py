@@ -1,4 +1,4 @@
-"""Protocols: their figures agree with themselves, their data sets have the sizes they name, and evaluation follows."""
+"""Protocols: their figures are consistent, their data sets have the stated sizes, and evaluation follows them."""
 
 import copy
 import json
@@ -143,8 +143,8 @@ def test_evaluation_by_a_protocol_prints_beside_the_published_rows(roots: dict[s
 
 
 def test_logits_are_resized_once_to_the_label() -> None:
-    # 0 and 2 at the ends of a row of five labels: 0, 0.5, 1, 1.5, 2 with aligned corners. By way of the image's three
-    # columns (0, 1, 2) it would be the same; by way of two (0, 2), too; but not with corners anywhere else.
+    # 0 and 2 at the ends of a row of five labels: 0, 0.5, 1, 1.5, 2 with aligned corners. Via the image's three columns
+    # (0, 1, 2), or via two (0, 2), it would be the same, but not without aligned corners.
     logits = torch.tensor([[[0.0, 2.0]], [[1.25, 1.25]]])[None]
     samples = numbered(1, (1, 3), label=lambda _: torch.tensor([[1, 1, 1, 0, 0]]))
     assert evaluate(Oracle([SegDepthOutput(logits, None)]), Listed(samples)).pixel_accuracy == 1
@@ -172,7 +172,7 @@ def test_two_results_side_by_side() -> None:
     one, other = _result(good, images=3), _result(poor, images=2, protocol="ep2")
     lines = one.compare(other, name="DAF", other_name="source only").splitlines()
     assert lines[0].split() == ["DAF", "source", "only", "difference"]
-    # Of flat 5 of 10 are right; of construction all, and 5 too many: 10 / 15.
+    # Of flat, 5 of 10 are right; of construction, all 10 and 5 false positives: 10 / 15.
     assert lines[1].split() == ["flat", "100.0", "50.0", "+50.0"]
     assert lines[2].split() == ["construction", "100.0", "66.7", "+33.3"]
     assert lines[8].split() == ["mIoU", "100.0", "88.1", "+11.9"]

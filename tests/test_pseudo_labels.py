@@ -1,4 +1,4 @@
-"""Pseudo-labels: which pixels get one, and how they are kept and read back."""
+"""Pseudo-labels: which pixels get one, and how they are stored and read back."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from tests.tiny import (
 
 
 def confident(label: list[list[int]], confidence: list[list[float]], classes: int = 3) -> SegDepthOutput:
-    """Logits whose most likely class is `label` with probability `confidence`, the rest shared alike."""
+    """Logits whose most likely class is `label` with probability `confidence`, the rest equally likely."""
     best, p = torch.tensor(label), torch.tensor(confidence, dtype=torch.float64)
     shares = ((1 - p) / (classes - 1)).expand(classes, *p.shape).clone()
     shares.scatter_(0, best[None], p[None])
@@ -99,7 +99,7 @@ def test_at_least_the_share_of_every_class_is_kept_and_no_bin_more_than_needed(
     proportion = sixteenths / 16
     generator = np.random.default_rng(seed)
     histogram = generator.poisson(sharpness * generator.random((4, 20))).astype(np.int64)
-    histogram[:, :5] = 0  # a most likely class of four is never below 1/4
+    histogram[:, :5] = 0  # the most likely of four classes never has less than 1/4
     thresholds = class_thresholds(torch.from_numpy(histogram), proportion)
     for pixels, threshold in zip(histogram, thresholds.tolist(), strict=True):
         first = round(threshold * 20)
@@ -107,12 +107,12 @@ def test_at_least_the_share_of_every_class_is_kept_and_no_bin_more_than_needed(
         if total:
             assert kept >= proportion * total
             if kept:
-                above = pixels[first:].nonzero()[0].min() + first + 1  # without the lowest bin that has pixels
+                above = pixels[first:].nonzero()[0].min() + first + 1  # excluding the lowest bin that has pixels
                 assert pixels[above:].sum() <= proportion * total
 
 
 def test_a_proportion_keeps_the_most_confident_pixels_of_every_class(tmp_path: Path) -> None:
-    # Class 0 at 0.95, 0.85, 0.75, 0.65; class 1, of which the network is never sure, at 0.6, 0.55, 0.5, 0.45.
+    # Class 0 at 0.95, 0.85, 0.75, 0.65; class 1, of which the network is never confident, at 0.6, 0.55, 0.5, 0.45.
     output = confident([[0] * 4, [1] * 4], [[0.95, 0.85, 0.75, 0.65], [0.6, 0.55, 0.5, 0.45]])
     labels = write_pseudo_labels(Oracle([output]), Listed(numbered(1, (2, 4))), tmp_path, threshold=0.9, proportion=0.5)
     assert labels.read("image/0").tolist() == [[0, 0, 255, 255], [1, 1, 255, 255]]
@@ -197,7 +197,7 @@ def test_batches_and_workers_change_no_label(tmp_path: Path, options: dict[str, 
     many = write_pseudo_labels(model, images, tmp_path / "many", threshold=threshold, **options)
     assert one.names == many.names == tuple(images.names)
     different = sum(int((one.read(name) != many.read(name)).sum()) for name in one.names)
-    assert different <= 4  # of 5120; convolutions of a batch may round otherwise
+    assert different <= 4  # of 5120; convolutions on a batch may round differently
     assert 0.4 < one.record["coverage"] < 1
 
 
@@ -225,10 +225,10 @@ def test_classes_that_bytes_cannot_tell_are_refused(tmp_path: Path, threshold: f
 
 
 class Breaking(Listed):
-    """Its second sample cannot be read."""
+    """Its fifth sample cannot be read."""
 
     def __getitem__(self, index: int) -> Sample:
-        if index == 4:  # not one that is looked at beforehand
+        if index == 4:  # not one that is checked beforehand
             raise OSError("disk failed")
         return super().__getitem__(index)
 
@@ -437,7 +437,7 @@ def test_labels_of_before_digests_were_kept_are_read(tmp_path: Path) -> None:
 
 
 class Rolled(Scenes):
-    """Images that are shifted by chance, as a data set with a random crop has them."""
+    """Images with a random shift, as in a data set with a random crop."""
 
     def __getitem__(self, index: int) -> Sample:
         sample = super().__getitem__(index)
@@ -453,7 +453,7 @@ def test_images_that_change_at_every_reading_get_no_labels(tmp_path: Path) -> No
 
 
 class Flipped(Scenes):
-    """Images that are flipped or not; the draws repeat themselves at the first three of them."""
+    """Images that are flipped or not; the first reads are all unflipped."""
 
     reads = 0
 

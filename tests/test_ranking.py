@@ -23,7 +23,7 @@ SCORES = {"c": 0.3, "a": 0.1, "d": 0.3, "b": 0.2, "e": 0.3}
 
 
 def sure(confidence: float, *, classes: int = 2, depth: float = 1.0) -> SegDepthOutput:
-    """Class 0 with this probability everywhere, the others alike; this inverse depth everywhere."""
+    """Class 0 with this probability everywhere, the others equal; this inverse depth everywhere."""
     p = torch.full((1, classes, 4, 4), (1 - confidence) / (classes - 1))
     p[:, 0] = confidence
     return SegDepthOutput(p.log(), torch.full((1, 1, 4, 4), depth))

@@ -1,4 +1,4 @@
-"""A run survives what happens to it: damaged and half-written checkpoints, a full disk, signals, a second process."""
+"""A run survives faults: damaged and half-written checkpoints, a full disk, signals, a second process."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ TENSORS = {"module-model": {"weight": torch.arange(6.0)}, "optimizer-model": {"0
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two checkpoints."""
+    """A folder with two checkpoints."""
     for step in (3, 6):
         save_checkpoint(tmp_path, step, TENSORS, {"step": step})
     return tmp_path
@@ -64,7 +64,7 @@ def test_every_flipped_bit_of_a_manifest_is_found_or_harmless(root: Path) -> Non
             folder = latest_checkpoint(root)
         except UserWarning:
             found += 1
-        else:  # in white space, or in the step, which the name of the folder says too
+        else:  # in whitespace, or in the step, which the folder name gives too
             assert folder == root / "step-00000006"
             harmless += 1
         manifest.write_bytes(content)
@@ -105,7 +105,7 @@ def test_a_full_disk_leaves_every_checkpoint_as_it_was(root: Path, monkeypatch: 
 
 @pytest.fixture
 def _interruptible() -> Iterator[None]:
-    """As in a terminal: a shell starts what runs in the background with Ctrl-C ignored."""
+    """As in a terminal: shells start background jobs with Ctrl-C ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -138,7 +138,7 @@ def test_a_signal_ends_the_step_and_writes_a_checkpoint(tmp_path: Path, number: 
     resumed = build("daf", tmp_path / "run", **settings)
     resumed.fit()
     assert_same_weights(weights(resumed.model), weights(whole.model))
-    assert losses(read_log(tmp_path / "run")) == losses(read_log(tmp_path / "whole"))  # means over the cut included
+    assert losses(read_log(tmp_path / "run")) == losses(read_log(tmp_path / "whole"))  # also means over the cut
 
 
 @pytest.mark.usefixtures("_interruptible")
@@ -163,7 +163,7 @@ def test_a_folder_is_of_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def harness(*arguments: str) -> str:
-    """Run `examples/benchmarks/crash.py`: in a process of its own, since it forks."""
+    """Run `examples/benchmarks/crash.py` in a separate process, since it forks."""
     script = Path(__file__).parents[1] / "examples" / "benchmarks" / "crash.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(script.parents[2])}
     done = subprocess.run(
@@ -209,7 +209,7 @@ def test_what_safetensors_says_of_a_full_disk_is_an_os_error(tmp_path: Path) -> 
 
 
 def test_a_kill_while_a_folder_is_claimed_does_not_block_it(tmp_path: Path) -> None:
-    """Found by examples/benchmarks/crash.py: the half-written run.json was taken for somebody's file."""
+    """Found by examples/benchmarks/crash.py: the half-written run.json was mistaken for another file."""
     (tmp_path / "run").mkdir()
     litter = tmp_path / "run" / ".run-0a1b2c3d.partial.json"
     litter.write_bytes(b"half")

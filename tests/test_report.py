@@ -1,4 +1,4 @@
-"""The page of a run folder: what it shows, that nothing in it runs, and how a browser sees it."""
+"""The page of a run folder: its contents, that nothing in it is executed, and how a browser renders it."""
 
 import json
 import re
@@ -26,7 +26,7 @@ QUIET = (
 
 @pytest.fixture
 def run_folder(tmp_path: Path) -> Path:
-    """A run of 20 steps with two validations, as a trainer writes it, whose names want to break the page."""
+    """A run of 20 steps with two validations, as a trainer writes it, with names that try to break the page."""
     folder = tmp_path / "run"
     folder.mkdir()
     records = [
@@ -70,7 +70,7 @@ def test_the_page_shows_what_the_folder_has(run_folder: Path) -> None:
     page = path.read_text(encoding="utf-8")
     for text in ("mIoU, last", "40.0 %", "mIoU, best (step 10)", "50.0 %", "60.0 %", "max_steps", "2</b>", "c.png"):
         assert text in page, text
-    assert page.index("step-00000020.png") < page.index("step-00000010.png")  # the latest first
+    assert page.index("step-00000020.png") < page.index("step-00000010.png")  # latest first
     assert page.count("data:image/svg+xml;base64,") == 4
     assert "sky</th><td>unknown" in page
 
@@ -118,7 +118,7 @@ def test_further_pictures_and_another_place(run_folder: Path, tmp_path: Path) ->
     page = write_report(run_folder, tmp_path / "there" / "page.html", pictures=further).read_text(encoding="utf-8")
     assert "my &lt;curve&gt;" in page
     assert "data:image/jpeg;base64," in page
-    assert page.count("data:image/svg+xml;base64,") == 6  # four curves of the run, and two further ones
+    assert page.count("data:image/svg+xml;base64,") == 6  # four curves of the run, and two others
 
 
 def test_the_report_of_a_real_run(tmp_path: Path) -> None:
@@ -155,11 +155,11 @@ def test_a_browser_shows_the_page_and_runs_nothing(run_folder: Path, tmp_path: P
 
     document = opened("--dump-dom")
     assert "<title>run</title>" in document
-    assert document.count("<img ") == 6  # four curves, two panels; none that a name smuggled in
+    assert document.count("<img ") == 6  # four curves, two panels; none injected by a name
     opened(f"--screenshot={tmp_path / 'page.png'}")
     with Image.open(tmp_path / "page.png") as screenshot:
         colours = {colour: count for count, colour in screenshot.convert("RGB").getcolors(1 << 24)}
-    # The bar of the road, 60 % of its column, and both panels were drawn.
+    # The bar of the road (60 % of its column) and both panels are drawn.
     assert colours.get((0, 114, 178), 0) > 500
     assert colours.get((255, 0, 0), 0) > 4000
     assert colours.get((0, 255, 0), 0) > 4000

@@ -1,4 +1,4 @@
-"""A run that was cut off and begun again ends bit by bit where it would have ended, and no run overwrites another."""
+"""An interrupted run that is started again gives bit-identical results, and no run overwrites another."""
 
 import dataclasses
 import json
@@ -46,7 +46,7 @@ SPLIT = TargetSplit(("street/0.png", "street/3.png"), ("street/1.png", "street/2
 
 
 def small_model(seed: int = 0) -> DepthSegmenter:
-    """With the head that has the fewest tensors to save."""
+    """A network with the head that has the fewest tensors to save."""
     return tiny_model(seed, depth_head="dada")
 
 
@@ -95,11 +95,11 @@ STAGES = ("daf", "isl", "ida", "self_training")
 
 
 class PowerCut(BaseException):
-    """Not an error that anyone would catch."""
+    """An exception that no code catches."""
 
 
 def cut_off(trainer: Trainer[Any], at: int) -> None:
-    """Run `fit` until so many steps are done."""
+    """Run `fit` and interrupt it after this many steps."""
     step = trainer.step
 
     def until(**batches: Batch) -> dict[str, Tensor]:
@@ -130,7 +130,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 class Finished:
-    """Runs that were never cut off, one for each stage and settings."""
+    """Uninterrupted runs, one for each stage and settings."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -172,7 +172,7 @@ def assert_ends_alike(
         ("daf", 3, {"optimizer": "adamw", "ema_decay": 0.9, "warmup_steps": 3}),
         ("isl", 2, {}),  # in the first generation of pseudo-labels
         ("isl", 3, {}),  # the second one is written, the last checkpoint is of the first
-        ("isl", 5, {}),  # the last checkpoint is in the midst of the second generation
+        ("isl", 5, {}),  # the last checkpoint is within the second generation
         ("isl", 4, {"checkpoint_every": 3}),  # the last checkpoint is where the second generation begins
         ("isl", 5, {"ema_decay": 0.9}),
         ("ida", 1, {}),
@@ -207,7 +207,7 @@ def test_a_resumed_run_begins_at_its_checkpoint_and_not_before(tmp_path: Path) -
 
 
 def test_the_memory_format_of_the_first_weights_makes_no_difference(tmp_path: Path) -> None:
-    """On GPUs networks are channels_last, also their convolutions of 1 x 1, whose strides then mean nothing."""
+    """On GPUs, networks are channels_last, including 1 x 1 convolutions, whose strides are then ambiguous."""
     begun = {}
     for name, memory in (("plain", torch.contiguous_format), ("last", torch.channels_last)):
         model = tiny_model().to(memory_format=memory)  # type: ignore[call-overload]
@@ -218,7 +218,7 @@ def test_the_memory_format_of_the_first_weights_makes_no_difference(tmp_path: Pa
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_state_of_an_optimiser_has_the_memory_format_of_its_parameters(tmp_path: Path, optimizer: str) -> None:
-    """On GPUs networks are channels_last, and fused optimisers refuse momenta that are not."""
+    """On GPUs, networks are channels_last, and fused optimisers require the same of their momenta."""
     runs = [
         build("daf", tmp_path, model=small_model().to(memory_format=torch.channels_last), optimizer=optimizer)  # type: ignore[call-overload]
         for _ in range(2)
@@ -265,7 +265,7 @@ def test_a_cut_while_a_checkpoint_is_written_leaves_the_one_before(
     def fail(path: Path, tensors: dict[str, Tensor]) -> None:
         written.append(path.name)
         write_tensors(path, tensors)
-        if len(written) == 6:  # four files a checkpoint: this is the second file of the second one
+        if len(written) == 6:  # four files per checkpoint: the second file of the second one
             raise PowerCut
 
     with monkeypatch.context() as patch:
@@ -320,7 +320,7 @@ def test_a_finished_run_returns_at_once_with_its_weights(tmp_path: Path, stage: 
     result = first.fit()
     before = files(tmp_path / "run")
     again = build(stage, tmp_path / "run", model=small_model(seed=5), ema_decay=ema)
-    again.step = None  # type: ignore[assignment,method-assign]  # would fail if it were called
+    again.step = None  # type: ignore[assignment,method-assign]  # would fail if called
     with pytest.warns(UserWarning, match="began with other weights"):
         second = again.fit()
     assert_same_weights(weights(again.model), weights(first.model))
@@ -370,7 +370,7 @@ def test_the_best_weights_outlive_a_resume(tmp_path: Path) -> None:
     cut_off(build("daf", run, **settings), 4)
     state_file = run / "checkpoints" / "step-00000003" / "state.json"
     record = json.loads(state_file.read_text())
-    record["best"], record["best_miou"] = [0.99, 2], 0.99  # as if the second step had been that good
+    record["best"], record["best_miou"] = [0.99, 2], 0.99  # as if step 2 had scored that
     state_file.write_text(json.dumps(record))
     manifest_file = state_file.with_name("manifest.json")
     manifest = json.loads(manifest_file.read_text())

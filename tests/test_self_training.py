@@ -1,4 +1,4 @@
-"""Class-mix, confidence and rare-class sampling by numbers that a person can check."""
+"""Class-mix, confidence and rare-class sampling, with numbers that can be checked by hand."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def test_images_labels_and_depth_are_mixed_by_one_mask() -> None:
 
 def test_only_what_is_nearer_is_pasted() -> None:
     mask = torch.tensor([[[True, True, True, False, True]]])
-    source = torch.tensor([[[[5.0, 1.0, torch.nan, 9.0, 2.0]]]])  # the last is as near as what it hides
+    source = torch.tensor([[[[5.0, 1.0, torch.nan, 9.0, 2.0]]]])  # the last is as near as what it covers
     assert nearer(mask, source, torch.full((1, 1, 1, 5), 2.0)).tolist() == [[[True, False, False, False, True]]]
     with pytest.raises(ValueError, match=r"source \(1, 1, 5\) and target .* must be \(N, 1, H, W\) of a mask"):
         nearer(mask, source[0], torch.full((1, 1, 5), 2.0))

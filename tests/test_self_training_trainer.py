@@ -1,4 +1,4 @@
-"""Mean teacher and its pieces: a step replayed longhand, what is pasted, and settings that cannot be."""
+"""Mean teacher and its pieces: a step replayed explicitly, pasted pixels, and invalid settings."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_a_plain_step_is_the_equation() -> None:
     losses = ours.step(**given)
 
     model = tiny_model()
-    teacher = tiny_model().eval()  # before the first step the average is the network itself
+    teacher = tiny_model().eval()  # before the first step, the average equals the network
     image, label = given["source"]["image"], given["source"]["label"]
     output = resize_output(model.train()(image), image.shape[-2:])
     assert output.inverse_depth is not None
@@ -135,7 +135,7 @@ def test_labels_below_the_threshold_teach_nothing() -> None:
     assert bool((lesson.label == 255).all())
     everything = trainer().teach(batches()["target"])
     assert int(everything.label.max()) < 7
-    # An image's share, or a pixel's confidence, is a weight: the labels themselves all stay.
+    # The share of an image, or the confidence of a pixel, is a weight: all labels are kept.
     for confidence in ("image", "pixel"):
         weighed = trainer(threshold=1.0, confidence=confidence).teach(batches()["target"])
         assert torch.equal(weighed.label, everything.label)

@@ -1,4 +1,4 @@
-"""What is computed a few rows at a time is what the whole map gives."""
+"""Computing a few rows at a time gives the same as the whole map."""
 
 import pytest
 import torch

@@ -130,7 +130,7 @@ def test_ida_writes_labels_of_the_easy_images_alone_and_aligns_the_hard_ones(tmp
 def test_ida_learns_the_labels_that_it_is_given(tmp_path: Path) -> None:
     target, own, given = Scenes(4, seed=1), tiny_model(), tiny_model()
     ida(own, target=target, output_dir=tmp_path / "own").fit()
-    labels = write_pseudo_labels(tiny_model(), target, tmp_path / "labels", threshold=0)  # of hard images too
+    labels = write_pseudo_labels(tiny_model(), target, tmp_path / "labels", threshold=0)  # also of hard images
     ida(given, target=target, labels=tmp_path / "labels", output_dir=tmp_path / "given").fit()
     assert_same_weights(weights(given), weights(own))  # the first labels of `own` are the same
     assert not (tmp_path / "given" / "pseudo_labels").exists()

@@ -16,7 +16,7 @@ def test_pixels_are_counted_over_all_samples() -> None:
 
 
 def test_weights_by_hand() -> None:
-    # Shares 0.8 and 0.2 to the power -1/2, and a class that is not seen, which weighs as the rarest one.
+    # Shares 0.8 and 0.2 to the power -1/2, and a class that does not occur, with the weight of the rarest one.
     weights = class_weights(labelled([[0] * 8 + [1] * 2]), 3)
     assert weights[1] / weights[0] == pytest.approx(2)
     assert weights[2] == weights[1]

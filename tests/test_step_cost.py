@@ -1,4 +1,4 @@
-"""What a training step does not do: judge a target map twice, or make the host wait for the device."""
+"""A training step neither runs the discriminator twice on a target map, nor makes the host wait for the device."""
 
 from collections import Counter
 from typing import Any
@@ -15,7 +15,7 @@ WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "a
 
 
 class Operations(TorchDispatchMode):
-    """Counts the operations that run, those of backward passes too."""
+    """Counts the operations that run, including those of backward passes."""
 
     def __init__(self) -> None:
         super().__init__()

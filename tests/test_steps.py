@@ -23,7 +23,7 @@ from tests.trainers import NEAR, PLAIN, QUICK, batch, daf, ida, images_only, isl
 
 
 class Longhand:
-    """The equations of the papers on copies of a trainer's networks, with nothing of the library in them."""
+    """The equations of the papers on copies of a trainer's networks, without code of the library."""
 
     def __init__(self, trainer: Trainer[Any]) -> None:
         self.config = trainer.config
@@ -61,7 +61,7 @@ class Longhand:
         return torch.where(error <= c, error, (error**2 + c**2) / (2 * c)).mean()
 
     def step(self, labelled: Batch, aligned: Batch | None = None, more: Batch | None = None) -> dict[str, float]:
-        """A step on a labelled batch (source or easy), an unlabelled one (target or hard), and a source beside them."""
+        """A step on a labelled batch (source or easy), an unlabelled one (target or hard), and a source batch."""
         config = self.config
         losses: dict[str, Tensor] = {}
         decay = (1 - self.step_number / (config.schedule_steps or config.max_steps)) ** 0.9
@@ -96,7 +96,7 @@ class Longhand:
                 total = total + config.adversarial_weight * losses["adversarial"]
             total.backward()
         if aligned is not None and config.adversarial_weight:
-            # What the adversarial loss left on the discriminator is thrown away.
+            # Gradients of the adversarial loss on the discriminator are discarded.
             self.discriminator.zero_grad()
             map_source = self.fuse(logits, depth, config.depth_power_source)
             losses["discriminator_source"] = F.softplus(self.discriminator(map_source.detach())).mean()
@@ -209,7 +209,7 @@ def test_without_known_depth_in_a_batch_there_is_no_depth_loss() -> None:
 
 
 def test_a_batch_in_parts_makes_the_step_of_the_whole_batch() -> None:
-    # berHu's threshold is one of a part, so the depth loss is left out; every label is valid, so parts weigh alike.
+    # berHu's threshold differs between parts, so depth is left out; all labels are valid, so parts weigh the same.
     source, target = Scenes(2, holes=False), Scenes(2, seed=1)
     after = []
     for accumulation in (1, 2):

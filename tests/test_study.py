@@ -1,4 +1,4 @@
-"""The study: its arithmetic by hand, and all of its kinds of runs on pictures of stamp size."""
+"""The study: its arithmetic checked by hand, and every kind of run on tiny pictures."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from tests.tiny import tiny_model
 
 @pytest.fixture
 def study(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script, with the modules beside it importable as when it is run."""
+    """The script, with the modules beside it importable, as when it is run."""
     monkeypatch.syspath_prepend(EXAMPLES / "benchmarks")
     import study  # type: ignore[import-not-found]
 
@@ -64,7 +64,7 @@ def test_gains_are_over_the_control_of_as_many_steps_and_paired_by_seed(study: M
     scores, classes, train = study.tables(results).split("\n\n")
     assert "| DAF | 49.0 ± 7.1 | 44.0, 54.0 | 44.0 ± 0.0 | +8.0 (+3.0, +13.0) | 45.0 (0.0) |" in scores.splitlines()
     assert "| DAF | 44.0 | 44.0 |" in classes.splitlines()
-    # Over 20.5, of the control at 4 steps; in the second seed, only the score on val was shifted.
+    # Over the control's 20.5 at 4 steps; in the second seed, only the score on val is shifted.
     wanted = "| DAF | 22.0 ± 0.0 | 22.0, 22.0 | +1.5 (+1.5, +1.5) | +8.0 (+3.0, +13.0) | 22.0 | 22.0 |"
     assert wanted in train.splitlines()
     assert train.splitlines()[4].startswith(
@@ -135,7 +135,7 @@ def test_results_are_written_after_every_run(
 def test_a_run_is_compared_with_the_control_that_began_with_its_network(study: ModuleType) -> None:
     control_of = sys.modules["study_table"].control_of
     assert [control_of(run) for run in ("recipe", "intrada", "minent")] == ["control", "control-plain", "control-plain"]
-    assert control_of("dada") == "control"  # its own network has none
+    assert control_of("dada") == "control"  # there is none with its own network
 
 
 def test_rank_correlation_is_that_of_scipy(study: ModuleType) -> None:
@@ -155,7 +155,7 @@ def of_stamp_size(name: str, size: tuple[int, int], *, window: tuple[int, int] |
 
 
 def of_one_stamp(tmp_path: Path) -> Any:
-    """The data and settings of a study of stamp size."""
+    """The data and settings of a study with tiny pictures."""
     of_stamp_size("small", (48, 64))
     Study = sys.modules["study_setup"].Study  # noqa: N806
     return Study("small", tmp_path / "camvid", tmp_path / "runs", 0, device="cpu", workers=0)
@@ -172,7 +172,7 @@ def test_networks_are_where_the_study_computes(
         loaded.append(device)
         return tiny_model()
 
-    stamp.device = "meta"  # a device that is not the CPU, and is everywhere
+    stamp.device = "meta"  # a device other than the CPU that exists everywhere
     assert {weight.device.type for weight in study.network(stamp, "daf", trained=False).parameters()} == {"meta"}
     for module in (methods, study_larger):
         monkeypatch.setattr(module, "load_pretrained", load_pretrained)
@@ -265,7 +265,7 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     assert {name: run["steps"] for name, run in runs.items()} == expected
     folder = tmp_path / "windows" / "seed2"
     assert load_pretrained(folder / "finish" / "model").image_size == 64
-    assert not list(folder.rglob("pseudo_labels/*"))  # no labels of their own
+    assert not list(folder.rglob("pseudo_labels/*"))  # no pseudo-labels of their own
     records = [json.loads((folder / f"{name}-labels" / "pseudo_labels.json").read_text()) for name in names[1:]]
     assert records[0]["names"] == records[1]["names"]
     assert records[0]["sha256"] != records[1]["sha256"]

@@ -45,7 +45,7 @@ def test_the_network_learns_the_order_of_the_targets_depth(photographs: Segmenta
     model.eval()
     with torch.no_grad():
         inverse_depth = model(photographs[0]["image"][None]).inverse_depth[0, 0]
-    assert inverse_depth[-1].mean() > inverse_depth[0].mean()  # below is near
+    assert inverse_depth[-1].mean() > inverse_depth[0].mean()  # the lower part is near
 
 
 def pair(dataset: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What trainers refuse before their first step."""
+"""Inputs that trainers refuse before their first step."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -187,7 +187,7 @@ def test_a_name_in_place_of_a_network_is_refused() -> None:
 
 
 class Silent(Callback):
-    """What is not written does nothing."""
+    """A hook that is not overridden does nothing."""
 
 
 @pytest.mark.parametrize("callbacks", [Silent(), [Silent], [print]])
@@ -304,7 +304,7 @@ def test_a_network_whose_maps_have_other_shapes_is_named(output: SegDepthOutput,
 
 
 class Fixed(nn.Conv2d):
-    """A network that answers every batch alike."""
+    """A network that returns the same output for every batch."""
 
     def __init__(self, output: SegDepthOutput) -> None:
         super().__init__(3, 7, 1)
@@ -375,7 +375,7 @@ def test_a_ranking_in_place_of_its_split_is_refused() -> None:
 
 def test_a_data_set_that_knows_no_names_is_not_read_for_them(tmp_path: Path) -> None:
     class Nameless:
-        """What the smallest data set of a user's own has, and a count of what is read."""
+        """The smallest possible data set of a user, with a counter of reads."""
 
         def __init__(self) -> None:
             self.read = 0

@@ -1,4 +1,4 @@
-"""Schedules, optimisers and presets of the trainers, and the settings that they refuse."""
+"""Schedules, optimisers and presets of the trainers, and invalid settings."""
 
 import math
 from dataclasses import dataclass

@@ -40,7 +40,7 @@ def test_every_size_becomes_every_size(height: int, width: int, size: tuple[int,
     _check_contract(after, size)
     assert after["name"] == "town/a.png"
     assert 0 <= after["image"].min() <= after["image"].max() <= 1
-    # Labels and depth are values that were there, or the marks of what is unknown, at the same pixels.
+    # Labels and depth hold original values, or the marks for unknown, at the same pixels.
     unknown = after["label"] == 255
     assert torch.equal(after["depth"][0].isnan(), unknown)
     assert set(after["label"].unique().tolist()) <= {*before["label"].unique().tolist(), 255}
@@ -137,7 +137,7 @@ def test_photometric_noise_does_nothing_by_default() -> None:
 
 
 def _with(image: torch.Tensor, transform: PhotometricNoise, **params: object) -> torch.Tensor:
-    """The image under the given look, all else being neutral."""
+    """The image with this setting, all others being neutral."""
     neutral = {"gamma": 1.0, "matrix": torch.eye(3, dtype=torch.float64), "contrast": 1.0, "blur": 0.0, "noise": 0.0}
     return transform.transform(tv_tensors.Image(image), neutral | params).as_subclass(torch.Tensor)
 
@@ -158,7 +158,7 @@ def test_what_bicubic_resizing_leaves_below_black_stays_a_number() -> None:
     resized = v2.Resize((13, 17), interpolation=v2.InterpolationMode.BICUBIC)(edge)
     assert resized.min() < 0
     toned = _with(resized, PhotometricNoise(), gamma=0.7)
-    assert (toned.min(), toned.max()) == (0, 1)  # and not NaN everywhere, by way of the mean
+    assert (toned.min(), toned.max()) == (0, 1)  # and not NaN everywhere because of the mean
 
 
 def test_grayscale_keeps_luma_and_hue_turns_keep_greys() -> None:
@@ -257,7 +257,7 @@ def test_plain_tensors_are_not_left_as_they_are() -> None:
             transform(plain)
     with pytest.raises(TypeError, match=r"plain tensor of shape \(8, 12\)"):
         resize((4, 4))({**typed, "label": plain["label"]})
-    # What is no map of pixels goes through: the matrix of a camera, a number.
+    # Entries that are not pixel maps pass through: a camera matrix, a number.
     after = resize((4, 4))({**typed, "camera": torch.eye(3), "weight": torch.tensor(2.0)})
     assert torch.equal(after["camera"], torch.eye(3))
     assert PhotometricNoise()({**typed, "label": plain["label"]})["label"] is plain["label"]

@@ -1,4 +1,4 @@
-"""Samples that cannot be read in training: an error that names them, or left out, counted and bit-exact on resume."""
+"""Samples that cannot be read in training: named in an error, or skipped, counted and bit-exact on resume."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tests.tiny import Scenes, assert_same_weights
 
 
 class Damaged(Scenes):
-    """Scenes of which some cannot be read."""
+    """Scenes, some of which cannot be read."""
 
     broken: tuple[int, ...] = ()
 
@@ -82,13 +82,13 @@ def test_others_stand_in_also_after_a_resume(tmp_path: Path, stage: str) -> None
         UserWarning, match=r"street/2\.png of the .*: cannot be read and is left out, [12] of at most 10"
     ):
         whole.fit()
-    both = [f"street/2.png of the {domain}" for domain in ("source", "target")]  # both domains call one so
+    both = [f"street/2.png of the {domain}" for domain in ("source", "target")]  # a name in both domains
     assert sorted(whole.unreadable.names) == (both[1:] if stage == "ida" else both)
     first = build(stage, tmp_path / "run")
     with pytest.warns(UserWarning, match="left out"):
         cut_off(first, 4)
     resumed = build(stage, tmp_path / "run")
-    resumed.fit()  # its warning was given before
+    resumed.fit()  # the warning was given before
     assert_same_weights(state(resumed), state(whole))
     records = losses(read_log(tmp_path / "run"))
     assert records == losses(read_log(tmp_path / "whole"))
@@ -121,7 +121,7 @@ def test_the_first_samples_may_be_the_unreadable_ones(stage: str) -> None:
 def test_an_image_drawn_by_rare_classes_is_named_and_counted_once() -> None:
     trainer = build("self_training", None, broken=(), max_unreadable=1, max_steps=8)
     source = trainer.fixed_datasets()["source"]
-    source.broken = (2,)  # type: ignore[attr-defined]  # after it was looked through for rare classes
+    source.broken = (2,)  # type: ignore[attr-defined]  # after it was searched for rare classes
     with pytest.warns(
         UserWarning, match=r"street/2\.png of the source: cannot be read and is left out, 1 of at most 1"
     ):
@@ -135,7 +135,7 @@ def test_a_stand_in_is_found_although_names_are_not_known() -> None:
 
 
 class Nameless:
-    """Scenes that have no names; the third cannot be read."""
+    """Scenes without names; the third cannot be read."""
 
     def __init__(self, seed: int) -> None:
         self.scenes = Scenes(4, seed=seed)

@@ -1,4 +1,4 @@
-"""Files from outside: nothing in them is run, and none of them asks for more memory than it is worth."""
+"""External files: none of their code is run, and none makes a reader use excessive memory."""
 
 import io
 import json
@@ -89,7 +89,7 @@ RECORDS: dict[str, Callable[[Path], object]] = {
 
 
 NO_RECORDS: list[object] = [[], {}, {"names": 3}, None, 1]
-NO_SCORES = {"names": ["a"], "scores": ["b"], "fraction": 0.5}  # pseudo-labels need no more than names
+NO_SCORES = {"names": ["a"], "scores": ["b"], "fraction": 0.5}  # pseudo-labels need only names
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_records_that_hold_something_else_are_named(tmp_path: Path, kind: str, c
 def test_a_damaged_record_of_a_log_is_named_unless_it_is_the_last(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_bytes(b'{"step": 1}\n{"step": 2}\n\0\0\0\n{"st')
-    assert read_log(tmp_path) == [{"step": 1}, {"step": 2}]  # as a power cut leaves it
+    assert read_log(tmp_path) == [{"step": 1}, {"step": 2}]  # as after a power cut
     log.write_bytes(b'{"step": 1}\n{"stop": 2}\n{"step": 3}\n')
     with pytest.raises(ValueError, match=r"log\.jsonl, line 2: not a record of a log"):
         read_log(tmp_path)

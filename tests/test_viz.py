@@ -82,7 +82,7 @@ def test_a_panel_shows_pictures_under_headings(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
     assert {(255, 0, 0), (255, 255, 255)} <= colours
-    # Nothing but the picture stays behind.
+    # Only the picture remains.
     assert [file.name for file in path.parent.iterdir()] == ["panel.png"]
 
 
@@ -187,7 +187,7 @@ def test_the_depth_that_is_known_stands_beside_the_predicted_one() -> None:
 
 
 def test_pyplot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it is an error from here on
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # from here on, importing it is an error
     panel([{"a": np.zeros((4, 6))}], legend="common7")
     curves({"a": [(0, 1.0)]}, ylabel="loss")
     with pytest.raises(ImportError, match="pyplot"):
@@ -250,7 +250,7 @@ def test_a_panel_of_networks_shows_their_maps(tmp_path: Path) -> None:
     assert headings[:4] == ["image", "truth", "one", "one: confidence"]
     assert headings[4:8] == ["one: entropy", "one: depth-aware", "one: depth", "two"]
     assert (tmp_path / "panel.png").is_file()
-    # The second row is the third image: that is what two evenly spread ones are.
+    # Two evenly spread images: the second row shows the third image.
     second = [axes.images[0].get_array() for axes in figure.axes[12:]]
     logits, inverse_depth = one.outputs[2]
     np.testing.assert_array_equal(second[1], colorize_label(torch.zeros(4, 6, dtype=torch.long), SPACE))

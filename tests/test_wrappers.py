@@ -60,7 +60,7 @@ def test_classes_of_parts_are_known(camvid_copy: Path, dataset: ListDataset) -> 
     assert Unlabelled(joined).label_space is train.label_space
     assert InMemory(joined, progress=False).label_space is train.label_space
     assert check_dataset(joined, progress=False).classes[0].name == "flat"  # type: ignore[arg-type]
-    # Nobody can say where one part does not, or names others.
+    # Unknown if one part has no label space, or another one.
     for other in (dataset, CamVid(camvid_copy, labels="camvid11")):
         assert known_label_space(ConcatDataset([train, other])) is None  # type: ignore[list-item]
 
@@ -72,7 +72,7 @@ def test_files_are_told_for_parts_of_data_sets_and_by_whoever_has_them_in_order(
     files = [[one.image, one.label] for one in camvid.files]
     assert source_files(ConcatDataset([Augmented(camvid, dict), camvid])) == [*files, *files]  # type: ignore[arg-type,list-item]
     chosen = Unlabelled(Selected(InMemory(camvid, progress=False), camvid.names))
-    assert source_files(chosen) == []  # not even of those that are chosen
+    assert source_files(chosen) == []  # not even of the selected samples
     for part in (Subset(camvid, [2, 0]), Selected(camvid, [camvid.names[2], camvid.names[0]])):  # type: ignore[arg-type]
         assert source_files(part) == [files[2], files[0]]
     for listed, expected in (
@@ -224,7 +224,7 @@ def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
     assert Unlabelled(joined)[3]["name"] == camvid.names[1]
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         camvid[0]
-    # A transform of the data set's own may look at the label: what it gets stays.
+    # The data set's own transform may read the label, so its input keeps it.
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         Unlabelled(CamVid(camvid_copy, transform=dict))[0]
 

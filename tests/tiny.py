@@ -1,4 +1,4 @@
-"""A tiny network, tiny scenes that live in memory, and networks that answer what a test told them to."""
+"""A tiny network, tiny scenes in memory, and networks that return the outputs prepared by a test."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from depthaware_uda.models import ASPPv2, DadaDepthHead, DepthGate, DepthSegment
 from depthaware_uda.models.pixels import PixelStatistics
 from depthaware_uda.types import Sample
 
-# Maps of 8 x 8 pixels: waiting for a second thread costs more than it computes.
+# Maps of 8 x 8 pixels: waiting for a second thread costs more than it saves.
 torch.set_num_threads(1)
 
 CLASSES = 7
@@ -31,7 +31,7 @@ def tiny_model(seed: int = 0, **options: Any) -> DepthSegmenter:
 
 
 class FewLayers(nn.Module):
-    """A backbone of two convolutions, which is exported in a moment."""
+    """A backbone of two convolutions, which is fast to export."""
 
     strides = (4, 8)
     pixels = PixelStatistics((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -98,7 +98,7 @@ class Scenes:
 
 
 class Changed(Scenes):
-    """Scenes as a user's own data set might give them: one part of every sample changed, or taken out."""
+    """Scenes as from a user's own data set: one entry of every sample changed or removed."""
 
     def __init__(self, key: str, change: Callable[[Tensor], Any] | None, count: int = 2) -> None:
         super().__init__(count)
@@ -111,7 +111,7 @@ class Changed(Scenes):
 
 
 class Oracle(nn.Module):
-    """Answers image i of a test with the i-th prepared output; `numbered` images tell it their number."""
+    """Returns the i-th prepared output for image i of a test; `numbered` images encode their number."""
 
     def __init__(self, outputs: Sequence[SegDepthOutput]) -> None:
         super().__init__()
@@ -144,7 +144,7 @@ class Listed:
 
 
 def scenes_of_two_sizes(count: int = 5) -> Listed:
-    """Scenes that are wide and high in turn."""
+    """Scenes that are alternately wide and high."""
     wide, high = Scenes(count), Scenes(count, (40, 32), seed=1)
     return Listed([(wide, high)[index % 2].samples[index] for index in range(count)], "common7")
 
@@ -161,12 +161,12 @@ def numbered(count: int, size: tuple[int, int], **known: Callable[[int], Any]) -
 
 
 def weights(module: nn.Module) -> dict[str, Tensor]:
-    """A copy of everything a module would save."""
+    """A copy of everything that a module would save."""
     return {key: value.clone() for key, value in module.state_dict().items()}
 
 
 def assert_same_weights(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
-    """Bit by bit."""
+    """Assert that weights are bit-identical."""
     assert ours.keys() == theirs.keys()
     different = [key for key, value in ours.items() if not torch.equal(value, theirs[key])]
     assert not different

@@ -1,4 +1,4 @@
-"""Trainers of tiny networks on tiny scenes, and the settings by which tests see them move."""
+"""Trainers of tiny networks on tiny scenes, with settings that make changes visible to tests."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ from tests.tiny import Scenes
 
 NEAR = {"rtol": 1e-7, "atol": 1e-10}
 SPLIT = TargetSplit(("street/0.png", "street/2.png"), ("street/1.png", "street/3.png"))
-# Small widths, and steps large enough to see.
+# Small widths, and steps large enough to measure.
 QUICK: dict[str, Any] = {"max_steps": 4, "learning_rate": 0.01, "discriminator_learning_rate": 0.01}
 QUICK |= {"discriminator_channels": 4, "depth_scale": 0.02}
 PLAIN: dict[str, Any] = {"max_steps": 4, "learning_rate": 0.01}
@@ -44,7 +44,7 @@ def ida(model: nn.Module, config: IDAConfig | None = None, **options: Any) -> ID
 
 
 def batch(scenes: Scenes, *indices: int) -> Batch:
-    """Samples in float64, so that a replay may be compared closely."""
+    """Samples in float64, so that a replay can be compared closely."""
     samples = []
     for index in indices:
         sample = scenes[index]
