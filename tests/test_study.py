@@ -78,8 +78,10 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
     tables = study.tables(json.loads((docs / "results" / "study-small.json").read_text())).split("\n\n")
     assert len(tables) == 4
     assert [table for table in tables if table not in small] == []
-    for page, file in ((small, "study-small-again.json"), (larger, "study-pretrained.json")):
-        scores, _, train = study.tables(json.loads((docs / "results" / file).read_text())).split("\n\n")
+    others = {"small-again": small, "pretrained": larger, "pretrained-advent": larger}
+    for name, page in others.items():
+        results = json.loads((docs / "results" / f"study-{name}.json").read_text())
+        scores, _, train = study.tables(results).split("\n\n")
         assert scores in page
         assert train in page
 
