@@ -29,8 +29,8 @@ from depthaware_uda.trainers import (
     ISLTrainer,
     Trainer,
 )
-from depthaware_uda.trainers.run_folder import RUN_FILE
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.run.run_folder import RUN_FILE
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["run_protocol"]

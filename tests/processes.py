@@ -25,7 +25,7 @@ from depthaware_uda import (
 from depthaware_uda import distributed as processes
 from depthaware_uda.pseudo_labels import write_pseudo_labels
 from depthaware_uda.trainers import Trainer, TrainingDiverged, reestimate_statistics
-from depthaware_uda.trainers.loop import batches_of
+from depthaware_uda.trainers.run.loop import batches_of
 from tests.test_divergence import poison
 from tests.tiny import Scenes, tiny_model, weights
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from depthaware_uda import DAFConfig, distributed
 from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.trainers import read_log
-from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint
-from depthaware_uda.trainers.loop import batches_of
-from depthaware_uda.trainers.saving import resume
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint, load_checkpoint
+from depthaware_uda.trainers.run.loop import batches_of
+from depthaware_uda.trainers.run.saving import resume
 from tests.processes import build, found, free_port, worker
 from tests.test_resume import cut_off
 from tests.tiny import assert_same_weights, tiny_model, weights
@@ -139,7 +139,7 @@ def test_a_network_that_is_synchronised_must_be_trained_so(monkeypatch: pytest.M
     """A stage converts the network in place, so the settings of the next stage must agree."""
     model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(tiny_model())
     daf(model)
-    monkeypatch.setattr("depthaware_uda.trainers.sharing.world_size", lambda: 2)
+    monkeypatch.setattr("depthaware_uda.trainers.step.sharing.world_size", lambda: 2)
     with pytest.raises(ValueError, match=r"the model has SyncBatchNorm.* set sync_batch_norm=True here too"):
         daf(model, DAFConfig(batch_size=2))
 

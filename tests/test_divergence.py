@@ -12,9 +12,9 @@ from torch import Tensor
 
 from depthaware_uda.files import read_json
 from depthaware_uda.trainers import Trainer, TrainingDiverged, read_log
-from depthaware_uda.trainers.checkpoint import latest_checkpoint
 from depthaware_uda.trainers.diagnostics import discriminator_measures, discriminator_remark
-from depthaware_uda.trainers.divergence import StepGuard
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint
+from depthaware_uda.trainers.step.divergence import StepGuard
 from tests.test_resume import build, cut_off, losses, state
 from tests.tiny import Scenes, assert_same_weights
 

@@ -15,9 +15,9 @@ from depthaware_uda.losses import cross_entropy, entropy_loss
 from depthaware_uda.models import ASPPv2, CaffeResNet101, DepthAttentionHead, DepthGate, DepthSegmenter
 from depthaware_uda.models.dilated import DilatedSum, sum_of_dilated
 from depthaware_uda.trainers import Trainer, TrainerConfig
-from depthaware_uda.trainers.batches import prefetched
-from depthaware_uda.trainers.execution import Execution
-from depthaware_uda.trainers.optimizers import fused, model_optimizer
+from depthaware_uda.trainers.step.batches import prefetched
+from depthaware_uda.trainers.step.execution import Execution
+from depthaware_uda.trainers.step.optimizers import fused, model_optimizer
 from depthaware_uda.types import Batch, SampleDataset
 from tests.tiny import CLASSES, FewLayers, Scenes, assert_same_weights, tiny_model, weights
 
@@ -394,7 +394,7 @@ def test_optimisers_on_a_cpu_are_not_fused() -> None:
 def test_a_fused_optimiser_that_is_told_to_skip_its_first_step_goes_on_from_zero(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("depthaware_uda.trainers.optimizers.fused", lambda parameters: True)
+    monkeypatch.setattr("depthaware_uda.trainers.step.optimizers.fused", lambda parameters: True)
     layers = [nn.Linear(3, 2), nn.Linear(3, 2)]
     layers[1].load_state_dict(layers[0].state_dict())
     for layer, skips in zip(layers, (True, False), strict=True):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from depthaware_uda.precision import autocast
-from depthaware_uda.trainers.streams import seeded
+from depthaware_uda.trainers.run.streams import seeded
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from depthaware_uda import (
     load_pretrained,
 )
 from depthaware_uda.trainers import read_log
-from depthaware_uda.trainers.averaging import WeightAverage
-from depthaware_uda.trainers.streams import stream
+from depthaware_uda.trainers.run.streams import stream
+from depthaware_uda.trainers.step.averaging import WeightAverage
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import BUILDERS, QUICK, batch, daf, images_only, losses_of

@@ -11,7 +11,7 @@ import torch
 from depthaware_uda import DAFConfig, DAFTrainer, evaluate
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import estimate_memory
-from depthaware_uda.trainers.batches import prefetched
+from depthaware_uda.trainers.step.batches import prefetched
 from tests.test_resume import cut_off
 from tests.tiny import Scenes, tiny_model, weights
 

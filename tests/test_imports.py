@@ -45,6 +45,9 @@ SHARED = {
 }
 ABSTRACT = {"inference", *STAGES, "trainers"}
 
+# Inside the trainers: what each of their rooms may use of `trainers`.
+TRAINERS = {"step": {"config", "step"}, "run": {"callbacks", "config", "run", "step"}}
+
 # Methods that users expect on a model; they import the room above only when called.
 DOORS = {"models/pretrained.py": {"hub"}}
 
@@ -89,6 +92,14 @@ def test_imports_point_one_way(path: Path) -> None:
     for parts in imported(path):
         assert parts, f"{path} imports from the package itself; name the module"
         assert parts[0] in allowed, f"{here} must not import {parts[0]}"
+
+
+@pytest.mark.parametrize("folder", TRAINERS)
+def test_rooms_of_the_trainers_know_no_stage(folder: str) -> None:
+    for path in (PACKAGE / "trainers" / folder).glob("*.py"):
+        run = [node for node in tree(path).body if not isinstance(node, ast.If)]  # not those for type checkers
+        used = {parts[1] for node in run for parts in imported(path, node) if parts[0] == "trainers"}
+        assert used <= TRAINERS[folder], f"{path} must not import {used - TRAINERS[folder]}"
 
 
 @pytest.mark.parametrize(("file", "rooms"), DOORS.items())

@@ -8,7 +8,7 @@ from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput, load_pretrained
 from depthaware_uda.label_free import label_free_score
-from depthaware_uda.trainers.validation import Validation
+from depthaware_uda.trainers.run.validation import Validation
 from depthaware_uda.types import Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
 

@@ -14,7 +14,7 @@ from depthaware_uda import Ranking, TargetSplit
 from depthaware_uda.depth import DepthEncoding, centimetres_to_metres, metres_to_centimetres
 from depthaware_uda.labels import get_label_space, load_label_map, remap, save_label_map
 from depthaware_uda.metrics import confusion_matrix, iou_per_class, pixel_accuracy
-from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 
 few = settings(max_examples=25, deadline=None)
 classes = st.sampled_from([*range(7), 255])

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.tensors import write_tensors
-from depthaware_uda.trainers import TrainingInterrupted, checkpoint, read_log
-from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
-from depthaware_uda.trainers.run_folder import locked
+from depthaware_uda.trainers import TrainingInterrupted, read_log
+from depthaware_uda.trainers.run import checkpoint
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from depthaware_uda.trainers.run.run_folder import locked
 from depthaware_uda.types import Batch
 from tests.test_examples import load
 from tests.test_resume import build, losses

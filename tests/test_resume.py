@@ -27,10 +27,11 @@ from depthaware_uda import (
 from depthaware_uda.files import sha256
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
-from depthaware_uda.trainers import Trainer, checkpoint, read_log
-from depthaware_uda.trainers.saving import resume
-from depthaware_uda.trainers.streams import Augmentation
-from depthaware_uda.trainers.validation import Validation
+from depthaware_uda.trainers import Trainer, read_log
+from depthaware_uda.trainers.run import checkpoint
+from depthaware_uda.trainers.run.saving import resume
+from depthaware_uda.trainers.run.streams import Augmentation
+from depthaware_uda.trainers.run.validation import Validation
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Changed, Scenes, assert_same_weights, tiny_model, weights
 
@@ -359,7 +360,7 @@ def test_a_validation_without_a_score_is_never_the_best(tmp_path: Path, monkeypa
         nothing = EvaluationResult.from_confusion(torch.zeros(7, 7), get_label_space("common7").classes)
         return dataclasses.replace(nothing, miou=next(scores))
 
-    monkeypatch.setattr("depthaware_uda.trainers.validation.evaluate", scripted)
+    monkeypatch.setattr("depthaware_uda.trainers.run.validation.evaluate", scripted)
     result = build("daf", tmp_path / "run", validate_every=2).fit()
     assert (result.best_miou, result.best_step) == (0.2, 4)
 

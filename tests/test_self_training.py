@@ -13,7 +13,7 @@ from depthaware_uda.self_training import (
     nearer,
     pixel_confidence,
 )
-from depthaware_uda.trainers.streams import seeded
+from depthaware_uda.trainers.run.streams import seeded
 from depthaware_uda.types import Sample
 from tests.tiny import Listed, Scenes
 

@@ -11,7 +11,7 @@ from depthaware_uda.data import collate, resize
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
-from depthaware_uda.trainers.loop import batches_of
+from depthaware_uda.trainers.run.loop import batches_of
 from depthaware_uda.trainers.self_training import Lesson
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Scenes, assert_same_weights, tiny_model, weights

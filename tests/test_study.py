@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from depthaware_uda import load_pretrained
 from depthaware_uda.data import class_weights
 from depthaware_uda.labels import get_label_space
-from depthaware_uda.trainers.streams import augmented
+from depthaware_uda.trainers.run.streams import augmented
 from tests.test_examples import EXAMPLES, camvid_tree, load
 from tests.tiny import tiny_model
 

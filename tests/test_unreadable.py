@@ -17,7 +17,7 @@ from depthaware_uda import (
 )
 from depthaware_uda.data import Augmented
 from depthaware_uda.trainers import Trainer, read_log
-from depthaware_uda.trainers.streams import stream
+from depthaware_uda.trainers.run.streams import stream
 from depthaware_uda.types import Sample
 from tests.test_resume import ALIGNED, SHARED, SPLIT, brighten, cut_off, losses, small_model, state
 from tests.tiny import Scenes, assert_same_weights

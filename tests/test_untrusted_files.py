@@ -18,7 +18,7 @@ from depthaware_uda.pseudo_labels import PseudoLabels
 from depthaware_uda.ranking import Ranking
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.trainers import read_log
-from depthaware_uda.trainers.run_folder import claim_run_folder
+from depthaware_uda.trainers.run.run_folder import claim_run_folder
 
 
 def test_an_image_of_too_many_pixels_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

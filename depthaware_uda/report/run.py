@@ -13,8 +13,8 @@ from torch import nn
 from depthaware_uda.files import atomic_path, expecting, read_json
 from depthaware_uda.ranking import TargetSplit
 from depthaware_uda.report import page
-from depthaware_uda.trainers.log import LOG_FILE, read_log
-from depthaware_uda.trainers.run_folder import RUN_FILE
+from depthaware_uda.trainers.run.log import LOG_FILE, read_log
+from depthaware_uda.trainers.run.run_folder import RUN_FILE
 from depthaware_uda.types import SampleDataset
 from depthaware_uda.viz import PanelMap, curves, model_panel
 

@@ -13,9 +13,9 @@ from depthaware_uda.models.discriminator import MIN_DISCRIMINATOR_SIZE, create_d
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.diagnostics import discriminator_measures, discriminator_remark
 from depthaware_uda.trainers.method_config import AdversarialConfig
-from depthaware_uda.trainers.optimizers import fused
-from depthaware_uda.trainers.sharing import cross_entropy
-from depthaware_uda.trainers.streams import seeded
+from depthaware_uda.trainers.run.streams import seeded
+from depthaware_uda.trainers.step.optimizers import fused
+from depthaware_uda.trainers.step.sharing import cross_entropy
 from depthaware_uda.types import Batch, JointOutput, SegDepthOutput
 
 __all__ = ["AdversarialTrainer"]

@@ -1,7 +1,7 @@
 """The base class of all stages: it owns the training step, and a subclass computes the losses.
 
-Here are device, precision, accumulation, schedules and averaging. The loop around the steps is in `loop`, checkpoints
-in `saving`, the results of validations in `validation`.
+Here are device, precision, accumulation, schedules and averaging. What a step is made of is in `step`; the loop around
+the steps, checkpoints and validations are in `run`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,9 @@ from depthaware_uda.inference import check_model
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.models.resize import resize_output
 from depthaware_uda.pseudo_labels import PseudoLabelled, PseudoLabels
-from depthaware_uda.trainers.averaging import WeightAverage
-from depthaware_uda.trainers.batch_norm import freeze_statistics, reestimate_statistics
-from depthaware_uda.trainers.batches import divide, to_device
 from depthaware_uda.trainers.callbacks import Callback, check_callbacks
-from depthaware_uda.trainers.checks import (
+from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.run.checks import (
     check_batch,
     check_data,
     check_first_image,
@@ -35,27 +33,29 @@ from depthaware_uda.trainers.checks import (
     check_sample,
     check_source,
 )
-from depthaware_uda.trainers.config import TrainerConfig
-from depthaware_uda.trainers.divergence import StepGuard, respond
-from depthaware_uda.trainers.execution import Execution
-from depthaware_uda.trainers.identity import defaults, describe
-from depthaware_uda.trainers.interruption import Interruption
-from depthaware_uda.trainers.log import LossMeans, RunLog
-from depthaware_uda.trainers.loop import Loop, TrainResult
-from depthaware_uda.trainers.optimizers import model_optimizer, set_learning_rates
-from depthaware_uda.trainers.out_of_memory import explained
-from depthaware_uda.trainers.run_folder import check_shared_folder, claim_run_folder, locked
-from depthaware_uda.trainers.saving import resume
-from depthaware_uda.trainers.sharing import (
+from depthaware_uda.trainers.run.identity import defaults, describe
+from depthaware_uda.trainers.run.interruption import Interruption
+from depthaware_uda.trainers.run.log import LossMeans, RunLog
+from depthaware_uda.trainers.run.loop import Loop, TrainResult
+from depthaware_uda.trainers.run.run_folder import check_shared_folder, claim_run_folder, locked
+from depthaware_uda.trainers.run.saving import resume
+from depthaware_uda.trainers.run.skipping import Unreadable
+from depthaware_uda.trainers.run.streams import Augmentation, augmented, seeded
+from depthaware_uda.trainers.run.validation import Validation
+from depthaware_uda.trainers.step.averaging import WeightAverage
+from depthaware_uda.trainers.step.batch_norm import freeze_statistics, reestimate_statistics
+from depthaware_uda.trainers.step.batches import divide, to_device
+from depthaware_uda.trainers.step.divergence import StepGuard, respond
+from depthaware_uda.trainers.step.execution import Execution
+from depthaware_uda.trainers.step.optimizers import model_optimizer, set_learning_rates
+from depthaware_uda.trainers.step.out_of_memory import explained
+from depthaware_uda.trainers.step.sharing import (
     average_losses,
     average_step,
     berhu,
     cross_entropy,
     shared_model,
 )
-from depthaware_uda.trainers.skipping import Unreadable
-from depthaware_uda.trainers.streams import Augmentation, augmented, seeded
-from depthaware_uda.trainers.validation import Validation
 from depthaware_uda.types import Batch, JointOutput, SampleDataset, SegDepthOutput
 
 __all__ = ["Losses", "Trainer"]

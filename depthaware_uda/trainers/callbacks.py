@@ -10,7 +10,7 @@ from depthaware_uda.label_free import LabelFreeScore
 
 if TYPE_CHECKING:
     from depthaware_uda.trainers.base import Trainer
-    from depthaware_uda.trainers.loop import TrainResult
+    from depthaware_uda.trainers.run.loop import TrainResult
 
 __all__ = ["Callback", "check_callbacks"]
 

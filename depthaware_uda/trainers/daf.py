@@ -14,10 +14,10 @@ from depthaware_uda.losses import entropy_loss
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.checks import check_target_depth
 from depthaware_uda.trainers.method_config import DAFConfig
-from depthaware_uda.trainers.sharing import scale_shift_invariant
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.run.checks import check_target_depth
+from depthaware_uda.trainers.run.streams import Augmentation
+from depthaware_uda.trainers.step.sharing import scale_shift_invariant
 from depthaware_uda.types import Batch, SampleDataset
 
 __all__ = ["DAFTrainer"]

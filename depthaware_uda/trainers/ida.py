@@ -15,8 +15,8 @@ from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.method_config import IDAConfig
-from depthaware_uda.trainers.run_folder import scratch_folder
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.run.run_folder import scratch_folder
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
 __all__ = ["IDATrainer"]

@@ -12,8 +12,8 @@ from depthaware_uda.pseudo_labels import PseudoLabels, write_pseudo_labels
 from depthaware_uda.trainers.base import Losses, Trainer
 from depthaware_uda.trainers.callbacks import Callback
 from depthaware_uda.trainers.method_config import ISLConfig
-from depthaware_uda.trainers.run_folder import scratch_folder
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.run.run_folder import scratch_folder
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.types import Batch, SampleDataset
 
 __all__ = ["ISLTrainer"]

@@ -25,7 +25,7 @@ from depthaware_uda.trainers.isl import ISLTrainer
 from depthaware_uda.trainers.method_config import DAFConfig, IDAConfig, ISLConfig
 from depthaware_uda.trainers.self_training import SelfTrainingTrainer
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
-from depthaware_uda.trainers.sharing import images_at_once
+from depthaware_uda.trainers.step.sharing import images_at_once
 from depthaware_uda.types import Sample
 
 __all__ = ["MemoryEstimate", "estimate_memory"]

@@ -26,11 +26,11 @@ from depthaware_uda.self_training import (
 )
 from depthaware_uda.trainers.adversarial import AdversarialTrainer
 from depthaware_uda.trainers.base import Losses
-from depthaware_uda.trainers.batch_norm import batch_statistics
 from depthaware_uda.trainers.callbacks import Callback
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
-from depthaware_uda.trainers.sharing import berhu
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.step.batch_norm import batch_statistics
+from depthaware_uda.trainers.step.sharing import berhu
 from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = ["Lesson", "SelfTrainingTrainer"]

@@ -46,7 +46,7 @@ from depthaware_uda import (
 from depthaware_uda.data import InMemory, MiniCity, Unlabelled
 from depthaware_uda.files import is_partial, write_json
 from depthaware_uda.models import pretrained
-from depthaware_uda.trainers import checkpoint
+from depthaware_uda.trainers.run import checkpoint
 from depthaware_uda.types import Sample
 
 SIZE = (32, 48)

@@ -27,8 +27,8 @@ import torch
 
 from depthaware_uda import create_model, load_pretrained
 from depthaware_uda.files import write_json
-from depthaware_uda.trainers import checkpoint
-from depthaware_uda.trainers.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
+from depthaware_uda.trainers.run import checkpoint
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint, load_checkpoint, save_checkpoint
 
 TENSORS = {"module-model": {"weight": torch.arange(300.0)}, "optimizer-model": {"0.exp_avg": torch.ones(300)}}
 

@@ -51,8 +51,8 @@ from depthaware_uda.ranking import Ranking, TargetSplit
 from depthaware_uda.results import EvaluationResult
 from depthaware_uda.tensors import read_metadata, read_tensors
 from depthaware_uda.trainers import read_log
-from depthaware_uda.trainers.checkpoint import latest_checkpoint
-from depthaware_uda.trainers.run_folder import claim_run_folder
+from depthaware_uda.trainers.run.checkpoint import latest_checkpoint
+from depthaware_uda.trainers.run.run_folder import claim_run_folder
 
 REFUSED = (ValueError, FileNotFoundError)
 """Exceptions that a reader may raise."""

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import depthaware_uda.losses as losses
 from depthaware_uda.distributed import broadcast_module, gather, max_, mean_, sum_, world_size
 from depthaware_uda.labels import IGNORE_INDEX
-from depthaware_uda.trainers.batch_norm import batch_norms, running_statistics
 from depthaware_uda.trainers.config import TrainerConfig
+from depthaware_uda.trainers.step.batch_norm import batch_norms, running_statistics
 
 __all__ = [
     "average_losses",

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from depthaware_uda.data.wrappers import Unlabelled, known_names, sample_names
 from depthaware_uda.labels import IGNORE_INDEX
-from depthaware_uda.trainers.run_folder import BEGAN_WITH, digest
-from depthaware_uda.trainers.skipping import Unreadable
-from depthaware_uda.trainers.streams import Augmentation
+from depthaware_uda.trainers.run.run_folder import BEGAN_WITH, digest
+from depthaware_uda.trainers.run.skipping import Unreadable
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.types import Sample, SampleDataset
 
 if TYPE_CHECKING:

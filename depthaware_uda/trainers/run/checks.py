@@ -13,9 +13,9 @@ from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type, 
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.space import check_same_classes
-from depthaware_uda.trainers.batches import to_device
 from depthaware_uda.trainers.config import TrainerConfig
-from depthaware_uda.trainers.skipping import Unreadable
+from depthaware_uda.trainers.run.skipping import Unreadable
+from depthaware_uda.trainers.step.batches import to_device
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = [

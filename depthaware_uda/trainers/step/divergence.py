@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from depthaware_uda.distributed import barrier, gather, rank, world_size
 from depthaware_uda.files import atomic_folder, write_json
 from depthaware_uda.tensors import write_tensors
-from depthaware_uda.trainers.batch_norm import batch_norms, running_statistics
+from depthaware_uda.trainers.step.batch_norm import batch_norms, running_statistics
 from depthaware_uda.types import Batch
 
 if TYPE_CHECKING:

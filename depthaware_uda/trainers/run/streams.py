@@ -22,8 +22,8 @@ from depthaware_uda.data.wrappers import check_sample_type, known_name
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.self_training import RareClassSampled
-from depthaware_uda.trainers.checks import check_depth, check_labels
-from depthaware_uda.trainers.skipping import UNREADABLE
+from depthaware_uda.trainers.run.checks import check_depth, check_labels
+from depthaware_uda.trainers.run.skipping import UNREADABLE
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["Augmentation", "augmented", "seeded", "stream"]

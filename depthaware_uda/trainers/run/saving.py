@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthaware_uda.distributed import is_writer
 from depthaware_uda.files import remove_partial
-from depthaware_uda.trainers.checkpoint import (
+from depthaware_uda.trainers.run.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
     load_optimizer_tensors,

@@ -12,15 +12,15 @@ from tqdm import tqdm
 
 from depthaware_uda.distributed import barrier, is_writer
 from depthaware_uda.evaluation import EvaluationResult
-from depthaware_uda.trainers.batches import prefetched
 from depthaware_uda.trainers.callbacks import Callback
-from depthaware_uda.trainers.divergence import respond
-from depthaware_uda.trainers.interruption import Interruption, TrainingInterrupted
-from depthaware_uda.trainers.log import RunLog
-from depthaware_uda.trainers.saving import save
-from depthaware_uda.trainers.sharing import images_at_once
-from depthaware_uda.trainers.streams import stream
-from depthaware_uda.trainers.validation import export
+from depthaware_uda.trainers.run.interruption import Interruption, TrainingInterrupted
+from depthaware_uda.trainers.run.log import RunLog
+from depthaware_uda.trainers.run.saving import save
+from depthaware_uda.trainers.run.streams import stream
+from depthaware_uda.trainers.run.validation import export
+from depthaware_uda.trainers.step.batches import prefetched
+from depthaware_uda.trainers.step.divergence import respond
+from depthaware_uda.trainers.step.sharing import images_at_once
 from depthaware_uda.types import Batch, SampleDataset
 
 if TYPE_CHECKING:

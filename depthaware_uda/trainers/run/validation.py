@@ -15,7 +15,7 @@ from depthaware_uda.files import atomic_path
 from depthaware_uda.label_free import LabelFreeScore, label_free_score
 from depthaware_uda.tensors import WEIGHTS_FILE, write_tensors
 from depthaware_uda.trainers.config import TrainerConfig
-from depthaware_uda.trainers.skipping import UNREADABLE
+from depthaware_uda.trainers.run.skipping import UNREADABLE
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["Validation", "export"]

@@ -1,0 +1,1 @@
+"""What surrounds the steps of a run: checks, samples in their order, log, validation, checkpoints and resuming."""
