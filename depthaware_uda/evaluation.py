@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import has_metric_depth, known_label_space
+from depthaware_uda.data.contract import has_metric_depth, known_label_space
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_by_index, sum_of_counts
 from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan

@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.collate import check_pixels, check_tensor, collate
-from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type
+from depthaware_uda.data.contract import check_dataset_type, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.resize import finite_scores, resize_output

@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled, known_label_space
+from depthaware_uda.data.contract import known_label_space
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import check_sums, read_sealed, write_sealed, write_sums
 from depthaware_uda.distributed import gather_by_index
 from depthaware_uda.files import atomic_path, expecting, read_text

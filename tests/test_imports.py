@@ -40,7 +40,7 @@ ALLOWED = {
 }
 # Modules of data sets and networks that the rooms above may use: only what all share, never a concrete one.
 SHARED = {
-    "data": {"collate", "images", "masks", "wrappers"},
+    "data": {"collate", "contract", "images", "masks", "wrappers"},
     "models": {"argmax", "checkpointing", "discriminator", "fusion", "input_size", "pretrained", "resize", "slices"},
 }
 ABSTRACT = {"inference", *STAGES, "trainers"}

@@ -1,7 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
-from depthaware_uda.data import class_pixels, class_weights
+from depthaware_uda.data import CamVid, Selected, class_pixels, class_weights
+from depthaware_uda.self_training import RareClassSampled
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset
@@ -13,6 +17,20 @@ def labelled(*values: object) -> ListDataset:
 
 def test_pixels_are_counted_over_all_samples() -> None:
     assert class_pixels(labelled([[0, 2], [2, 255]], [[255, 0]]), 4).tolist() == [2, 0, 2, 0]
+
+
+def test_images_are_not_read_for_counting(camvid_copy: Path) -> None:
+    train, val = CamVid(camvid_copy), CamVid(camvid_copy, "val")
+    joined = ConcatDataset([Subset(train, [2, 0]), Selected(val, val.names)])  # type: ignore[list-item,arg-type]
+    classes = len(train.label_space)
+    one_by_one = [class_pixels([joined[index]], classes) for index in range(len(joined))]  # type: ignore[arg-type]
+    moved = CamVid(camvid_copy, transform=lambda sample: {**sample, "label": torch.zeros(1, 1)})
+    for image in camvid_copy.glob("*/images/*"):
+        image.write_bytes(b"")
+    assert torch.equal(class_pixels(joined, classes), torch.stack(one_by_one).sum(0))  # type: ignore[arg-type]
+    assert len(RareClassSampled(joined, classes).shown) == classes  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=f"{train.files[0].image}"):
+        class_pixels(moved, classes)  # its transform may look at the image
 
 
 def test_weights_by_hand() -> None:

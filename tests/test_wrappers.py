@@ -21,7 +21,7 @@ from depthaware_uda.data import (
     check_dataset,
     sample_names,
 )
-from depthaware_uda.data.wrappers import known_label_space, known_names, source_files
+from depthaware_uda.data.contract import known_label_space, known_names, source_files
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -200,7 +200,6 @@ def test_in_memory_errors(dataset: ListDataset) -> None:
 def test_augmented_transforms_after_reading(dataset: ListDataset) -> None:
     augmented = Augmented(dataset, lambda sample: Sample(name=sample["name"] * 2))
     assert [augmented[index]["name"] for index in range(len(augmented))] == ["aa", "bb", "cc"]
-    assert augmented.names == ["a", "b", "c"]
 
 
 def test_unlabelled_drops_label_and_depth(dataset: ListDataset) -> None:
@@ -271,6 +270,14 @@ def test_wrappers_travel_to_other_processes_and_nest(camvid_copy: Path) -> None:
     assert copied.names == camvid.names[1:]
     assert copied.label_space == camvid.label_space
     assert sorted(copied[1]) == ["image", "name"]
+
+
+def test_a_wrapper_lists_names_only_if_its_data_set_does(camvid_copy: Path, dataset: ListDataset) -> None:
+    train = CamVid(camvid_copy)
+    assert Unlabelled(Augmented(train, dict)).names == train.names
+    with pytest.raises(AttributeError, match="names: the ListDataset does not list the names of its samples"):
+        print(Augmented(dataset, dict).names)
+    assert sample_names(Augmented(dataset, dict)) == ["a", "b", "c"]
 
 
 def test_a_wrapper_has_a_label_space_only_if_its_data_set_has(dataset: ListDataset) -> None:

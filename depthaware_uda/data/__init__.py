@@ -5,6 +5,7 @@ from depthaware_uda.data.camvid import CamVid
 from depthaware_uda.data.check import DatasetReport, check_dataset
 from depthaware_uda.data.cityscapes import Cityscapes
 from depthaware_uda.data.collate import collate
+from depthaware_uda.data.contract import sample_names
 from depthaware_uda.data.file_dataset import FileDataset, SampleFiles
 from depthaware_uda.data.folder import SegmentationFolder
 from depthaware_uda.data.geometry import Geometry
@@ -16,7 +17,7 @@ from depthaware_uda.data.minicity import MiniCity
 from depthaware_uda.data.statistics import class_pixels, class_weights
 from depthaware_uda.data.synthia import Synthia
 from depthaware_uda.data.transforms import PhotometricNoise, RandomView, flip_and_crop, resize, strong_augmentation
-from depthaware_uda.data.wrappers import Augmented, Selected, Unlabelled, sample_names
+from depthaware_uda.data.wrappers import Augmented, Selected, Unlabelled
 
 __all__ = [
     "Augmented",

@@ -103,8 +103,7 @@ class FileDataset:
         if files.label is not None:
             ids = self.read_label_ids(files.label)
             _check_shape(ids, files.label, pixels, files.image)
-            label = remap(self.geometry.pixels(ids), self.label_map, name=str(files.label), unknown=self.unknown)
-            sample["label"] = LabelMask(torch.from_numpy(self.geometry.filled(label, IGNORE_INDEX)))
+            sample["label"] = self._label(files.label, ids)
         if files.depth is not None:
             values = read_depth_values(files.depth)
             _check_shape(values, files.depth, pixels, files.image)
@@ -129,12 +128,24 @@ class FileDataset:
         """What the numbers in one depth file mean."""
         return self.depth_encoding
 
+    def label_sample(self, index: int) -> Sample:
+        """A sample without image and depth, whose files are not read, and before any transform."""
+        files = self.files[index]
+        sample = Sample(name=files.name)
+        if files.label is not None:
+            sample["label"] = self._label(files.label, self.read_label_ids(files.label))
+        return sample
+
     def read_metres(self, index: int) -> NDArray[np.float32]:
         """The depth of a sample in metres at the size of its file, (H, W); ValueError if it has none."""
         files = self.files[index]
         if files.depth is None:
             raise ValueError(f"{files.name!r} has no depth")
         return self._metres(files, read_depth_values(files.depth))
+
+    def _label(self, path: Path, ids: NDArray[Any]) -> LabelMask:
+        label = remap(self.geometry.pixels(ids), self.label_map, name=str(path), unknown=self.unknown)
+        return LabelMask(torch.from_numpy(self.geometry.filled(label, IGNORE_INDEX)))
 
     def _metres(self, files: SampleFiles, values: NDArray[Any]) -> NDArray[np.float32]:
         encoding = self.depth_encoding_of(files)

@@ -9,8 +9,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from depthaware_uda.data.contract import check_dataset_type, has_metric_depth, known_label_space
 from depthaware_uda.data.packing import PackedSample, pack, unpack
-from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_label_space
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["InMemory"]

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from depthaware_uda.data.wrappers import label_sample
 from depthaware_uda.labels import IGNORE_INDEX
-from depthaware_uda.types import Sample, SampleDataset
+from depthaware_uda.types import SampleDataset
 
 __all__ = ["class_pixels", "class_weights", "sample_pixels"]
 
@@ -24,13 +25,14 @@ def class_pixels(dataset: SampleDataset, num_classes: int) -> Tensor:
         raise ValueError(f"num_classes must be above 0, got {num_classes}")
     counts = torch.zeros(num_classes, dtype=torch.int64)
     for index in range(len(dataset)):
-        sample = dataset[index]
-        counts += sample_pixels(sample, sample.get("name", f"sample {index}"), num_classes)
+        counts += sample_pixels(dataset, index, num_classes)
     return counts
 
 
-def sample_pixels(sample: Sample, name: str, num_classes: int) -> Tensor:
-    """Number of labelled pixels of every class in one sample, (C,) int64; errors as in `class_pixels`, with `name`."""
+def sample_pixels(dataset: SampleDataset, index: int, num_classes: int) -> Tensor:
+    """Number of labelled pixels of every class in one sample, (C,) int64; errors as in `class_pixels`."""
+    sample = label_sample(dataset, index)
+    name = sample.get("name", f"sample {index}")
     if "label" not in sample:
         raise ValueError(f"{name!r} has no label to count")
     label = sample["label"].as_subclass(Tensor)
@@ -48,7 +50,7 @@ def class_weights(dataset: SampleDataset, num_classes: int, *, power: float = 0.
     """Weights frequency ** -power of every class, for `TrainerConfig.class_weights`; the mean over pixels is 1.
 
     Args:
-        dataset: Labelled samples; all are read.
+        dataset: Labelled samples; the labels of all are read.
         num_classes: Number of classes C.
         power: 0 weights all pixels equally, 1 all classes; values between favour rare classes without drowning others.
 

@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor
 
 from depthaware_uda.data.collate import check_some_pixels, check_tensor
+from depthaware_uda.data.contract import check_sample_type, sample_names
 from depthaware_uda.data.images import read_image, upright_rgb
 from depthaware_uda.data.listing import IMAGE_SUFFIXES, list_files
-from depthaware_uda.data.wrappers import check_sample_type, sample_names
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["Frame", "PredictionInput", "Source", "open_input"]

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthaware_uda.data.contract import check_repeatable, sample_names
 from depthaware_uda.data.images import read_ids
 from depthaware_uda.data.masks import LabelMask
-from depthaware_uda.data.wrappers import Unlabelled, check_repeatable, sample_names
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import read_sealed
 from depthaware_uda.files import expecting, safe_join, sha256
 from depthaware_uda.types import Sample, SampleDataset

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled, check_dataset_type, check_repeatable, sample_names
+from depthaware_uda.data.contract import check_dataset_type, check_repeatable, sample_names
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, flush, sha256

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from depthaware_uda.data.wrappers import Selected, sample_names
+from depthaware_uda.data.contract import sample_names
+from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.evaluation import EvaluationResult
 from depthaware_uda.label_free import LabelFreeScore
 from depthaware_uda.report.run import save_panel, write_report

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from depthaware_uda.data.contract import known_label_space, sample_names
 from depthaware_uda.data.statistics import sample_pixels
-from depthaware_uda.data.wrappers import known_label_space, sample_names
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["RareClassSampled", "class_probabilities"]
@@ -40,7 +40,7 @@ class RareClassSampled:
     that a resumed run draws the same images.
 
     Args:
-        dataset: Labelled samples; all are read once.
+        dataset: Labelled samples; the labels of all are read once.
         num_classes: Number of classes C.
         temperature: See `class_probabilities`; the paper uses 0.01 for 19 classes.
         min_pixels: Pixels of a class that an image needs to show it; if no image has as many, one pixel is enough.
@@ -64,9 +64,7 @@ class RareClassSampled:
             raise ValueError("the data set is empty: there is nothing to draw")
         if (space := known_label_space(dataset)) is not None:
             self.label_space = space
-        counts = torch.stack(
-            [sample_pixels(dataset[index], name, num_classes) for index, name in enumerate(self.names)]
-        )
+        counts = torch.stack([sample_pixels(dataset, index, num_classes) for index in range(len(self.names))])
         self.probabilities = class_probabilities(counts.sum(0), temperature)
         shown = counts >= min_pixels
         shown = torch.where(shown.any(0), shown, counts > 0)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from depthaware_uda.data.wrappers import Selected, known_label_space, sample_names
+from depthaware_uda.data.contract import known_label_space, sample_names
+from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace, get_label_space

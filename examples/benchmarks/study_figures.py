@@ -12,7 +12,7 @@ from study_table import Results, steps_after_first
 from torch import nn
 
 from depthaware_uda.data import Selected
-from depthaware_uda.data.wrappers import sample_names
+from depthaware_uda.data.contract import sample_names
 from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.types import SampleDataset, SegDepthOutput

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat
 from depthaware_uda.data.cache.filling import Source, fill
+from depthaware_uda.data.contract import has_metric_depth, known_label_space
 from depthaware_uda.data.geometry import check_size
 from depthaware_uda.data.packing import unpack
-from depthaware_uda.data.wrappers import has_metric_depth, known_label_space
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import Sample, SampleDataset
 

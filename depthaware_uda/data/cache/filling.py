@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat, format_bytes, read_records
+from depthaware_uda.data.contract import check_dataset_type, looks, sample_names, source_files
 from depthaware_uda.data.geometry import Geometry
 from depthaware_uda.data.masks import as_tv_tensors
 from depthaware_uda.data.packing import PackedSample, pack
 from depthaware_uda.data.transforms import resize
-from depthaware_uda.data.wrappers import check_dataset_type, looks, sample_names, source_files
 from depthaware_uda.depth import DepthEncoding
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.types import SampleDataset

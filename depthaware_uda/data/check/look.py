@@ -24,7 +24,7 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
-from depthaware_uda.data.wrappers import check_dataset_type, has_metric_depth, known_label_space, known_names
+from depthaware_uda.data.contract import check_dataset_type, has_metric_depth, known_label_space, known_names
 from depthaware_uda.labels import IGNORE_INDEX, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 

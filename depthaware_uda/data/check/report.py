@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthaware_uda.data.check.page import draw_page
-from depthaware_uda.data.wrappers import known_label_space
+from depthaware_uda.data.contract import known_label_space
 from depthaware_uda.files import write_json
 from depthaware_uda.types import SampleDataset
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from depthaware_uda.data.check.report import Finding, sample_finding
+from depthaware_uda.data.contract import known_names, source_files
 from depthaware_uda.data.images import read_size
 from depthaware_uda.data.listing import IMAGE_SUFFIXES
 from depthaware_uda.data.synthia import Synthia
 from depthaware_uda.data.synthia_packages import IMAGE_SIZE, REMEDY, SPLITS, package_of_images
-from depthaware_uda.data.wrappers import known_names, source_files
 from depthaware_uda.types import SampleDataset
 
 __all__ = ["source_findings"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda.data.collate import check_pixels, check_tensor
-from depthaware_uda.data.wrappers import check_dataset_type, check_sample_type, known_label_space
+from depthaware_uda.data.contract import check_dataset_type, check_sample_type, known_label_space
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace
 from depthaware_uda.labels.space import check_same_classes

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.wrappers import Unlabelled, known_names, sample_names
+from depthaware_uda.data.contract import known_names, sample_names
+from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.trainers.run.run_folder import BEGAN_WITH, digest
 from depthaware_uda.trainers.run.skipping import Unreadable

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 
 from torch.utils.data import Subset
 
-from depthaware_uda.data.wrappers import Selected, known_name, known_names
+from depthaware_uda.data.contract import known_name, known_names
+from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.types import Batch, Sample, SampleDataset
 
 __all__ = ["UNREADABLE", "Unreadable"]

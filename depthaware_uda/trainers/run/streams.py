@@ -17,8 +17,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from depthaware_uda.data.collate import collate
+from depthaware_uda.data.contract import check_sample_type, known_name
 from depthaware_uda.data.masks import as_tv_tensors
-from depthaware_uda.data.wrappers import check_sample_type, known_name
 from depthaware_uda.distributed import rank, world_size
 from depthaware_uda.inference import ignore_interrupts
 from depthaware_uda.self_training import RareClassSampled
