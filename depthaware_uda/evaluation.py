@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.contract import has_metric_depth, known_label_space
+from depthaware_uda.data.contract import chosen_label_space, has_metric_depth, known_label_space
 from depthaware_uda.depth import to_metres
 from depthaware_uda.distributed import gather, gather_by_index, sum_of_counts
 from depthaware_uda.inference import evaluating, image_batches, output_of, warn_of_nan
-from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.labels.space import check_same_classes
 from depthaware_uda.metrics import DepthMeter, confusion_matrix
 from depthaware_uda.models.argmax import argmax_resized
@@ -153,10 +153,8 @@ def _label_space(
     model: nn.Module, dataset: SampleDataset, asked: str | LabelSpace | None, protocol: AdaptationProtocol | None
 ) -> LabelSpace | None:
     """The classes that were asked for, else those of the data set, else the model's; ValueError if they differ."""
-    own, of_model = known_label_space(dataset), getattr(model, "label_space", None)
-    check_same_classes(own, of_model, "the data set")
-    known = asked or own or of_model
-    space = None if known is None else get_label_space(known)
+    check_same_classes(known_label_space(dataset), getattr(model, "label_space", None), "the data set")
+    space = chosen_label_space(asked, dataset, model)
     if protocol is not None and space is not None and space.classes != protocol.classes.classes:
         raise ValueError(
             f"protocol {protocol.name!r} has the classes of {protocol.label_space!r}, the data those of "

@@ -10,13 +10,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from depthaware_uda.data.contract import known_label_space
+from depthaware_uda.data.contract import chosen_label_space
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import check_sums, read_sealed, write_sealed, write_sums
 from depthaware_uda.distributed import gather_by_index
 from depthaware_uda.files import atomic_path, expecting, read_text
 from depthaware_uda.inference import batch_names, output_batches
-from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.models.argmax import argmax_resized
 from depthaware_uda.models.fusion import DepthAwareFusion
 from depthaware_uda.models.resize import size_of
@@ -228,10 +228,9 @@ class EntropyRanker:
         self.progress = progress
 
     def _rare_classes(self, dataset: SampleDataset) -> tuple[int, ...]:
-        known = self.label_space or known_label_space(dataset) or getattr(self.model, "label_space", None)
-        if known is None:
+        space = chosen_label_space(self.label_space, dataset, self.model)
+        if space is None:
             raise ValueError("rare_class_weighting needs a label_space that names the rare classes; none is known")
-        space = get_label_space(known)
         if not space.rare:
             raise ValueError(f"rare_class_weighting: label space {space.name!r} names no rare class")
         return space.indices(space.rare)

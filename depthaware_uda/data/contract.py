@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Subset
 
-from depthaware_uda.labels import LabelSpace
+from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "check_dataset_type",
     "check_repeatable",
     "check_sample_type",
+    "chosen_label_space",
     "has_metric_depth",
     "known_label_space",
     "known_name",
@@ -153,6 +154,12 @@ def known_label_space(dataset: object) -> LabelSpace | None:
     parts = [dataset.dataset] if isinstance(dataset, Subset) else dataset.datasets
     first, *others = map(known_label_space, parts)
     return first if all(other == first for other in others) else None
+
+
+def chosen_label_space(asked: str | LabelSpace | None, dataset: object, *models: object) -> LabelSpace | None:
+    """The label space that was asked for, else the data set's, else that of the first model with one, else None."""
+    known = (asked, known_label_space(dataset), *(getattr(model, "label_space", None) for model in models))
+    return next((get_label_space(one) for one in known if one is not None), None)
 
 
 def has_metric_depth(dataset: SampleDataset) -> bool:

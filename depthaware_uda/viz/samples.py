@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from depthaware_uda.data.contract import known_label_space, sample_names
+from depthaware_uda.data.contract import chosen_label_space, known_label_space, sample_names
 from depthaware_uda.data.wrappers import Selected
 from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
-from depthaware_uda.labels import LabelSpace, get_label_space
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.fusion import DepthAwareFusion
 from depthaware_uda.paint import as_array, colorize_depth, colorize_fraction, colorize_label
@@ -96,12 +96,7 @@ def model_panel(
         raise ValueError(f"models: {sorted(taken)} head other columns; call the networks otherwise")
     if not maps or set(maps) - set(get_args(PanelMap)):
         raise ValueError(f"maps must be one or more of {get_args(PanelMap)}, got {tuple(maps)}")
-    known = [
-        label_space,
-        known_label_space(dataset),
-        *(getattr(model, "label_space", None) for model in models.values()),
-    ]
-    space = next((get_label_space(one) for one in known if one is not None), None)
+    space = chosen_label_space(label_space, dataset, *models.values())
     if space is None:
         raise ValueError("label_space: neither the data set nor a model names its classes; pass a label space")
     if names is None:
