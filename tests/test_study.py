@@ -258,19 +258,19 @@ def test_adaptation_goes_on_at_a_larger_size(study: ModuleType, tmp_path: Path) 
     steps = [load_file(file) for file in (tmp_path / "larger" / "seed2" / "isl").rglob("snapshots/*.safetensors")]
     assert any(all(torch.equal(weights[key], value) for key, value in chosen.state_dict().items()) for weights in steps)
     of_stamp_size("windows", (64, 96), window=(48, 64))
-    names = ["finish", "taught", "self-taught"]
+    names = ["finish", "taught", "taught-ida", "self-taught"]
     teachers = ["--teachers", str(tmp_path / "start"), str(tmp_path / "best")]
     options = ["--apart", "--stages", "2", "--far-sky", "--workers", "0", *teachers]
     study_larger.main([*command, "--size", "windows", "--runs", *names, *options])
     runs = json.loads((tmp_path / "study-windows-seed2.json").read_text())["runs"]
-    expected = {"start": 0, "finish": 6, "taught": 4, "self-taught": 4}
+    expected = {"start": 0, "finish": 6, "taught": 4, "taught-ida": 4, "self-taught": 4}
     assert {name: run["steps"] for name, run in runs.items()} == expected
     folder = tmp_path / "windows" / "seed2"
     assert load_pretrained(folder / "finish" / "model").image_size == 64
     assert not list(folder.rglob("pseudo_labels/*"))  # no pseudo-labels of their own
     records = [json.loads((folder / f"{name}-labels" / "pseudo_labels.json").read_text()) for name in names[1:]]
-    assert records[0]["names"] == records[1]["names"]
-    assert records[0]["sha256"] != records[1]["sha256"]
+    assert records[0]["names"] == records[1]["names"] == records[2]["names"]
+    assert records[0]["sha256"] == records[1]["sha256"] != records[2]["sha256"]
 
 
 def test_windows_show_photographs_larger_than_they_are_whole(study: ModuleType, tmp_path: Path) -> None:

@@ -4,10 +4,10 @@
 
 Most of the training was done at the small size; people and vehicles, a few pixels there, are learnt at the larger one.
 `--size windows` continues a network of study.py's `--size pretrained`, on windows out of 480 x 360. `taught` is ISL on
-labels from an ensemble, the networks of `--teachers`; `self-taught` uses labels from `--start` alone. Each of `--runs`
-continues the one before it, in that run's folder, or starts from `--start` with `--apart`; interrupted runs resume. The
-JSON file beside them has the scores of all finished runs, on val and on the training photographs, which show more kinds
-of streets.
+labels from an ensemble, the networks of `--teachers`; `taught-ida` is IDA on the same labels, and `self-taught` ISL on
+labels from `--start` alone. Each of `--runs` continues the one before it, in that run's folder, or starts from
+`--start` with `--apart`; interrupted runs resume. The JSON file beside them has the scores of all finished runs, on val
+and on the training photographs, which show more kinds of streets.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def finish(start: Callable[..., Start], stages: float = 3, **changes: Any) -> St
     return begin
 
 
-def taught(teachers: Sequence[Path], stages: float) -> Start:
-    """`finish` with ISL, on labels of the photographs that an ensemble predicts."""
+def taught(method: Callable[..., Start], teachers: Sequence[Path], stages: float) -> Start:
+    """`finish` with ISL or IDA, on labels of the photographs that an ensemble predicts."""
 
     def begin(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         networks = (load_pretrained(weights, device=study.device) for weights in teachers)
         labels = ensemble_labels(networks, study, out.with_name(f"{out.name}-labels"))
-        return finish(isl, stages, labels=labels)(study, model, out)
+        return finish(method, stages, labels=labels)(study, model, out)
 
     return begin
 
@@ -73,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = {"device": args.device, "workers": args.workers, "far_sky": args.far_sky}
     study = Study(args.size, args.camvid, args.output, args.seed, **options)
     began, folder, folders = args.start, study.folder, []
-    own = {"taught": args.teachers, "self-taught": [args.start]}
-    stages = {**STAGES, **{name: taught(teachers, args.stages) for name, teachers in own.items()}}
+    own = {"taught": (isl, args.teachers), "taught-ida": (ida, args.teachers), "self-taught": (isl, [args.start])}
+    stages = {**STAGES, **{name: taught(*given, args.stages) for name, given in own.items()}}
     for name in args.runs:
         folder = (study.folder if args.apart else folder) / name
         folders.append(folder)
@@ -144,9 +144,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, required=True, help="folder of weights, such as from study.py --export")
     sizes = "320 x 240, or windows of that size out of 480 x 360; default: larger"
     parser.add_argument("--size", choices=("larger", "windows"), default="larger", help=sizes)
-    parser.add_argument("--runs", nargs="+", choices=(*STAGES, "taught", "self-taught"), default=["isl", "ida"])
-    parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for `taught`")
-    length = "length of taught and self-taught, in stages of 300 steps; default: 3"
+    parser.add_argument(
+        "--runs", nargs="+", choices=(*STAGES, "taught", "taught-ida", "self-taught"), default=["isl", "ida"]
+    )
+    parser.add_argument("--teachers", type=Path, nargs="+", default=[], help="folders of weights, for the taught runs")
+    length = "length of the taught runs, in stages of 300 steps; default: 3"
     parser.add_argument("--stages", type=float, default=3, help=length)
     parser.add_argument("--apart", action="store_true", help="start each run from --start")
     parser.add_argument(

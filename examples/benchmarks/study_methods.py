@@ -103,11 +103,18 @@ def isl_of_all(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
     return isl(labels=labels)(study, model, out)
 
 
-def ida(ranked_by: DepthAwareFusion | None = None, fraction: float = 0.66, **changes: Any) -> Start:
+def ida(
+    stages: float = 1,
+    labels: PseudoLabels | None = None,
+    ranked_by: DepthAwareFusion | None = None,
+    fraction: float = 0.66,
+    **changes: Any,
+) -> Start:
     def start(study: Study, model: nn.Module, out: Path) -> Trainer[Any]:
         split = EntropyRanker(model, ranked_by, fraction).rank(study.target).split()
-        config = IDAConfig(**{**study.later(), **ADVERSARY, **LATER, **changes})
-        return IDATrainer(model, study.target, split, config, out, source=study.source, **study.options())
+        config = IDAConfig(**{**study.later(stages), **ADVERSARY, **LATER, **changes})
+        options = {**study.options(), "source": study.source, "labels": labels}
+        return IDATrainer(model, study.target, split, config, out, **options)
 
     return start
 
@@ -132,7 +139,7 @@ add("control", "control: source only, continued", "source", source_only(3))
 add("control-plain", "control, no depth", "source-plain", source_only(3, depth_weight=0.0))
 add("advent", "AdvEnt", "source-plain", daf(DAFConfig.advent))
 add("advent-isl", "AdvEnt + ISL", "advent", isl(depth_weight=0.0))
-add("intrada", "AdvEnt + ISL + IntraDA", "advent-isl", ida(ENTROPY, fusion="entropy", depth_weight=0.0))
+add("intrada", "AdvEnt + ISL + IntraDA", "advent-isl", ida(ranked_by=ENTROPY, fusion="entropy", depth_weight=0.0))
 add("minent", "MinEnt", "source-plain", daf(DAFConfig.minent, adversarial_weight=0.0, entropy_weight=0.05))
 add("source-dada", "source only, DADA's depth head", None, source_only(), depth_head="dada")
 add("dada", "DADA", "source-dada", daf(DAFConfig.dada))
