@@ -224,13 +224,6 @@ def test_depth_in_millimetres_and_disparity(root: Path) -> None:
     assert (far + 0.01) / (near + 0.01) == pytest.approx(2.5)
 
 
-def test_metres_at_the_size_of_the_file(root: Path) -> None:
-    dataset = SegmentationFolder(root / "images", depth=root / "depth", label_space=SPACE, size=(2, 2))
-    np.testing.assert_allclose(dataset.read_metres(1), [[np.nan, 1, 2.5]])
-    with pytest.raises(ValueError, match=r"'b\.jpg' has no depth"):
-        SegmentationFolder(root / "images", label_space=SPACE).read_metres(0)
-
-
 def test_padding_fills_up_with_what_is_unknown(root: Path) -> None:
     dataset = SegmentationFolder(
         root / "images", root / "labels", root / "depth", label_space=SPACE, size=(2, 3), pad=True

@@ -136,13 +136,6 @@ class FileDataset:
             sample["label"] = self._label(files.label, self.read_label_ids(files.label))
         return sample
 
-    def read_metres(self, index: int) -> NDArray[np.float32]:
-        """The depth of a sample in metres at the size of its file, (H, W); ValueError if it has none."""
-        files = self.files[index]
-        if files.depth is None:
-            raise ValueError(f"{files.name!r} has no depth")
-        return self._metres(files, read_depth_values(files.depth))
-
     def _label(self, path: Path, ids: NDArray[Any]) -> LabelMask:
         label = remap(self.geometry.pixels(ids), self.label_map, name=str(path), unknown=self.unknown)
         return LabelMask(torch.from_numpy(self.geometry.filled(label, IGNORE_INDEX)))
