@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset
 from tqdm import tqdm
 
 from depthaware_uda.data.collate import check_pixels, check_tensor, collate
-from depthaware_uda.data.contract import check_dataset_type, check_sample_type
+from depthaware_uda.data.contract import check_dataset_type, check_loading, check_sample_type
 from depthaware_uda.distributed import is_writer, rank, world_size
 from depthaware_uda.losses import at_least_float32
 from depthaware_uda.models.resize import finite_scores, resize_output
@@ -22,7 +22,6 @@ from depthaware_uda.types import Batch, Sample, SampleDataset, SegDepthOutput
 
 __all__ = [
     "batch_names",
-    "check_loading",
     "check_model",
     "evaluating",
     "ignore_interrupts",
@@ -41,13 +40,6 @@ def check_model(model: object) -> None:
             f"model must be a torch.nn.Module, got {type(model).__name__}; create_model or load_pretrained makes one "
             "from a name"
         )
-
-
-def check_loading(batch_size: int, num_workers: int = 0) -> None:
-    """Raise a ValueError if the images of a batch, or the processes that read them, are not a whole number in range."""
-    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def warn_of_nan(where: str, *, stacklevel: int) -> None:
@@ -175,7 +167,7 @@ def image_batches(
         TypeError: The data set gives no samples by index.
         ValueError: The data set is empty, an argument is out of range, or images are not RGB in 0..1 in floating point.
     """
-    check_loading(batch_size, num_workers)
+    check_loading(batch_size=batch_size, num_workers=num_workers)
     check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("the data set is empty: there is nothing to predict")

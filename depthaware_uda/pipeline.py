@@ -55,7 +55,7 @@ def run_protocol(
     keep: KeptWeights = "last",
     augment: Augmentation | None = None,
     cache: str | Path | None = None,
-    workers: int = 0,
+    num_workers: int = 0,
     device: str | torch.device | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
@@ -81,7 +81,7 @@ def run_protocol(
             authors pass on the best ones, which uses labels of the target; that needs `validate_every`.
         augment: Called with every training sample.
         cache: Folder for decoded source and target images (`cached`); without it, every sample is decoded each time.
-        workers: Processes that decode the cache.
+        num_workers: Processes that decode the cache.
         device: Where to train; by default CUDA if available.
         progress: Show progress bars.
         callbacks: Called at the moments of `Callback`, in every stage.
@@ -99,8 +99,8 @@ def run_protocol(
     source, target, val = chosen.source_data(roots), chosen.target_data(roots), chosen.validation_data(roots)
     target = Unlabelled(target)
     if cache is not None:
-        source = cached(source, cache, workers=workers, progress=progress and is_writer())
-        target = cached(target, cache, workers=workers, progress=progress and is_writer())
+        source = cached(source, cache, num_workers=num_workers, progress=progress and is_writer())
+        target = cached(target, cache, num_workers=num_workers, progress=progress and is_writer())
     shared: dict[str, Any] = {"val": val, "augment": augment, "device": device, "progress": progress}
     shared["callbacks"] = callbacks
     results: dict[str, EvaluationResult] = {}

@@ -85,7 +85,7 @@ def load_data(args: argparse.Namespace) -> tuple[InMemory, InMemory, InMemory]:
     else:
         target = MiniCity(count(300), style="real", size=args.size, seed=1, labels=LABELS)
         val = MiniCity(count(100), style="real", size=args.size, seed=2, labels=LABELS)
-    return InMemory(source, workers=2), InMemory(target, workers=2), InMemory(val, workers=2)
+    return InMemory(source, num_workers=2), InMemory(target, num_workers=2), InMemory(val, num_workers=2)
 
 
 def settings(args: argparse.Namespace, source: InMemory) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -136,7 +136,7 @@ def test_too_full_a_disk_is_told_before_anything_is_written(tmp_path: Path, monk
 @pytest.mark.parametrize("workers", [0, 2])
 def test_workers_of_a_loader_read_and_fill_it(tmp_path: Path, workers: int) -> None:
     drawings = Drawings(tmp_path)
-    ours = cached(drawings, tmp_path / "cache", workers=workers, progress=False)
+    ours = cached(drawings, tmp_path / "cache", num_workers=workers, progress=False)
     loader = DataLoader(ours, batch_size=3, num_workers=workers, collate_fn=collate)  # type: ignore[arg-type]
     batches = list(loader)
     assert [name for batch in batches for name in batch["name"]] == drawings.names
@@ -316,7 +316,7 @@ def test_a_damaged_source_is_named_and_the_rest_is_kept(camvid_copy: Path, tmp_p
     ("arguments", "message"),
     [
         ({"size": (0, 4)}, r"size must be \(height, width\)"),
-        ({"workers": -1}, "workers must be 0 or more"),
+        ({"num_workers": -1}, "num_workers must be a whole number of at least 0"),
         ({"depth_format": "millimetres"}, "depth_format must be one of"),
     ],
 )

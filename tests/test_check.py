@@ -32,7 +32,7 @@ from .conftest import ListDataset, save
 
 
 def check(dataset: object, workers: int = 0) -> DatasetReport:
-    return check_dataset(dataset, workers=workers, progress=False)  # type: ignore[arg-type]
+    return check_dataset(dataset, num_workers=workers, progress=False)  # type: ignore[arg-type]
 
 
 def finding(report: DatasetReport, kind: str) -> Finding:
@@ -399,7 +399,7 @@ def test_the_report_as_json_and_as_a_page(streets: Path, tmp_path: Path) -> None
 def test_what_cannot_be_checked_or_drawn(streets: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="empty data set"):
         check(ListDataset([]))
-    with pytest.raises(ValueError, match="workers must be 0 or more"):
+    with pytest.raises(ValueError, match="num_workers must be a whole number of at least 0"):
         check(folder(streets), -1)
     report = check(ListDataset([Sample(name="a")]))
     assert finding(report, "broken contract").message == "the sample has no image"

@@ -144,7 +144,7 @@ def desk(tmp_path: Path, miniatures: Path, monkeypatch: pytest.MonkeyPatch) -> P
         )
     in_memory = depthaware_uda.data.InMemory
     monkeypatch.setattr(
-        depthaware_uda.data, "InMemory", smaller(in_memory, lambda asked: in_memory(**{**asked, "workers": 0}))
+        depthaware_uda.data, "InMemory", smaller(in_memory, lambda asked: in_memory(**{**asked, "num_workers": 0}))
     )
     for name in ("DAF", "ISL", "IDA", "SelfTraining"):
         trainer = small_trainer(getattr(depthaware_uda, f"{name}Trainer"), getattr(depthaware_uda, f"{name}Config"))

@@ -108,7 +108,7 @@ def test_panels_are_checked(rows: list, message: str) -> None:
 
 
 def test_a_sheet_spreads_over_the_data_set(camvid_copy: Path, tmp_path: Path) -> None:
-    figure = sample_sheet(CamVid(camvid_copy), 2, tmp_path / "sheet.png")
+    figure = sample_sheet(CamVid(camvid_copy), tmp_path / "sheet.png", count=2)
     # The first and the last of three samples, image and label.
     reds = [round(255 * figure.axes[i].images[0].get_array()[0, 0, 0]) for i in (0, 2)]
     assert reds == [0, 20]
@@ -117,7 +117,7 @@ def test_a_sheet_spreads_over_the_data_set(camvid_copy: Path, tmp_path: Path) ->
 
 
 def test_a_sheet_of_samples_without_a_label_space_shows_images_and_depth(tmp_path: Path) -> None:
-    figure = sample_sheet(ListDataset([make_sample()]), 1, tmp_path / "sheet.png")
+    figure = sample_sheet(ListDataset([make_sample()]), tmp_path / "sheet.png", count=1)
     assert [text.get_text() for text in figure.texts] == ["image", "depth"]
     assert not figure.legends
 
@@ -125,7 +125,7 @@ def test_a_sheet_of_samples_without_a_label_space_shows_images_and_depth(tmp_pat
 @pytest.mark.parametrize("count", [0, 2])
 def test_sheets_are_checked(tmp_path: Path, count: int) -> None:
     with pytest.raises(ValueError, match=rf"count must be in 1\.\.1, the size of the data set, got {count}"):
-        sample_sheet(ListDataset([make_sample()]), count, tmp_path / "sheet.png")
+        sample_sheet(ListDataset([make_sample()]), tmp_path / "sheet.png", count=count)
 
 
 def test_curves_are_named_and_keep_gaps(tmp_path: Path) -> None:

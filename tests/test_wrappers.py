@@ -100,7 +100,7 @@ def test_sample_names_must_be_there_once(dataset: ListDataset) -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_in_memory_gives_back_what_was_read(camvid_copy: Path, workers: int) -> None:
     camvid = CamVid(camvid_copy)
-    kept = InMemory(camvid, workers=workers, progress=False)
+    kept = InMemory(camvid, num_workers=workers, progress=False)
     assert len(kept) == 3
     assert kept.names == camvid.names
     assert kept.label_space == camvid.label_space
@@ -179,7 +179,7 @@ def test_in_memory_works_without_names() -> None:
 
 def test_in_memory_leaves_the_global_generator_alone(camvid_copy: Path) -> None:
     before = torch.get_rng_state()
-    InMemory(CamVid(camvid_copy), workers=1, progress=False)
+    InMemory(CamVid(camvid_copy), num_workers=1, progress=False)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -191,8 +191,8 @@ def test_in_memory_shows_progress(dataset: ListDataset, capsys: pytest.CaptureFi
 
 
 def test_in_memory_errors(dataset: ListDataset) -> None:
-    with pytest.raises(ValueError, match="workers must be 0 or more, got -1"):
-        InMemory(dataset, workers=-1)
+    with pytest.raises(ValueError, match="num_workers must be a whole number of at least 0, got -1"):
+        InMemory(dataset, num_workers=-1)
     with pytest.raises(ValueError, match="at least one sample, got an empty data set"):
         InMemory(ListDataset([]))
 

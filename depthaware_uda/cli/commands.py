@@ -107,7 +107,7 @@ def check_data(args: argparse.Namespace) -> int:
     """Print what is wrong with a data set; returns 1 if there is an error."""
     from depthaware_uda.data import check_dataset
 
-    report = check_dataset(_dataset(args), workers=args.workers)
+    report = check_dataset(_dataset(args), num_workers=args.workers)
     print(report.table())
     if args.output:
         report.save(args.output)

@@ -15,6 +15,7 @@ from depthaware_uda.types import Sample, SampleDataset
 __all__ = [
     "Wrapper",
     "check_dataset_type",
+    "check_loading",
     "check_repeatable",
     "check_sample_type",
     "chosen_label_space",
@@ -51,6 +52,13 @@ def check_sample_type(sample: object, what: str) -> None:
         )
     if "image" not in sample:
         raise ValueError(f"{what} has no 'image'; a sample is a dict with one, and 'label', 'depth', 'name' if known")
+
+
+def check_loading(*, batch_size: int = 1, num_workers: int = 0) -> None:
+    """ValueError if the samples of a batch, or the processes that read them, are not a whole number in range."""
+    for name, value, least in (("batch_size", batch_size, 1), ("num_workers", num_workers, 0)):
+        if not isinstance(value, int) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_repeatable(dataset: SampleDataset) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from depthaware_uda.data.contract import check_dataset_type, has_metric_depth, known_label_space
+from depthaware_uda.data.contract import check_dataset_type, check_loading, has_metric_depth, known_label_space
 from depthaware_uda.data.packing import PackedSample, pack, unpack
 from depthaware_uda.types import Sample, SampleDataset
 
@@ -36,21 +36,22 @@ class InMemory:
 
     Args:
         dataset: Any data set of samples.
-        workers: Processes that read samples; 0 reads in this one.
+        num_workers: Processes that read samples; 0 reads in this one.
         progress: Whether to show a progress bar.
 
     Raises:
         TypeError: The data set gives no samples by index.
-        ValueError: The data set is empty, `workers` is negative, an image is not in 0..1, or a label not in 0..255.
+        ValueError: The data set is empty, `num_workers` is negative, an image is not in 0..1, or a label not in 0..255.
     """
 
-    def __init__(self, dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> None:
-        if workers < 0:
-            raise ValueError(f"workers must be 0 or more, got {workers}")
+    def __init__(self, dataset: SampleDataset, *, num_workers: int = 0, progress: bool = True) -> None:
+        check_loading(num_workers=num_workers)
         check_dataset_type(dataset)
         if len(dataset) == 0:
             raise ValueError("dataset: expected at least one sample, got an empty data set")
-        bar = tqdm(_packed(dataset, workers), total=len(dataset), desc="reading", unit="image", disable=not progress)
+        bar = tqdm(
+            _packed(dataset, num_workers), total=len(dataset), desc="reading", unit="image", disable=not progress
+        )
         self._samples = list(bar)
         self.is_metric = has_metric_depth(dataset)
         if (space := known_label_space(dataset)) is not None:
@@ -65,13 +66,13 @@ class InMemory:
         return unpack(self._samples[index])
 
 
-def _packed(dataset: SampleDataset, workers: int) -> Iterator[PackedSample]:
+def _packed(dataset: SampleDataset, num_workers: int) -> Iterator[PackedSample]:
     packing = _Packing(dataset)
-    if workers == 0:
+    if num_workers == 0:
         return (packing[index] for index in range(len(packing)))
     # Its own generator: reading must not advance the global one, which the training run depends on.
     loader = DataLoader(
-        packing, batch_size=None, num_workers=workers, collate_fn=_unchanged, generator=torch.Generator()
+        packing, batch_size=None, num_workers=num_workers, collate_fn=_unchanged, generator=torch.Generator()
     )
     return iter(loader)
 

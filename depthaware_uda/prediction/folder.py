@@ -12,8 +12,9 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from depthaware_uda.data.contract import check_loading
 from depthaware_uda.files import expecting, read_json, write_json
-from depthaware_uda.inference import check_loading, check_model, evaluating
+from depthaware_uda.inference import check_model, evaluating
 from depthaware_uda.labels import LabelSpace
 from depthaware_uda.models.input_size import InputSize
 from depthaware_uda.precision import Precision
@@ -88,7 +89,7 @@ def write_predictions(
         raise ValueError(f"on_error must be one of {get_args(OnError)}, got {on_error!r}")
     check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)
-    check_loading(batch_size)
+    check_loading(batch_size=batch_size)
     space = space_of(model, label_space)
     source = open_input(images, leave_out=folder)
     kinds = [kind for kind in files if kind not in ("depth", "depth_pictures") or _has_depth(model)]

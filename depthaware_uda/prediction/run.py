@@ -17,8 +17,9 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from depthaware_uda.data.contract import check_loading
 from depthaware_uda.depth import to_metres
-from depthaware_uda.inference import check_loading, check_model, evaluating, warn_of_nan
+from depthaware_uda.inference import check_model, evaluating, warn_of_nan
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models.input_size import InputSize
@@ -114,7 +115,7 @@ def predict(
     check_model(model)
     passes = Passes.of_model(model, size, tile, scales, flip, precision)
     space = space_of(model, label_space)
-    check_loading(batch_size)
+    check_loading(batch_size=batch_size)
     source = open_input(images)
     predictions = predict_source(model, source, passes, space, batch_size=batch_size, progress=progress)
     return next(predictions) if source.single else predictions

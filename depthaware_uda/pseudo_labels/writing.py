@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from depthaware_uda.data.contract import check_dataset_type, check_repeatable, sample_names
+from depthaware_uda.data.contract import check_dataset_type, check_loading, check_repeatable, sample_names
 from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.digests import write_sealed
 from depthaware_uda.distributed import barrier, gather, gather_by_index, is_writer
 from depthaware_uda.files import atomic_path, flush, sha256
-from depthaware_uda.inference import batch_names, check_loading, check_model, output_batches
+from depthaware_uda.inference import batch_names, check_model, output_batches
 from depthaware_uda.labels import IGNORE_INDEX, LabelSpace, get_label_space
 from depthaware_uda.models.resize import size_of
 from depthaware_uda.precision import Precision, check_precision
@@ -78,7 +78,7 @@ def write_pseudo_labels(
         raise ValueError("the data set is empty: there is nothing to label")
     check_precision(precision)
     check_model(model)
-    check_loading(batch_size, num_workers)
+    check_loading(batch_size=batch_size, num_workers=num_workers)
     folder, dataset = Path(folder), Unlabelled(dataset)
     check_repeatable(dataset)
     loading: dict[str, Any] = {

@@ -32,13 +32,13 @@ PanelMap = Literal["labels", "depth", "entropy", "depth_aware", "confidence"]
 """What a panel shows of a network: classes, depth, normalised entropy, depth-aware map, probability of the class."""
 
 
-def sample_sheet(dataset: SampleDataset, count: int, path: str | Path) -> Figure:
-    """Save a sheet of samples evenly spread over a data set: each with what it has of image, label and depth.
+def sample_sheet(dataset: SampleDataset, path: str | Path | None = None, *, count: int = 4) -> Figure:
+    """Draw a sheet of samples evenly spread over a data set: each with what it has of image, label and depth.
 
     Args:
         dataset: Any data set of samples; labels are painted if it has a ``label_space``.
-        count: How many samples to show.
         path: File to save to.
+        count: How many samples to show.
 
     Raises:
         ImportError: matplotlib is not installed.

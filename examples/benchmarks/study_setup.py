@@ -200,7 +200,7 @@ class Study:
     def renders(self) -> CachedDataset:
         """Rendered streets; the same for every seed."""
         scenes = MiniCity(self.scale.renders, size=self.scale.size, labels=LABELS)
-        return cached(scenes, self.cache, workers=self.workers, progress=False)
+        return cached(scenes, self.cache, num_workers=self.workers, progress=False)
 
     @cached_property
     def source(self) -> SampleDataset:

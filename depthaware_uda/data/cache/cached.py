@@ -6,7 +6,7 @@ from pathlib import Path
 
 from depthaware_uda.data.cache.files import CacheFiles, CacheLayout, DepthFormat
 from depthaware_uda.data.cache.filling import Source, fill
-from depthaware_uda.data.contract import has_metric_depth, known_label_space
+from depthaware_uda.data.contract import check_loading, has_metric_depth, known_label_space
 from depthaware_uda.data.geometry import check_size
 from depthaware_uda.data.packing import unpack
 from depthaware_uda.labels import LabelSpace
@@ -37,7 +37,7 @@ def cached(
     size: tuple[int, int] | None = None,
     *,
     depth_format: DepthFormat = "centimetres",
-    workers: int = 0,
+    num_workers: int = 0,
     progress: bool = True,
 ) -> CachedDataset:
     """Decode and resize every sample once, into memory-mapped files, and serve them from there.
@@ -60,7 +60,7 @@ def cached(
             the size of the samples, which must then be equal.
         depth_format: ``"float32"`` stores metres as they are, in twice the bytes; for depth that is not in metres, or
             beyond 655 m.
-        workers: Processes that decode; 0 decodes in this one.
+        num_workers: Processes that decode; 0 decodes in this one.
         progress: Whether to print what is done and show a progress bar.
 
     Raises:
@@ -68,13 +68,12 @@ def cached(
             an image is not in 0..1 or a label not in 0..255, or an argument is invalid.
         OSError: The disk of `directory` has too little space.
     """
-    if workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {workers}")
+    check_loading(num_workers=num_workers)
     directory = Path(directory)
     source = Source(dataset, check_size(size), depth_format)
     files = CacheFiles(directory / source.fingerprint, source.layout)
     if not files.complete():
-        fill(source, files, workers, progress)
+        fill(source, files, num_workers, progress)
     return CachedDataset(files, source.names, known_label_space(dataset), is_metric=has_metric_depth(dataset))
 
 

@@ -91,7 +91,7 @@ class _Filling(Dataset[int]):
         return index
 
 
-def fill(source: Source, files: CacheFiles, workers: int, progress: bool) -> None:
+def fill(source: Source, files: CacheFiles, num_workers: int, progress: bool) -> None:
     """Write every sample that is missing, and then the record."""
     begun = files.folder.is_dir()
     if not begun:
@@ -110,7 +110,7 @@ def fill(source: Source, files: CacheFiles, workers: int, progress: bool) -> Non
             order = np.roll(missing, int(np.random.default_rng().integers(len(missing)))).tolist()
             # Its own generator: reading must not advance the global one, which the training run depends on.
             loader = DataLoader(
-                _Filling(source, files, order), batch_size=None, num_workers=workers, generator=torch.Generator()
+                _Filling(source, files, order), batch_size=None, num_workers=num_workers, generator=torch.Generator()
             )
             for _ in loader:
                 bar.update()

@@ -24,14 +24,20 @@ from depthaware_uda.data.check.findings import (
 )
 from depthaware_uda.data.check.report import DatasetReport
 from depthaware_uda.data.check.sources import source_findings
-from depthaware_uda.data.contract import check_dataset_type, has_metric_depth, known_label_space, known_names
+from depthaware_uda.data.contract import (
+    check_dataset_type,
+    check_loading,
+    has_metric_depth,
+    known_label_space,
+    known_names,
+)
 from depthaware_uda.labels import IGNORE_INDEX, UnmappedIdsError
 from depthaware_uda.types import Sample, SampleDataset
 
 __all__ = ["check_dataset"]
 
 
-def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = True) -> DatasetReport:
+def check_dataset(dataset: SampleDataset, *, num_workers: int = 0, progress: bool = True) -> DatasetReport:
     """Read every sample of a data set and report what a training run would stumble over.
 
     It finds files that are missing, damaged, of another size than their image, or without a partner; label ids that are
@@ -41,7 +47,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
 
     Args:
         dataset: Any data set of samples.
-        workers: Processes that read samples; 0 reads in this one.
+        num_workers: Processes that read samples; 0 reads in this one.
         progress: Whether to show a progress bar.
 
     Returns:
@@ -49,10 +55,9 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
 
     Raises:
         TypeError: The data set gives no samples by index.
-        ValueError: The data set is empty or `workers` is negative.
+        ValueError: The data set is empty or `num_workers` is negative.
     """
-    if workers < 0:
-        raise ValueError(f"workers must be 0 or more, got {workers}")
+    check_loading(num_workers=num_workers)
     check_dataset_type(dataset)
     if len(dataset) == 0:
         raise ValueError("dataset: expected at least one sample, got an empty data set")
@@ -60,7 +65,7 @@ def check_dataset(dataset: SampleDataset, *, workers: int = 0, progress: bool = 
     loader = DataLoader(
         _Looking(dataset, len(space) if space is not None else IGNORE_INDEX),
         batch_size=None,
-        num_workers=workers,
+        num_workers=num_workers,
         collate_fn=_unchanged,
         generator=torch.Generator(),
     )
