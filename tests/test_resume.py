@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from depthaware_uda import (
     IDATrainer,
     ISLConfig,
     ISLTrainer,
+    SegDepthOutput,
     SelfTrainingConfig,
     SelfTrainingTrainer,
     TargetSplit,
@@ -49,6 +51,22 @@ SPLIT = TargetSplit(("street/0.png", "street/3.png"), ("street/1.png", "street/2
 def small_model(seed: int = 0) -> DepthSegmenter:
     """A network with the head that has the fewest tensors to save."""
     return tiny_model(seed, depth_head="dada")
+
+
+class WithConfig(nn.Sequential):
+    """A network from elsewhere, which keeps its settings where ours do."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 7, 8, stride=8))
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        return SegDepthOutput(super().forward(image), None)
+
+
+def with_a_frozen_stem() -> DepthSegmenter:
+    model = small_model()
+    next(model.parameters()).requires_grad_(False)
+    return model
 
 
 def brighten(sample: Sample) -> Sample:
@@ -416,6 +434,10 @@ REFUSED: dict[str, tuple[Callable[[Path], Trainer[Any]], str]] = {
         lambda run: build("daf", run, augment=darken),
         r"augmentation of source \(was <function brighten>, is <function darken>\)",
     ),
+    "frozen weights": (
+        lambda run: build("daf", run, model=with_a_frozen_stem()),
+        r"differs in: optimizer of model \(was SGD of (\d+) tensors, .*, is SGD of (?!\1)\d+ tensors, .*\)",
+    ),
     "stage": (lambda run: build("isl", run), "differs in: trainer"),
 }
 
@@ -452,7 +474,7 @@ def test_a_run_of_a_version_that_told_less_of_its_data_goes_on(tmp_path: Path) -
     cut_off(build("daf", tmp_path / "run"), 3)
     file = tmp_path / "run" / "run.json"
     record = json.loads(file.read_text())
-    for key in ("samples", "first_sample", "augmentation", "began_with"):
+    for key in ("samples", "first_sample", "augmentation", "optimizer", "began_with"):
         del record[key]
     file.write_text(json.dumps(record))
     assert build("daf", tmp_path / "run", model=small_model(seed=5)).fit().steps == 6
@@ -505,6 +527,20 @@ def test_the_run_file_says_what_was_run(tmp_path: Path) -> None:
     assert run["config"]["discriminator_betas"] == [0.9, 0.99]
     assert run["model"]["name"] == "timm/resnet10t"
     assert set(run["data"]) == {"easy", "hard"}
+
+
+@pytest.mark.parametrize("config", [SimpleNamespace(width=8), {"kernel": nn.Conv2d}, {"width": 8}])
+def test_a_network_may_have_a_config_of_any_kind(tmp_path: Path, config: Any) -> None:
+    def fit() -> int:
+        model = WithConfig()
+        model.config = config
+        return build("isl", tmp_path / "run", model=model, max_steps=1).fit().steps
+
+    assert fit() == 1
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["model"] == ({"width": 8} if config == {"width": 8} else "WithConfig")
+    with pytest.warns(UserWarning, match="began with other weights"):
+        assert fit() == 1
 
 
 @pytest.mark.parametrize("stage", ["isl", "ida"])

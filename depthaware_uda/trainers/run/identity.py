@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,15 +37,32 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
     return {
         "trainer": type(trainer).__name__,
         "config": dataclasses.asdict(trainer.config),
-        "model": getattr(trainer.model, "config", None) or type(trainer.model).__name__,
+        "model": _architecture(trainer.model),
         "model_tensors": digest(tensors),
         "samples": {name: len(dataset) for name, dataset in datasets.items()},
         "data": {name: _names(dataset) for name, dataset in datasets.items()},
         "first_sample": {name: _first_sample(dataset, name, trainer.unreadable) for name, dataset in datasets.items()},
         "augmentation": {name: _in_words(trainer.augmentation(name)) for name in trainer.domains},
+        "optimizer": {name: _moved(optimizer, trainer.modules()) for name, optimizer in trainer.optimizers.items()},
         "labels": None if trainer.labels is None else digest(trainer.labels.record),
         BEGAN_WITH: None if trainer.step_count else _weights(trainer.model),
     }
+
+
+def _architecture(model: nn.Module) -> Any:
+    """The arguments of `create_model`, or the name of a network's class; its ``config`` may be of any kind."""
+    config = getattr(model, "config", None)
+    try:
+        return json.loads(json.dumps(config)) or type(model).__name__
+    except (TypeError, ValueError):
+        return type(model).__name__
+
+
+def _moved(optimizer: torch.optim.Optimizer, modules: Mapping[str, nn.Module]) -> str:
+    """Which weights an optimiser moves, in words: checkpoints hold its state by their order."""
+    known = {id(weight): f"{name}.{key}" for name, part in modules.items() for key, weight in part.named_parameters()}
+    moved = [[known.get(id(weight)) for weight in group["params"]] for group in optimizer.param_groups]
+    return f"{type(optimizer).__name__} of {sum(map(len, moved))} tensors, {digest(moved)}"
 
 
 def _names(dataset: SampleDataset) -> str:

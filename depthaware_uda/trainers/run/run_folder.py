@@ -38,8 +38,8 @@ _FREE_SETTINGS = frozenset(
     {"num_workers", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "checkpointing"}
     | {"max_skipped_steps", "save_bad_batches", "on_error", "max_unreadable"}
 )
-_IF_KNOWN = ("samples", "first_sample", "augmentation")
-"""Compared by domain, where both are known: older versions did not write them, and some samples change when read."""
+_IF_KNOWN = ("samples", "first_sample", "augmentation", "optimizer")
+"""Compared by name, where both are known: older versions did not write them, and some samples change when read."""
 
 
 def digest(value: Any) -> str:
@@ -94,10 +94,10 @@ def _differences(found: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     data, had = run.get("data", {}), found.get("data", {})
     differences += [f"names of {domain}" for domain in {**had, **data} if data.get(domain) != had.get(domain)]
     for key in _IF_KNOWN:
-        for domain, value in run.get(key, {}).items():
-            was = found.get(key, {}).get(domain)
+        for name, value in run.get(key, {}).items():
+            was = found.get(key, {}).get(name)
             if None not in (was, value) and was != value:
-                differences.append(f"{key.replace('_', ' ')} of {domain} (was {was}, is {value})")
+                differences.append(f"{key.replace('_', ' ')} of {name} (was {was}, is {value})")
     for key, value in run["config"].items():
         if key not in _FREE_SETTINGS and value != (was := found["config"].get(key)):
             differences.append(f"{key} (was {was}, is {value})")
