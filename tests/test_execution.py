@@ -110,6 +110,25 @@ def test_a_method_of_ones_own_that_forgets_a_call_is_told_or_does_without() -> N
     assert trainer.num_classes == 7
 
 
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (None, "it returned None"),
+        ({}, "it returned {}"),
+        (torch.ones(()), r"it returned tensor\(1.\)"),
+        ({"segmentation": torch.ones(()), "entropy": 0.5}, "'entropy' is 0.5"),
+        ({"entropy": torch.ones(2)}, r"'entropy' is torch.float32 \(2,\)"),
+    ],
+)
+def test_a_method_of_ones_own_that_returns_no_losses_is_told(
+    returned: Any, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Consistency(tiny_model(), together=True)
+    monkeypatch.setattr(trainer, "compute", lambda **batches: returned)
+    with pytest.raises(TypeError, match=rf"compute\(\) of Consistency must return its losses by name.*{message}"):
+        trainer.fit()
+
+
 class Projected(Consistency):
     """Has its own module and optimiser."""
 

@@ -28,6 +28,7 @@ from depthaware_uda.trainers.run.checks import (
     check_batch,
     check_data,
     check_first_image,
+    check_losses,
     check_needs_no_target,
     check_optimized,
     check_sample,
@@ -151,7 +152,7 @@ class Trainer(ABC, Generic[ConfigT]):
 
     @abstractmethod
     def compute(self, **batches: Batch) -> Losses:
-        """Compute the losses of a batch of every domain and call `backward` on what is to be minimised."""
+        """The losses of a batch of every domain, each of one number; calls `backward` on what is to be minimised."""
 
     @abstractmethod
     def fixed_datasets(self) -> Mapping[str, SampleDataset]:
@@ -247,7 +248,7 @@ class Trainer(ABC, Generic[ConfigT]):
             The losses by name, detached and unweighted, averaged over the parts and the processes.
 
         Raises:
-            TypeError: The batches are not those of `domains`.
+            TypeError: The batches are not those of `domains`, or a subclass's `compute` returned no losses.
             ValueError: One lacks its images or labels, has them at several sizes, or cannot be divided.
             RuntimeError: A subclass's `compute` called no `backward`.
             torch.OutOfMemoryError: The device cannot hold the step; it says what to change.
@@ -285,6 +286,7 @@ class Trainer(ABC, Generic[ConfigT]):
         with draws, self.execution.step():
             for index in range(self.config.accumulation):
                 computed = self.compute(**{domain: part[index] for domain, part in parts.items()})
+                check_losses(computed, type(self).__name__)
                 for name, loss in computed.items():
                     losses[name] = losses.get(name, 0) + loss.detach() / self.config.accumulation
         if not self._stepped and all(parameter.grad is None for parameter in self.model.parameters()):

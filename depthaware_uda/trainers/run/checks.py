@@ -138,6 +138,17 @@ def check_optimized(modules: Mapping[str, nn.Module], optimizers: Mapping[str, t
             )
 
 
+def check_losses(losses: object, trainer: str) -> None:
+    """TypeError if what `compute` of a trainer returned is not its losses by name, each a tensor of one number."""
+    expected = f"compute() of {trainer} must return its losses by name, each a tensor without dimensions"
+    if not isinstance(losses, Mapping) or not losses:
+        raise TypeError(f"{expected}; it returned {losses!r}")
+    for name, loss in losses.items():
+        if not isinstance(loss, Tensor) or loss.ndim:
+            got = f"{loss.dtype} {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+            raise TypeError(f"{expected}; {name!r} is {got}")
+
+
 def check_sample(sample: Sample, what: str) -> None:
     """Compare the tensors of a sample with what `Sample` says of them."""
     for key, (dimensions, floating, expected) in _EXPECTED.items():
