@@ -86,6 +86,20 @@ def test_statistics_are_kept_while_batches_are_normalised_by_their_own(momentum:
     assert (norm.running_mean > 1).all()
 
 
+@pytest.mark.parametrize("images", [3, 5, 7])
+def test_statistics_behind_global_pooling_never_see_a_single_image(images: int) -> None:
+    """DeepLab v3 and PSPNet normalise what they pool over the whole image."""
+
+    class Pooled(Normed):
+        def forward(self, image: torch.Tensor) -> SegDepthOutput:
+            return super().forward(image.mean((2, 3), keepdim=True))
+
+    model, scenes = Pooled(), Scenes(images, (8, 8))
+    reestimate_statistics(model, scenes, batch_size=2)
+    means = torch.stack([sample["image"].mean((1, 2)) for sample in scenes.samples])
+    assert torch.allclose(model.norm.running_mean, means.mean(0), atol=1e-6)
+
+
 def test_labels_have_no_part_in_reestimated_statistics() -> None:
     """Labels of other sizes than their images once split the batches from which statistics are taken."""
     ours, theirs = Normed(), Normed()
@@ -118,9 +132,9 @@ def test_after_an_error_a_model_has_the_statistics_that_it_had() -> None:
 
 
 def test_a_smaller_last_batch_weighs_by_its_images() -> None:
-    model, scenes = Normed(), Scenes(5, (8, 8))
+    model, scenes = Normed(), Scenes(6, (8, 8))
     reestimate_statistics(model, scenes, batch_size=4)
-    images = torch.stack([scenes[i]["image"] for i in range(5)])
+    images = torch.stack([scenes[i]["image"] for i in range(6)])
     assert torch.allclose(model.norm.running_mean, images.mean(dim=(0, 2, 3)), atol=1e-6)
 
 

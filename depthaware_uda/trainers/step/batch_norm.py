@@ -62,13 +62,15 @@ def reestimate_statistics(
     Args:
         model: The model, changed in place; one without batch norm stays as it is.
         dataset: Samples of one size, usually the target's training images.
-        batch_size: Images at once.
+        batch_size: Images at once, or a few more if the last batch would have a single one.
         num_workers: Processes that read samples.
     """
     norms = batch_norms(model)
     before = [{name: buffer.clone() for name, buffer in norm.named_buffers()} for norm in norms]
     momenta = [norm.momentum for norm in norms]
     images = Unlabelled(dataset)
+    while 1 < batch_size < len(images) and len(images) % batch_size == 1:
+        batch_size += 1  # a norm behind global pooling has no statistics of the one image that would be left
     batches = image_batches(model, images, batch_size=batch_size, num_workers=num_workers, shared=True)
     try:
         with evaluating(model), alone(norms):
