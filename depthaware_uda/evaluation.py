@@ -153,7 +153,7 @@ def _label_space(
     model: nn.Module, dataset: SampleDataset, asked: str | LabelSpace | None, protocol: AdaptationProtocol | None
 ) -> LabelSpace | None:
     """The classes that were asked for, else those of the data set, else the model's; ValueError if they differ."""
-    check_same_classes(known_label_space(dataset), getattr(model, "label_space", None), "the data set")
+    check_same_classes(known_label_space(dataset), known_label_space(model), "the data set")
     space = chosen_label_space(asked, dataset, model)
     if protocol is not None and space is not None and space.classes != protocol.classes.classes:
         raise ValueError(

@@ -1,14 +1,14 @@
 """Inputs that trainers refuse before their first step."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from depthaware_uda import (
     DAFConfig,
@@ -23,10 +23,22 @@ from depthaware_uda import (
 )
 from depthaware_uda.data import Unlabelled, collate
 from depthaware_uda.data.transforms import flip_and_crop
+from depthaware_uda.labels import get_label_space
+from depthaware_uda.models import Ensemble
 from depthaware_uda.trainers import Callback
 from depthaware_uda.types import Batch, Sample
 from tests.tiny import Changed, Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import PLAIN, QUICK, batch, daf, ida, isl
+
+
+class InTurn(IterableDataset[Sample]):
+    """Gives samples one after the other, and says how many."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(Scenes(2).samples)
 
 
 class Sixteen(Scenes):
@@ -151,6 +163,7 @@ def test_what_is_not_known_is_left_out_and_not_none() -> None:
     [
         ("renders", "source is a str, expected a data set"),
         (None, "source is a NoneType, expected a data set"),
+        (InTurn(), r"source is a InTurn, expected a data set: len\(\) and samples by index"),
         (DataLoader(Scenes(2), collate_fn=collate), "source is a DataLoader.* pass its `dataset`"),  # type: ignore[arg-type]
         ([(torch.zeros(3, 32, 40), torch.zeros(32, 40))], "the first sample of source is a tuple, expected a dict"),
         (torch.zeros(2, 3, 32, 40), "the first sample of source is a Tensor, expected a dict"),
@@ -255,6 +268,32 @@ def test_what_a_target_knows_beside_its_images_may_be_anything() -> None:
         isl(tiny_model(), target=Changed(key, lambda value: "a text")).fit()
         config = DAFConfig(**QUICK, batch_norm="target", validation="label_free")
         daf(tiny_model(), config, target=Changed(key, lambda value: "a text"), augment=flip_and_crop((32, 32))).fit()
+
+
+def test_classes_may_be_given_by_the_name_of_their_label_space() -> None:
+    scenes, model = Scenes(2), tiny_model()
+    scenes.label_space = model.label_space = "common7"  # type: ignore[assignment]
+    daf(model, source=scenes, val=scenes).fit()
+    assert list(evaluate(model, scenes).iou) == list(get_label_space("common7").classes)
+    assert Ensemble([model, model]).label_space == get_label_space("common7")
+    scenes.label_space = "camvid11"  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="source has the 11 classes of label space 'camvid11'"):
+        daf(model, source=scenes)
+
+
+def test_labels_of_two_classes_may_be_true_and_false(tmp_path: Path) -> None:
+    ours = [
+        daf(
+            tiny_model(),
+            source=Changed("label", lambda label, kind=kind: (label > 3).to(kind)),
+            val=Changed("label", lambda label, kind=kind: (label > 3).to(kind)),
+            output_dir=tmp_path / str(kind),
+        )
+        for kind in (torch.bool, torch.int64)
+    ]
+    first, second = (trainer.fit().best_miou for trainer in ours)
+    assert first == second is not None
+    assert_same_weights(*(weights(trainer.model) for trainer in ours))
 
 
 def test_labels_of_8_bits_teach_what_longer_ones_teach() -> None:

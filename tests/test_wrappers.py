@@ -60,6 +60,9 @@ def test_classes_of_parts_are_known(camvid_copy: Path, dataset: ListDataset) -> 
     assert Unlabelled(joined).label_space is train.label_space
     assert InMemory(joined, progress=False).label_space is train.label_space
     assert check_dataset(joined, progress=False).classes[0].name == "flat"  # type: ignore[arg-type]
+    dataset.label_space = "common7"
+    assert known_label_space(ConcatDataset([Augmented(dataset, dict), val])) is train.label_space  # type: ignore[list-item]
+    del dataset.label_space
     # Unknown if one part has no label space, or another one.
     for other in (dataset, CamVid(camvid_copy, labels="camvid11")):
         assert known_label_space(ConcatDataset([train, other])) is None  # type: ignore[list-item]

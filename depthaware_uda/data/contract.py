@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Subset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.types import Sample, SampleDataset
@@ -37,7 +37,7 @@ def check_dataset_type(dataset: object, what: str = "the data set") -> None:
     """Raise a TypeError for anything that gives no samples by index; `what` is its name in the message."""
     if isinstance(dataset, DataLoader):
         raise TypeError(f"{what} is a DataLoader, expected a data set: pass its `dataset`; batches are made here")
-    if not isinstance(dataset, SampleDataset) or isinstance(dataset, (str, dict)):
+    if not isinstance(dataset, SampleDataset) or isinstance(dataset, (str, dict, IterableDataset)):
         raise TypeError(
             f"{what} is a {type(dataset).__name__}, expected a data set: len() and samples by index; "
             "SegmentationFolder reads folders"
@@ -152,13 +152,18 @@ def _of_parts(dataset: object, known: Callable[[object], Sequence[T] | None]) ->
 
 
 def known_label_space(dataset: object) -> LabelSpace | None:
-    """The label space of a data set, from its attribute ``label_space``; None if it has none.
+    """The label space of a data set or model, from its attribute ``label_space``, or the name there; None without one.
 
     For torch's ``Subset`` and ``ConcatDataset``, it is that of the wrapped data sets, if they agree.
+
+    Raises:
+        ValueError: The name is none of a label space.
     """
-    space: LabelSpace | None = getattr(dataset, "label_space", None)
-    if space is not None or not isinstance(dataset, (Subset, ConcatDataset)):
-        return space
+    space: str | LabelSpace | None = getattr(dataset, "label_space", None)
+    if space is not None:
+        return get_label_space(space)
+    if not isinstance(dataset, (Subset, ConcatDataset)):
+        return None
     parts = [dataset.dataset] if isinstance(dataset, Subset) else dataset.datasets
     first, *others = map(known_label_space, parts)
     return first if all(other == first for other in others) else None
@@ -166,8 +171,9 @@ def known_label_space(dataset: object) -> LabelSpace | None:
 
 def chosen_label_space(asked: str | LabelSpace | None, dataset: object, *models: object) -> LabelSpace | None:
     """The label space that was asked for, else the data set's, else that of the first model with one, else None."""
-    known = (asked, known_label_space(dataset), *(getattr(model, "label_space", None) for model in models))
-    return next((get_label_space(one) for one in known if one is not None), None)
+    if asked is not None:
+        return get_label_space(asked)
+    return next((space for one in (dataset, *models) if (space := known_label_space(one)) is not None), None)
 
 
 def has_metric_depth(dataset: SampleDataset) -> bool:

@@ -14,6 +14,7 @@ from torch.export import ExportedProgram
 
 from depthaware_uda.export.program import export_program
 from depthaware_uda.files import atomic_path
+from depthaware_uda.labels import get_label_space
 
 __all__ = ["export_onnx"]
 
@@ -83,7 +84,7 @@ def _metadata(model: nn.Module) -> dict[str, str]:
         "logits": "class scores before softmax, (N, C, h, w)",
         "inverse_depth": "655.36 / (metres + 0.01), (N, 1, h, w)",
     }
-    return about if space is None else {**about, "label_space": json.dumps(space.to_dict())}
+    return about if space is None else {**about, "label_space": json.dumps(get_label_space(space).to_dict())}
 
 
 def _difference(program: ExportedProgram, path: Path, shape: tuple[int, ...]) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from depthaware_uda.labels import get_label_space
 from depthaware_uda.models.resize import finite_scores, logits_of, resize
 from depthaware_uda.types import SegDepthOutput
 
@@ -39,7 +40,8 @@ class Ensemble(nn.Module):
         if not members:
             raise ValueError("an ensemble needs at least one network")
         self.members = nn.ModuleList(members)
-        spaces = {space.name: space for model in members if (space := getattr(model, "label_space", None)) is not None}
+        named = [space for model in members if (space := getattr(model, "label_space", None)) is not None]
+        spaces = {space.name: space for space in map(get_label_space, named)}
         if len(spaces) > 1:
             raise ValueError(
                 f"the networks name different classes: {', '.join(sorted(spaces))}; give networks of one label space"

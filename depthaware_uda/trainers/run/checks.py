@@ -79,7 +79,7 @@ def check_data(model: nn.Module, datasets: Mapping[str, SampleDataset], unreadab
         with evaluating(model):
             output = output_of(model, to_device(batch, parameter.device, parameter.dtype)["image"])
         classes, has_depth = output.logits.shape[1], output.inverse_depth is not None
-        _check_classes(first, name, known_label_space(dataset), getattr(model, "label_space", None), classes)
+        _check_classes(first, name, known_label_space(dataset), known_label_space(model), classes)
     return classes, has_depth
 
 

@@ -81,7 +81,7 @@ def _facts(sample: Sample) -> str:
     """Size, classes and depth of a sample, as coarse as readers and renderers of other versions agree on."""
     facts = ["image of {} x {}".format(*sample["image"].shape[-2:])]
     if "label" in sample:
-        shares = torch.bincount(sample["label"].flatten(), minlength=IGNORE_INDEX + 1) / sample["label"].numel()
+        shares = torch.bincount(sample["label"].long().flatten(), minlength=IGNORE_INDEX + 1) / sample["label"].numel()
         percent = {int(index): round(100 * float(shares[index])) for index in shares.nonzero()}
         facts.append(f"labels in percent {percent}")
     if "depth" in sample:
