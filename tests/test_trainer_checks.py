@@ -25,8 +25,8 @@ from depthaware_uda.data import Unlabelled, collate
 from depthaware_uda.data.transforms import flip_and_crop
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import Ensemble
-from depthaware_uda.trainers import Callback
-from depthaware_uda.types import Batch, Sample
+from depthaware_uda.trainers import Callback, Trainer, TrainerConfig
+from depthaware_uda.types import Batch, Sample, SampleDataset
 from tests.tiny import Changed, Scenes, assert_same_weights, tiny_model, weights
 from tests.trainers import PLAIN, QUICK, batch, daf, ida, isl
 
@@ -454,6 +454,47 @@ def test_a_depth_of_0_further_on_is_traced_to_its_sample() -> None:
     with pytest.raises(ValueError, match=r"depth of 'street/3.png' is 0 or below at some pixels"):
         daf(tiny_model(), source=source).fit()
     daf(tiny_model(), DAFConfig(**QUICK, depth_weight=0), source=source).fit()
+
+
+class TwoSources(Trainer[TrainerConfig]):
+    """A method of a user's own, whose labelled domains have other names."""
+
+    domains = labelled_domains = ("renders", "games")
+
+    def __init__(self, games: Scenes) -> None:
+        super().__init__(tiny_model(), TrainerConfig(max_steps=2, batch_size=2), device="cpu", progress=False)
+        self.games = games
+        self.check_inputs()
+
+    def fixed_datasets(self) -> dict[str, SampleDataset]:
+        return {"renders": Scenes(2), "games": self.games}
+
+    datasets = fixed_datasets
+
+    def compute(self, renders: Batch, games: Batch) -> dict[str, Tensor]:  # type: ignore[override]
+        losses: list[dict[str, Tensor]] = [{}, {}]
+        for domain, found in zip((renders, games), losses, strict=True):
+            self.backward(self.supervised(self.predict(domain), domain, found))
+        return {
+            f"{name}_{key}": loss
+            for name, found in zip(self.domains, losses, strict=True)
+            for key, loss in found.items()
+        }
+
+
+@pytest.mark.parametrize(
+    ("games", "message"),
+    [
+        (Changed("depth", lambda depth: depth.nan_to_num(0.0)), "depth of 'street/.*' is 0 or below at some pixels"),
+        (Changed("depth", lambda depth: depth.numpy()), "depth of 'street/.*' is a ndarray, expected a tensor"),
+        (Changed("label", lambda label: label.numpy()), "label of 'street/.*' is a ndarray, expected a tensor"),
+        (Changed("label", lambda label: label + 3), r"'street/.*' has the labels \[7, 8, 9\b.*\]"),
+    ],
+)
+def test_labelled_domains_of_any_name_are_looked_at(games: Scenes, message: str) -> None:
+    assert TwoSources(Scenes(2)).fit().steps == 2
+    with pytest.raises(ValueError, match=message):
+        TwoSources(games).fit()
 
 
 def test_an_augmentation_that_drops_depth_or_gives_arrays_is_named() -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "check_depth",
     "check_first_image",
     "check_labels",
+    "check_losses",
     "check_needs_no_target",
     "check_optimized",
     "check_sample",
@@ -100,8 +101,9 @@ def check_labels(sample: Sample, classes: int, what: str) -> None:
     """Check that the labels of a sample are classes that a model predicts, or 255.
 
     Raises:
-        ValueError: Some are not.
+        ValueError: Some are not, or they are no tensor.
     """
+    check_tensor(sample["label"], "label", what)
     label = sample["label"].as_subclass(Tensor)
     foreign = ((label < 0) | (label >= classes)) & (label != IGNORE_INDEX)
     if foreign.any():
@@ -112,7 +114,8 @@ def check_labels(sample: Sample, classes: int, what: str) -> None:
 
 
 def check_depth(sample: Sample, what: str) -> None:
-    """ValueError if the depth of a sample of the source is 0 or below somewhere."""
+    """ValueError if the depth of a labelled sample is 0 or below somewhere, or no tensor."""
+    check_tensor(sample["depth"], "depth", what)
     if (sample["depth"].as_subclass(Tensor) <= 0).any():
         raise ValueError(
             f"depth of {what} is 0 or below at some pixels; depth is in metres, and NaN where it is not known: 0 would "

@@ -229,7 +229,8 @@ def batches_of(
             pin_memory=trainer.device.type == "cuda",
             skip=config.on_error == "skip",
             classes=trainer.num_classes if domain in trainer.labelled_domains else None,
-            depth=domain == "source" and trainer.has_depth and bool(config.depth_weight),
+            # Beside pseudo-labels no depth is kept.
+            depth=domain in trainer.labelled_domains and trainer.has_depth and bool(config.depth_weight),
         )
         for domain in trainer.domains
     ]
