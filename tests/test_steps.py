@@ -221,6 +221,17 @@ def test_a_batch_in_parts_makes_the_step_of_the_whole_batch() -> None:
     assert after[0][2]["segmentation"] > 0
 
 
+def test_beyond_its_schedule_a_step_warns_once_that_it_teaches_nothing() -> None:
+    trainer = daf(tiny_model(), DAFConfig(**{**QUICK, "max_steps": 1}))
+    batches = {"source": batch(Scenes(1), 0), "target": images_only(Scenes(1), 0)}
+    trainer.step(**batches)
+    before = copy.deepcopy(dict(trainer.model.named_parameters()))
+    with pytest.warns(UserWarning, match="step 2 is beyond the end of the schedule: learning rates are 0"):
+        trainer.step(**batches)
+    trainer.step(**batches)
+    assert all(torch.equal(before[name], weight) for name, weight in trainer.model.named_parameters())
+
+
 def test_a_batch_that_cannot_be_divided_is_refused() -> None:
     trainer = daf(tiny_model(), DAFConfig(**QUICK, batch_size=2, accumulation=2))
     with pytest.raises(ValueError, match="the source batch of 3 images cannot be divided into 2 equal parts"):

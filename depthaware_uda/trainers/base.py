@@ -7,6 +7,7 @@ the steps, checkpoints and validations are in `run`.
 from __future__ import annotations
 
 import copy
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -247,6 +248,9 @@ class Trainer(ABC, Generic[ConfigT]):
         Returns:
             The losses by name, detached and unweighted, averaged over the parts and the processes.
 
+        Warns:
+            UserWarning: The step is the first one beyond the end of the schedule, where learning rates are 0.
+
         Raises:
             TypeError: The batches are not those of `domains`, or a subclass's `compute` returned no losses.
             ValueError: One lacks its images or labels, has them at several sizes, or cannot be divided.
@@ -269,7 +273,14 @@ class Trainer(ABC, Generic[ConfigT]):
             raise explained(error, self.config, batches) from error
 
     def _step(self, batches: Mapping[str, Batch]) -> Losses:
-        set_learning_rates(self.optimizers.values(), self.config.learning_rate_factor(self.step_count))
+        factor = self.config.learning_rate_factor(self.step_count)
+        if not factor and self.step_count and self.config.learning_rate_factor(self.step_count - 1):
+            warnings.warn(
+                f"step {self.step_count + 1} is beyond the end of the schedule: learning rates are 0 from here on, and "
+                "nothing more is learnt; a larger max_steps or schedule_steps makes it longer",
+                stacklevel=3,
+            )
+        set_learning_rates(self.optimizers.values(), factor)
         for optimizer in self.optimizers.values():
             optimizer.zero_grad(set_to_none=True)
         self._predictor = None
