@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from depthaware_uda import create_model, load_pretrained
 from depthaware_uda.hub import convert_discriminator_state_dict, convert_state_dict
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.models import create_discriminator
+from depthaware_uda.models import DepthSegmenter, create_discriminator
 from tests.tiny import assert_same_weights, tiny_model, weights
 
 
@@ -174,6 +175,21 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path, damage: Callable[
     damage(tmp_path / "model")
     with pytest.raises(ValueError, match=f"(?s){message}"):
         load_pretrained(tmp_path / "model")
+
+
+def test_a_network_with_a_part_of_ones_own_is_loaded_by_its_maker(tmp_path: Path) -> None:
+    def make() -> DepthSegmenter:
+        model = tiny_model()
+        model.classifier = nn.Conv2d(32, 7, 1)
+        return model
+
+    made = make()
+    made.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"(?s)replaced after create_model.*take the tensors of .*model.safetensors"):
+        load_pretrained(tmp_path)
+    again = make()
+    again.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    assert_same_weights(weights(again), weights(made))
 
 
 def test_converted_keys_by_hand() -> None:

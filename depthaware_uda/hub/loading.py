@@ -67,7 +67,10 @@ def load_pretrained(
     try:
         model = build_model(config, read_tensors(weights, device=device, dtype=dtype or torch.float32))
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: configuration and weights do not fit this library: {error}") from error
+        raise ValueError(
+            f"{path}: configuration and weights do not fit this library: {error}\nIf parts of the network were "
+            f"replaced after create_model, make it so again and let its load_state_dict take the tensors of {weights}"
+        ) from error
     return model.to(device).eval()
 
 
