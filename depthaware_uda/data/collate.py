@@ -28,7 +28,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         if sample.keys() != first.keys():
             raise ValueError(
                 f"samples of a batch must have the same keys: {_name(first)} has {sorted(first)}, "
-                f"{_name(sample)} has {sorted(sample)}; Unlabelled drops labels and depth of all"
+                f"{_name(sample)} has {sorted(sample)}; give depth that is not known as NaN and labels as 255, or "
+                "let Unlabelled drop both of all"
             )
     batch = Batch()
     if "image" in first:
