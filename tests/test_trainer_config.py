@@ -193,6 +193,9 @@ def test_other_groups_of_parameters_are_refused() -> None:
     model.parameter_groups = lambda: {"encoder": list(model.parameters())}  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"has the groups \['encoder'\]; its groups must be 'backbone' and 'heads'"):
         daf(model)
+    model.parameter_groups = lambda: [{"params": list(model.parameters())}]  # type: ignore[method-assign,assignment,return-value]
+    with pytest.raises(TypeError, match=r"DepthSegmenter must return a dictionary of the groups 'backbone' .* a list"):
+        daf(model)
 
 
 def test_a_network_that_is_frozen_as_a_whole_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -17,11 +17,17 @@ def model_optimizer(model: nn.Module, config: TrainerConfig) -> torch.optim.Opti
     """The configured optimiser; the groups "backbone" and "heads" of ``parameter_groups()``, if any, have own rates.
 
     Raises:
+        TypeError: ``parameter_groups()`` returns something other than a dictionary.
         ValueError: There are other groups, or no parameter is to be trained.
     """
     grouped = getattr(model, "parameter_groups", None)
     every = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = {"heads": every} if grouped is None else grouped()
+    if not isinstance(groups, Mapping):
+        raise TypeError(
+            f"parameter_groups() of {type(model).__name__} must return a dictionary of the groups 'backbone' and "
+            f"'heads', whose learning rates the configuration has; it returned a {type(groups).__name__}"
+        )
     if foreign := sorted({*groups} - {"backbone", "heads"}):
         raise ValueError(
             f"parameter_groups() of {type(model).__name__} has the groups {foreign}; its groups must be 'backbone' and "
