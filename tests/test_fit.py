@@ -268,6 +268,16 @@ def test_a_float64_network_is_fitted_and_validated_in_float64(name: str) -> None
     assert weights(model)["gate.conv.bias"].dtype == torch.float64
 
 
+def test_where_new_tensors_are_float64_by_default_training_goes_on() -> None:
+    torch.set_default_dtype(torch.float64)
+    try:
+        trainer = daf(tiny_model(), DAFConfig(**{**QUICK, "max_steps": 1}))
+        assert trainer.fit().steps == 1
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(weight.dtype == torch.float64 for weight in trainer.model.parameters())
+
+
 def test_looking_at_data_and_training_leave_the_callers_random_numbers(tmp_path: Path) -> None:
     model = tiny_model()
     torch.manual_seed(3)

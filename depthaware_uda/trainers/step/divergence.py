@@ -113,11 +113,11 @@ class StepGuard:
             gradients: Whether infinite gradients count.
         """
         values = torch.stack([loss.detach().float() for loss in losses.values()])
-        bad_gradient = torch.zeros((), device=self._device)
+        bad_gradient = torch.zeros((), dtype=torch.float32, device=self._device)
         found = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if gradients and found:
             # The pass that GradScaler makes, with a factor of 1.
-            one = torch.ones((), device=self._device)
+            one = torch.ones((), dtype=torch.float32, device=self._device)
             for group in _by_type(found):
                 torch._amp_foreach_non_finite_check_and_unscale_(group, bad_gradient, one)
         bad = torch.cat([~values.isfinite(), bad_gradient[None] > 0])
