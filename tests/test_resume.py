@@ -529,6 +529,31 @@ def test_the_run_file_says_what_was_run(tmp_path: Path) -> None:
     assert set(run["data"]) == {"easy", "hard"}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnConfig(ISLConfig):
+    """Settings of a method of a user's own: one without a default, one made anew, and one that JSON does not know."""
+
+    strength: float
+    stages: list[int] = dataclasses.field(default_factory=lambda: [1, 2])
+    table: Path = Path("table.csv")
+
+
+class OwnMethod(ISLTrainer):
+    config_class = OwnConfig
+
+
+def test_a_method_of_ones_own_resumes_with_settings_of_any_kind(tmp_path: Path) -> None:
+    def own(**settings: Any) -> OwnMethod:
+        config = OwnConfig(**{**SHARED, "threshold": 0.0, **settings})
+        return OwnMethod(small_model(), Scenes(2), config, tmp_path / "run", device="cpu", progress=False)
+
+    cut_off(own(strength=0.5), 3)
+    for changed in ({"strength": 0.6}, {"strength": 0.5, "stages": [1]}, {"strength": 0.5, "table": Path("other.csv")}):
+        with pytest.raises(ValueError, match=rf"holds another run.* {list(changed)[-1]} \(was"):
+            own(**changed).fit()
+    assert own(strength=0.5).fit().steps == 6
+
+
 @pytest.mark.parametrize("config", [SimpleNamespace(width=8), {"kernel": nn.Conv2d}, {"width": 8}])
 def test_a_network_may_have_a_config_of_any_kind(tmp_path: Path, config: Any) -> None:
     def fit() -> int:

@@ -17,7 +17,6 @@ from depthaware_uda.data.wrappers import Unlabelled
 from depthaware_uda.labels import IGNORE_INDEX
 from depthaware_uda.trainers.run.run_folder import BEGAN_WITH, digest
 from depthaware_uda.trainers.run.skipping import Unreadable
-from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.types import Sample, SampleDataset
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def describe(trainer: Trainer[Any]) -> dict[str, Any]:
     datasets = trainer.fixed_datasets()
     return {
         "trainer": type(trainer).__name__,
-        "config": dataclasses.asdict(trainer.config),
+        "config": _json_ready(dataclasses.asdict(trainer.config)),
         "model": _architecture(trainer.model),
         "model_tensors": digest(tensors),
         "samples": {name: len(dataset) for name, dataset in datasets.items()},
@@ -89,9 +88,15 @@ def _facts(sample: Sample) -> str:
     return ", ".join(facts)
 
 
-def _in_words(augmentation: Augmentation | None) -> str:
-    """An augmentation as it prints itself, without addresses in memory."""
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(augmentation))
+def _in_words(value: Any) -> str:
+    """An augmentation, or whatever a setting holds, as it prints itself, without addresses in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _json_ready(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a file holds them; those of a configuration of a user's own may be of any kind, such as a path."""
+    ready: dict[str, Any] = json.loads(json.dumps(settings, default=_in_words))
+    return ready
 
 
 def _weights(model: nn.Module) -> str:
@@ -103,5 +108,8 @@ def _weights(model: nn.Module) -> str:
 
 
 def defaults(config: TrainerConfig) -> dict[str, Any]:
-    """The default of each setting, which is what it amounted to in versions that did not have it yet."""
-    return {setting.name: setting.default for setting in dataclasses.fields(config)}
+    """The default of each setting that has one, which is what it amounted to in versions that did not have it yet."""
+    settings = dataclasses.fields(config)
+    given = {setting.name: setting.default for setting in settings if setting.default is not dataclasses.MISSING}
+    made = {s.name: s.default_factory() for s in settings if s.default_factory is not dataclasses.MISSING}
+    return _json_ready({**given, **made})
