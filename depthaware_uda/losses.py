@@ -171,7 +171,7 @@ def has_relative_depth(target: Tensor, known: Tensor | None = None) -> Tensor:
 
 def _standardized(values: Tensor, known: Tensor) -> Tensor:
     """Values (N, P) without the median of the known ones, over their mean absolute deviation; 0 where unknown."""
-    median = values.masked_fill(~known, torch.nan).nanmedian(1, keepdim=True).values.nan_to_num()
+    median = values.masked_fill(~known, torch.nan).nanmedian(1, keepdim=True).values
     centred = (values - median).where(known, 0)
     spread = centred.abs().sum(1, keepdim=True) / known.sum(1, keepdim=True).clamp(min=1)
     return centred / spread.clamp(min=torch.finfo(values.dtype).eps)

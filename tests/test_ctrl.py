@@ -49,6 +49,8 @@ def test_the_probability_of_a_bin_by_hand() -> None:
     near, far = (655.36 / (655.36**power + 0.01) for power in (0.25, 0.75))
     scores = [math.exp(-((26 - near) ** 2)), math.exp(-((26 - far) ** 2))]
     assert probability[0] == pytest.approx(scores[0] / sum(scores))
+    half = torch.tensor(600.0, dtype=torch.float16).view(1, 1, 1, 1)  # its square is infinite in half precision
+    assert torch.equal(depth_bin_logits(half), depth_bin_logits(half.float()))
 
 
 def test_the_joint_space_stacks_three_maps() -> None:

@@ -40,6 +40,7 @@ def test_zero_and_negative_inverse_depth_are_far() -> None:
     torch.testing.assert_close(metres[:2], torch.tensor([80.0, 80.0]))
     assert metres[2].isnan()
     assert to_metres(torch.zeros(1)).item() == pytest.approx(65535 / 100)  # the farthest depth in a file
+    assert to_metres(torch.tensor(1e6)) == 0  # 655.36 / 1e6 - 0.01 is below 0
 
 
 def test_centimetres_round_trip() -> None:
@@ -48,6 +49,18 @@ def test_centimetres_round_trip() -> None:
     np.testing.assert_allclose(metres, [[np.nan, 0.01], [12.34, 655.35]], rtol=1e-6)
     assert metres.dtype == np.float32
     assert metres_to_centimetres(metres).tolist() == encoded.tolist()
+
+
+def test_every_number_of_centimetres_becomes_the_nearest_float_of_its_metres() -> None:
+    encoded = np.arange(1, 65_536)
+    np.testing.assert_array_equal(centimetres_to_metres(encoded.astype(np.uint16)), (encoded / 100).astype(np.float32))
+
+
+def test_decoding_leaves_the_numbers_of_a_file_as_they_are() -> None:
+    for encoding in (DepthEncoding.scaled(0.5), DepthEncoding.disparity(0.5, 800), DepthEncoding.relative_inverse()):
+        values = np.array([[4.0, -1.0, 2.0]], np.float32)
+        encoding.decode(values)
+        assert values.tolist() == [[4, -1, 2]]
 
 
 def test_written_centimetres_clip_what_the_file_cannot_hold() -> None:
@@ -87,6 +100,9 @@ def test_disparity_by_hand() -> None:
     np.testing.assert_array_equal(cityscapes, [np.nan, np.nan, 400, 50])
     same = DepthEncoding.disparity(0.5, 800, pixels_per_unit=1 / 256, offset=1)
     np.testing.assert_array_equal(decode(same, [0, 1, 257, 2049]), cityscapes)
+    # 0 is no measurement either where the disparity in the file begins below it.
+    shifted = decode(DepthEncoding.disparity(0.5, 800, offset=-2), [0, 2, 6])
+    np.testing.assert_array_equal(shifted, [np.nan, 100, 50])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
@@ -114,6 +130,7 @@ def test_relative_inverse_of_zero_is_far_and_nan_unknown() -> None:
         ("centimetres", np.float32, "expected integers of 16 bits .* got float32"),
         ("centimetres", np.uint8, "expected integers of 16 bits .* got uint8"),
         ("metres", np.uint16, "expected floats .* got uint16; name the encoding of the files, one of"),
+        (DepthEncoding.cityscapes(1, 1), np.float32, "expected integers of 16 bits .* got float32"),
         (DepthEncoding.disparity(1, 1), np.uint8, "integers of 16 bits, or floats .* got uint8"),
     ],
 )
@@ -127,6 +144,8 @@ def test_wrong_encodings() -> None:
         get_depth_encoding("feet")
     with pytest.raises(ValueError, match=r"baseline of a depth encoding must be a number above 0, got -0\.2"):
         DepthEncoding.disparity(-0.2, 100)
+    with pytest.raises(ValueError, match="unit of a depth encoding must be a number above 0, got 0"):
+        DepthEncoding.scaled(0)
     with pytest.raises(ValueError, match=r"median_metres .* got nan"):
         DepthEncoding.relative_inverse(median_metres=float("nan"))
     with pytest.raises(ValueError, match="offset of a depth encoding must be a number, got nan"):

@@ -118,6 +118,10 @@ def test_the_map_gives_both_heads_a_gradient() -> None:
             lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 3, 3)),
             r"must be \(N, 1, H, W\), got \(1, 3",
         ),
+        (
+            lambda: DepthAwareFusion()(torch.zeros(1, 2, 3, 3), torch.zeros(1, 2, 3, 3)),
+            r"must be \(N, 1, H, W\), got \(1, 2",
+        ),
     ],
 )
 def test_fusion_refuses_what_it_cannot_multiply(call: Callable[[], Any], message: str) -> None:

@@ -60,6 +60,8 @@ def test_class_weights_weigh_the_mean_too() -> None:
     logits, label = two_pixels()
     loss = cross_entropy(logits, label, class_weight=torch.tensor([1.0, 3.0]))
     assert loss.item() == pytest.approx((math.log(4) + 3 * math.log(4 / 3)) / 4)
+    small = cross_entropy(logits, label, class_weight=torch.tensor([0.1, 0.3]))  # together less than one pixel
+    assert small.item() == pytest.approx(loss.item())
 
 
 def test_pixel_weights_weigh_the_sum_and_not_the_mean() -> None:
@@ -350,6 +352,7 @@ def test_scale_and_shift_do_not_matter() -> None:
     prediction = 3 * target + 5
     prediction[1] = 0.02 * target[1] - 7  # every image has its own scale and shift
     assert float(scale_shift_invariant(prediction, target)) == pytest.approx(0, abs=1e-12)
+    assert float(scale_shift_invariant(1e-6 * prediction, 1e-6 * target)) == pytest.approx(0, abs=1e-9)
     assert scale_shift_invariant(-prediction, target) > 1  # near and far must not be swapped
 
 

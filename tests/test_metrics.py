@@ -43,6 +43,14 @@ def test_confusion_iou_and_accuracy_equal_those_of_torchmetrics(seed: int, class
     assert pixel_accuracy(confusion) == pytest.approx(accuracy, rel=1e-6)
 
 
+@pytest.mark.parametrize("classes", [128, 129, 300])  # up to 128 classes, 16 bits hold every pair
+def test_a_confusion_matrix_of_many_classes(classes: int) -> None:
+    last = classes - 1
+    confusion = confusion_matrix(torch.tensor([last, 0, 3]), torch.tensor([last, 127, 255]), classes)
+    assert confusion.shape == (classes, classes)
+    assert confusion.nonzero().tolist() == [[127, 0], [last, last]]
+
+
 def test_confusion_matrices_add_up_over_batches() -> None:
     prediction, label = random_maps(0, 5)
     parts = sum(confusion_matrix(p, t, 5) for p, t in zip(prediction, label, strict=True))
@@ -134,6 +142,14 @@ def test_depth_errors_equal_those_of_scikit_image_and_numpy_over_batches() -> No
     further = meter.compute()
     assert further is not None
     assert further.pixels == 211
+
+
+def test_a_predicted_depth_of_0_or_below_counts_as_a_millimetre() -> None:
+    meter = DepthMeter()
+    meter.update(torch.tensor([0.0, -5.0]), torch.tensor([1.0, 1.0]))
+    errors = meter.compute()
+    assert errors is not None
+    assert (errors.abs_rel, errors.rmse, errors.delta_1_25) == pytest.approx((0.999, 0.999, 0))
 
 
 def test_depths_of_two_shapes_are_refused() -> None:

@@ -56,6 +56,7 @@ def test_a_pixel_keeps_its_class_where_it_is_sure(threshold: float, expected: li
     label = pseudo_label(logits, threshold)
     assert label.flatten().tolist() == expected
     assert label.dtype == torch.int64
+    assert torch.equal(pseudo_label(logits.clone().requires_grad_(), threshold), label)
 
 
 def test_the_threshold_itself_is_enough() -> None:

@@ -26,9 +26,9 @@ def positions(points: int, pixels: int, dtype: torch.dtype) -> tuple[Tensor, Ten
     Returns:
         The point before every pixel, and the weight of the one after it, both (pixels,).
     """
-    step = (points - 1) / (pixels - 1) if pixels > 1 else 0.0
+    step = (points - 1) / max(pixels - 1, 1)
     position = torch.arange(pixels, dtype=dtype) * torch.tensor(step, dtype=dtype)
-    before = position.long().clamp(max=points - 1)
+    before = position.long()
     return before, position - before
 
 
