@@ -20,6 +20,7 @@ from depthaware_uda.labels import get_label_space
 from depthaware_uda.pseudo_labels import PseudoLabelled, class_thresholds, pseudo_label
 from depthaware_uda.types import Sample
 from tests.tiny import (
+    Changed,
     Listed,
     Oracle,
     Scenes,
@@ -90,6 +91,8 @@ def test_class_thresholds_by_hand() -> None:
     assert class_thresholds(histogram, 0.125).tolist() == pytest.approx([0.9, 0.7, 0.4])
     assert class_thresholds(histogram, 0.5, ceiling=0.6).tolist() == pytest.approx([0.6, 0.5, 0.4])
     assert (class_thresholds(histogram, 1.0) <= torch.tensor([0.8, 0.3, 0.4]) + 1e-9).all()
+    # float32 does not tell 2 ** 26 + 1 pixels from 2 ** 26.
+    assert class_thresholds(torch.tensor([[1, 2**26]]), 1.0).tolist() == [0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -369,6 +372,12 @@ def test_pseudo_labels_replace_labels_and_depth(tmp_path: Path) -> None:
         assert torch.equal(sample["image"], images[index]["image"])
         assert torch.equal(sample["label"].as_subclass(Tensor), labels.read(images.names[index]))
         assert not torch.equal(sample["label"].as_subclass(Tensor), images[index]["label"])
+
+
+def test_labels_and_depth_are_not_looked_at(tmp_path: Path) -> None:
+    for key in ("label", "depth"):
+        labels = write_pseudo_labels(tiny_model(), Changed(key, lambda value: "a text"), tmp_path, proportion=0.5)
+    assert labels.record == write_pseudo_labels(tiny_model(), Scenes(2), tmp_path, proportion=0.5).record
 
 
 def test_a_folder_of_pseudo_labels_is_opened_again(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import self_information
 from depthaware_uda.ranking import rare_class_weight
 from depthaware_uda.types import Sample, SampleDataset
-from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, scenes_of_two_sizes, tiny_model
+from tests.tiny import Changed, Listed, Oracle, Scenes, assert_same_weights, numbered, scenes_of_two_sizes, tiny_model
 
 SCORES = {"c": 0.3, "a": 0.1, "d": 0.3, "b": 0.2, "e": 0.3}
 
@@ -298,6 +298,15 @@ def test_rare_classes_make_an_image_easier() -> None:
     weighted = EntropyRanker(oracle, rare_class_weighting=True).rank(images)
     assert weighted.names == ("image/1", "image/0")
     assert weighted.scores == pytest.approx((plain.scores[0] * 1.0, plain.scores[0] * 1.5))
+    roads = LabelSpace("three", space.classes, space.palette, rare=("road",))
+    asked = EntropyRanker(oracle, rare_class_weighting=True, label_space=roads).rank(images)
+    assert asked.names == ("image/0", "image/1")
+
+
+def test_labels_and_depth_are_not_looked_at() -> None:
+    ranker = EntropyRanker(tiny_model())
+    for key in ("label", "depth"):
+        assert ranker.rank(Changed(key, lambda value: "a text")) == ranker.rank(Scenes(2))
 
 
 @pytest.mark.parametrize("where", ["argument", "data", "model"])

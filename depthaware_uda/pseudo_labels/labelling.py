@@ -72,7 +72,7 @@ def class_thresholds(histogram: Tensor, proportion: float, *, ceiling: float = 1
     from_top = histogram.flip(1).cumsum(1)
     # The fewest best bins that hold the share; float64, since float32 cannot count beyond 2 ** 24.
     needed = (from_top < proportion * from_top[:, -1:].double()).sum(1) + 1
-    lowest = (bins - needed.clamp(max=bins)).double() / bins
+    lowest = (bins - needed).double() / bins
     return lowest.clamp(max=ceiling)
 
 
