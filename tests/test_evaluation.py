@@ -14,7 +14,7 @@ from depthaware_uda.data import Augmented, InMemory, Unlabelled
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.inference import evaluating, predict_batches
 from depthaware_uda.labels import LabelSpace
-from depthaware_uda.metrics import confusion_matrix
+from depthaware_uda.metrics import DepthErrors, confusion_matrix
 from depthaware_uda.types import Sample, SampleDataset
 from tests.tiny import (
     Listed,
@@ -72,6 +72,9 @@ def test_the_table_is_in_percent_and_names_what_is_left_out() -> None:
         ["pixel", "accuracy", "66.7"],
         ["not", "in", "the", "labels,", "left", "out:", "car"],
     ]
+    errors = DepthErrors(abs_rel=0.1234, rmse=5.678, delta_1_25=0.876, pixels=9)
+    with_depth = EvaluationResult.from_confusion(torch.eye(3), THREE.classes, depth=errors)
+    assert with_depth.table().splitlines()[-1] == "depth: AbsRel 0.123, RMSE 5.68 m, delta < 1.25 87.6 %"
 
 
 def test_the_mean_over_a_subset_of_all_classes_is_the_mean() -> None:
@@ -230,6 +233,8 @@ def test_batches_of_several_sizes_are_divided_and_tell_where_their_images_are() 
         assert batch["name"] == [images.names[index] for index in batch["index"]]
         for place, index in enumerate(batch["index"]):
             assert all(torch.equal(batch[key][place], images[index][key]) for key in ("image", "label"))  # type: ignore[literal-required]
+    result = evaluate(tiny_model(), images, batch_size=3)
+    assert (result.images, result.image_size, result.label_size) == (5, None, None)
 
 
 def test_a_network_without_weights_can_be_evaluated() -> None:

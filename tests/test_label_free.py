@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput, load_pretrained
-from depthaware_uda.label_free import label_free_score
+from depthaware_uda.label_free import LabelFreeScore, label_free_score
 from depthaware_uda.trainers.run.validation import Validation
 from depthaware_uda.types import Sample
-from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
+from tests.tiny import Listed, Scenes, assert_same_weights, tiny_model, weights
 
 IMAGES = Scenes(3, labels=False, depth=False)
 
@@ -44,6 +44,53 @@ def test_doubt_and_collapse_cost() -> None:
     assert (collapsed.agreement, collapsed.certainty) == (0.25, pytest.approx(1.0))
     # 40 columns of classes 0 1 2 3 0 1 2 3 ...: mirrored, each class lies where another one was.
     assert label_free_score(Answers("columns", 50.0), IMAGES).agreement == 0.0
+
+
+def test_the_certainty_of_a_coarse_map_is_that_of_all_its_pixels() -> None:
+    class Coarse(nn.Module):
+        def forward(self, image: torch.Tensor) -> SegDepthOutput:
+            return SegDepthOutput(torch.zeros(len(image), 4, 8, 10), None)
+
+    assert label_free_score(Coarse(), IMAGES).certainty == pytest.approx(0, abs=1e-6)
+
+
+def test_the_score_is_the_geometric_mean_of_agreement_and_certainty() -> None:
+    assert LabelFreeScore(0.25, 0.64).score == pytest.approx(0.4)
+
+
+def test_the_classes_of_the_mirrored_view_are_mirrored_back() -> None:
+    class Brightness(nn.Module):
+        def forward(self, image: torch.Tensor) -> SegDepthOutput:
+            bright = 50 * (image.mean(1, keepdim=True) - 0.5)
+            return SegDepthOutput(torch.cat([-bright, bright], 1), None)
+
+    dark_to_the_left = torch.zeros(3, 8, 10)
+    dark_to_the_left[:, :, 5:] = 1
+    assert label_free_score(Brightness(), Listed([Sample(image=dark_to_the_left, name="a")])).agreement == 1
+
+
+class Watched(Answers):
+    """Keeps the images that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__("rows", 1.0)
+        self.images: list[torch.Tensor] = []
+
+    def forward(self, image: torch.Tensor) -> SegDepthOutput:
+        self.images.append(image)
+        return super().forward(image)
+
+
+def test_every_image_has_colours_of_its_own_in_any_batch_and_whatever_was_drawn_before() -> None:
+    alone, together = Watched(), Watched()
+    label_free_score(alone, IMAGES)
+    torch.rand(1)
+    label_free_score(together, IMAGES, batch_size=2)
+    assert torch.equal(torch.cat(alone.images[1::2]), torch.cat(together.images[1::2]))
+    changes = [
+        other.flip(-1).mean() - plain.mean() for plain, other in zip(alone.images[::2], alone.images[1::2], strict=True)
+    ]
+    assert len({round(float(change), 4) for change in changes}) == 3
 
 
 def test_a_score_repeats_and_draws_nothing_from_the_caller() -> None:

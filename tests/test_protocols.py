@@ -129,7 +129,8 @@ def test_evaluation_by_a_protocol_prints_beside_the_published_rows(roots: dict[s
     assert rows["flat"][1:] == [f"{100 * result.iou['flat']:.1f}", "-", "-", "-", "-", "94.0"]
     assert rows["mIoU"][1:] == [f"{100 * result.miou:.1f}", "67.2", "69.2", "71.3", "73.5", "74.0"]
     assert "not as in the protocol, which shows the network images of 512 x 1024" in lines
-    assert "not as the protocol" not in replace(result, image_size=(512, 1024)).table()
+    assert "not as in the protocol" not in replace(result, image_size=(512, 1024)).table()
+    assert "not as in the protocol" not in replace(result, image_size=None, label_size=None).table()
     resized = replace(result, image_size=(512, 1024), label_size=(512, 1024))
     assert "not as in the protocol, which compares at the labels' own size" in resized.table()
     low = replace(resized, protocol="ep2-320x640", image_size=(320, 640))
