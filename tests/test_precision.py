@@ -16,12 +16,14 @@ from depthaware_uda import (
     ISLConfig,
     ISLTrainer,
     SegDepthOutput,
+    SelfTrainingConfig,
+    SelfTrainingTrainer,
     TargetSplit,
     evaluate,
     predict,
     write_pseudo_labels,
 )
-from depthaware_uda.data import InMemory, Unlabelled
+from depthaware_uda.data import InMemory, Unlabelled, collate
 from depthaware_uda.inference import evaluating, output_of
 from depthaware_uda.precision import autocast
 from depthaware_uda.prediction import write_predictions
@@ -119,6 +121,21 @@ def test_stages_label_in_the_precision_that_they_train_in(stage: str, precision:
     model.types.clear()  # the first samples were checked
     trainer.datasets()
     assert model.types == {getattr(torch, precision)}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_teacher_labels_in_the_precision_that_its_student_trains_in(precision: Any) -> None:
+    config = SelfTrainingConfig(max_steps=1, precision=precision)
+    trainer = SelfTrainingTrainer(Watched(), IMAGES, IMAGES, config, device="cpu", progress=False)
+    assert trainer.average is not None
+    teacher = trainer.average.module
+    types: set[torch.dtype] = set()
+    for module in teacher.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
+    lesson = trainer.teach(collate([IMAGES[0]]))
+    assert types == {getattr(torch, precision)}
+    assert lesson.weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize(

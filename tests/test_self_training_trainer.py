@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from depthaware_uda import SelfTrainingConfig, SelfTrainingTrainer
-from depthaware_uda.data import collate, resize
+from depthaware_uda.data import class_pixels, collate, resize
 from depthaware_uda.depth import to_inverse_depth
 from depthaware_uda.losses import berhu, cross_entropy
 from depthaware_uda.models.resize import resize_output
+from depthaware_uda.self_training import RareClassSampled, class_probabilities
 from depthaware_uda.trainers.run.loop import batches_of
 from depthaware_uda.trainers.self_training import Lesson
 from depthaware_uda.types import Batch, Sample
@@ -36,7 +37,7 @@ def assert_same_gradients(ours: nn.Module, theirs: nn.Module) -> None:
 
 
 def test_a_plain_step_is_the_equation() -> None:
-    given, ours = batches(), trainer(confidence="image", threshold=0.15, pseudo_weight=0.5)
+    given, ours = batches(), trainer(confidence="image", threshold=0.17, pseudo_weight=0.5)
     losses = ours.step(**given)
 
     model = tiny_model()
@@ -52,10 +53,13 @@ def test_a_plain_step_is_the_equation() -> None:
     sure, pseudo = taught.max(1)
     student = resize_output(model(given["target"]["image"]), image.shape[-2:]).logits
     each = torch.nn.functional.cross_entropy(student, pseudo, reduction="none")
-    expected = ((sure > 0.15).float().mean((1, 2)) * each.mean((1, 2))).mean()
+    share = (sure > 0.17).float().mean((1, 2))
+    assert ((share > 0.2) & (share < 0.8)).all()
+    expected = (share * each.mean((1, 2))).mean()
     (0.5 * expected).backward()
     assert losses["segmentation"] == pytest.approx(float(segmentation.detach()))
     assert losses["pseudo"] == pytest.approx(float(expected.detach()), rel=1e-5)
+    assert losses["trusted"] == pytest.approx(float(share.mean()))
     assert_same_gradients(ours.model, model)
 
 
@@ -94,15 +98,16 @@ def test_only_what_is_nearer_is_pasted_onto_the_teachers_depth() -> None:
 
 def test_the_teacher_sees_the_image_as_it_is_and_the_student_perturbed() -> None:
     seen: list[tuple[str, Tensor]] = []
-    ours = trainer(perturb=lambda sample: Sample(image=sample["image"] * 0))
+    ours = trainer(perturb=lambda sample: Sample(image=sample["image"] * 0), adversarial_weight=1e-3)
     assert ours.average is not None
     for name, module in (("student", ours.model), ("teacher", ours.average.module)):
         module.register_forward_pre_hook(lambda _, inputs, name=name: seen.append((name, inputs[0])))
     given = batches()
     ours.step(**given)
-    assert [name for name, _ in seen] == ["student", "teacher", "student"]
+    assert [name for name, _ in seen] == ["student", "teacher", "student", "student"]
     assert torch.equal(seen[1][1], given["target"]["image"])
     assert not seen[2][1].any()
+    assert not seen[3][1].any()  # whose maps are aligned
 
 
 def test_each_domain_has_its_augmentation() -> None:
@@ -128,6 +133,16 @@ def test_the_teacher_follows_and_is_what_training_ends_with() -> None:
     ended = weights(ours.average.module)["classifier.branches.0.weight"]
     assert not torch.equal(ended, start)
     assert torch.equal(weights(ours.model)["classifier.branches.0.weight"], ended)
+
+
+def test_rare_classes_are_drawn_as_the_settings_say() -> None:
+    drawn = trainer(rare_class_temperature=0.5, rare_class_pixels=170).datasets()["source"]
+    assert isinstance(drawn, RareClassSampled)
+    torch.testing.assert_close(drawn.probabilities, class_probabilities(class_pixels(SOURCE, 7), 0.5))
+    shown = [[int((SOURCE[i]["label"] == index).sum()) >= 170 for i in range(4)] for index in range(7)]
+    assert [column.tolist() for column in drawn.shown] == [
+        [i for i in range(4) if row[i]] or [0, 1, 2, 3] for row in shown
+    ]
 
 
 def test_labels_below_the_threshold_teach_nothing() -> None:

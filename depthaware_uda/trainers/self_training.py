@@ -167,7 +167,6 @@ class SelfTrainingTrainer(AdversarialTrainer[SelfTrainingConfig]):
             self.backward(self.discriminate(self.fuse_source(*output), losses))
         return losses
 
-    @torch.no_grad()
     def teach(self, target: Batch) -> Lesson:
         """What the teacher sees in target images."""
         assert self.average is not None  # the configuration has ema_decay
