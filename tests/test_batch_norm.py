@@ -10,6 +10,7 @@ from torch import nn
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
 from depthaware_uda.models import BatchNorm2d, statistics_kept
 from depthaware_uda.trainers import reestimate_statistics
+from depthaware_uda.trainers.step.batch_norm import batch_statistics
 from depthaware_uda.types import Sample
 from tests.tiny import Scenes, tiny_model
 
@@ -37,7 +38,7 @@ def statistics(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def test_reestimated_statistics_are_the_mean_over_the_batches_of_the_data() -> None:
     model, scenes = Normed().eval(), Scenes(4, (8, 8))
-    model.norm.running_mean.fill_(7.0)
+    model.norm.running_mean.fill_(torch.nan)  # such as after a run that diverged
     reestimate_statistics(model, scenes, batch_size=2)
     images = torch.stack([scenes[i]["image"] for i in range(4)]).unflatten(0, (2, 2))
     assert torch.allclose(model.norm.running_mean, images.mean(dim=(0, 1, 3, 4)), atol=1e-6)
@@ -98,6 +99,15 @@ def test_statistics_behind_global_pooling_never_see_a_single_image(images: int) 
     reestimate_statistics(model, scenes, batch_size=2)
     means = torch.stack([sample["image"].mean((1, 2)) for sample in scenes.samples])
     assert torch.allclose(model.norm.running_mean, means.mean(0), atol=1e-6)
+
+
+def test_a_batch_is_normalised_by_its_own_statistics_and_the_norm_is_as_before() -> None:
+    image, norm = 5 + torch.rand(2, 3, 4, 4), nn.BatchNorm2d(3, momentum=0.3).eval()
+    with batch_statistics(norm):
+        own = norm(image)
+    torch.testing.assert_close(own.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    assert (norm.running_mean.tolist(), norm.running_var.tolist()) == ([0.0] * 3, [1.0] * 3)
+    assert (int(norm.num_batches_tracked), norm.momentum, norm.training) == (0, 0.3, False)
 
 
 def test_labels_have_no_part_in_reestimated_statistics() -> None:

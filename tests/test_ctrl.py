@@ -129,6 +129,7 @@ def test_what_the_refined_head_needs_is_named() -> None:
 def test_ctrl_steps_replayed_longhand() -> None:
     config = DAFConfig.ctrl(max_steps=3, learning_rate=0.01, momentum=0.0, weight_decay=0.0, head_lr_multiplier=1.0)
     config = replace(config, adversarial_weight=0.5, depth_weight=0.01, refined_weight=0.7, discriminator_channels=4)
+    config = replace(config, class_weights=(1, 2, 3, 4, 5, 6, 7))
     model, source, target = joint_model().double(), Scenes(3), Scenes(4, seed=1)
     trainer = DAFTrainer(model, source, target, config, device="cpu", progress=False)
     assert trainer.discriminator[0].weight.shape[1] == 2 * 7 + 15
@@ -140,11 +141,12 @@ def test_ctrl_steps_replayed_longhand() -> None:
     ours = trainer.step(source=labelled, target={"image": aligned["image"], "name": aligned["name"]})
 
     copied.train()
+    weight = torch.arange(1.0, 8.0).double()
     logits, depth, refined = (resize(maps, (32, 40)) for maps in copied.joint(labelled["image"]))
     losses = {
-        "segmentation": cross_entropy(logits, labelled["label"]),
+        "segmentation": cross_entropy(logits, labelled["label"], class_weight=weight),
         "depth": berhu(depth, to_inverse_depth(labelled["depth"])),
-        "refined": cross_entropy(refined, labelled["label"]),
+        "refined": cross_entropy(refined, labelled["label"], class_weight=weight),
     }
     map_target = space(*(resize(maps, (32, 40)) for maps in copied.joint(aligned["image"])))
     losses["adversarial"] = domain_loss(judge(map_target), 0)
@@ -177,6 +179,18 @@ def test_ctrl_from_start_to_end(tmp_path: Path) -> None:
     final = IDATrainer(model, target, split, ida, source=Scenes(3), **given).fit()
     assert {"refined", "source_refined", "segmentation", "source_segmentation"} <= final.history[0].keys()
     assert not torch.equal(before["classifier.branches.0.weight"], model.refined.classifier.branches[0].weight)
+
+
+def test_the_refined_head_learns_pseudo_labels() -> None:
+    config = IDAConfig(max_steps=1, fusion="joint", refined_weight=0.7, adversarial_weight=0)
+    easy, split = collate([Scenes(2)[0]]), TargetSplit(("street/0.png",), ("street/1.png",))
+    model = joint_model()
+    copied = copy.deepcopy(model).train()
+    trainer = IDATrainer(model, Scenes(2), split, config, device="cpu", progress=False)
+    trainer.step(easy=easy, hard=collate([Scenes(2)[1]]))
+    (0.7 * cross_entropy(resize(copied.joint(easy["image"]).refined_logits, (32, 40)), easy["label"])).backward()
+    for ours, theirs in zip(model.refined.parameters(), copied.refined.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("pseudo_class_weights", [False, True])

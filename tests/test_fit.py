@@ -13,6 +13,7 @@ from depthaware_uda import (
     evaluate,
     load_pretrained,
 )
+from depthaware_uda.data import collate
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.run.streams import stream
 from depthaware_uda.trainers.step.averaging import WeightAverage
@@ -39,6 +40,28 @@ def test_the_average_of_weights_by_hand(ramp: bool) -> None:
     assert not average.module.training
     assert not any(p.requires_grad for p in average.module.parameters())
     assert average.module.running_mean.item() < -9
+
+
+@pytest.mark.parametrize(("ramp", "decay"), [(True, 0.1), (False, 0.9)])
+def test_the_average_of_a_first_step_by_hand(ramp: bool, decay: float) -> None:
+    trainer = daf(tiny_model(), DAFConfig(**QUICK, ema_decay=0.9, ema_ramp=ramp))
+    before = weights(trainer.model)["classifier.branches.0.weight"]
+    trainer.step(source=collate([Scenes(1)[0]]), target=collate([Scenes(1)[0]]))
+    after = weights(trainer.model)["classifier.branches.0.weight"]
+    assert trainer.average is not None
+    average = weights(trainer.average.module)["classifier.branches.0.weight"]
+    torch.testing.assert_close(average, decay * before + (1 - decay) * after)
+    assert not torch.equal(before, after)
+
+
+def test_the_discriminator_is_drawn_from_the_seed() -> None:
+    def drawn(seed: int) -> Tensor:
+        torch.rand(1)
+        return weights(daf(tiny_model(), DAFConfig(**QUICK, seed=seed)).discriminator)["0.weight"]
+
+    first = drawn(0)
+    assert torch.equal(drawn(0), first)
+    assert not torch.equal(drawn(1), first)
 
 
 def test_tied_weights_are_averaged_once() -> None:

@@ -13,7 +13,7 @@ from depthaware_uda.self_training import (
     nearer,
     pixel_confidence,
 )
-from depthaware_uda.trainers.run.streams import seeded
+from depthaware_uda.trainers.run.streams import seeded, stream
 from depthaware_uda.types import Sample
 from tests.tiny import Listed, Scenes
 
@@ -92,6 +92,9 @@ def test_an_image_that_shows_the_class_is_drawn_whatever_the_index() -> None:
     data = RareClassSampled(labelled([0, 0, 0, 0], [0, 0, 0, 1], [0, 255, 1, 1]), 3, temperature=0.001, min_pixels=2)
     # Class 1 is the rarer one, and only the last image has two pixels of it.
     assert {data[index]["name"] for index in range(3) for _ in range(5)} == {"[0, 255, 1, 1]"}
+    for skip in (False, True):
+        batches = stream(data, name="source", seed=0, batch_size=3, start_step=0, stop_step=3, skip=skip)
+        assert {name for batch in batches for name in batch["name"]} == {"[0, 255, 1, 1]"}
     even = RareClassSampled(Scenes(4), 7, temperature=10.0)
     with seeded(1):
         first = [even[0]["name"] for _ in range(20)]

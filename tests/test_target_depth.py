@@ -1,5 +1,6 @@
 """Depth pseudo-labels of the target: files of a monocular network, read, compared up to scale and shift, trained on."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def test_a_step_says_the_loss_of_the_prediction_it_made(photographs: Segmentatio
     losses = trainer.step(source=pair(Scenes(3)), target=batch)
     assert losses["target_depth"] == pytest.approx(expected.item(), rel=1e-5)
     assert set(losses) >= {"segmentation", "depth", "adversarial", "discriminator_target"}
+
+
+def test_the_loss_is_weighed(photographs: SegmentationFolder) -> None:
+    model, batch = tiny_model(), pair(photographs)
+    copied = copy.deepcopy(model).train()
+    # Nothing else teaches the last layer of the depth head.
+    config = DAFConfig(target_depth_weight=0.5, adversarial_weight=0, depth_weight=0)
+    DAFTrainer(model, Scenes(3), photographs, config, **QUIET).step(source=pair(Scenes(3)), target=batch)
+    inverse_depth = resize(copied(batch["image"]).inverse_depth, (32, 40))
+    (0.5 * scale_shift_invariant(inverse_depth, to_inverse_depth(batch["depth"]))).backward()
+    torch.testing.assert_close(model.depth_head.predict.weight.grad, copied.depth_head.predict.weight.grad)
 
 
 def test_fit_reads_the_files_and_keeps_labels_away(photographs: SegmentationFolder, tmp_path: Path) -> None:
