@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, SegDepthOutput
+from depthaware_uda.data import collate
 from depthaware_uda.models import BatchNorm2d, statistics_kept
 from depthaware_uda.trainers import reestimate_statistics
 from depthaware_uda.trainers.step.batch_norm import batch_statistics
@@ -70,6 +71,18 @@ def test_with_target_statistics_training_ends_with_those_of_the_target_as_it_is(
     # Only the statistics differ: training normalises every batch by its own.
     weights = dict(joint.named_parameters())
     assert all(torch.equal(value, weights[name]) for name, value in target_only.named_parameters())
+
+
+def test_the_network_to_predict_with_has_the_weights_of_the_last_step() -> None:
+    source, target = Scenes(2, seed=1), Scenes(2, seed=2)
+    config = DAFConfig(**QUICK, batch_norm="target")
+    trainer = DAFTrainer(tiny_model(), source, target, config, device="cpu", progress=False)
+    first = trainer.predictor()
+    assert trainer.predictor() is first
+    trainer.step(source=collate([source[0]]), target=collate([target[0]]))
+    later = dict(trainer.predictor().named_parameters())
+    assert all(torch.equal(later[name], value) for name, value in trainer.model.named_parameters())
+    assert not torch.equal(later["classifier.branches.0.weight"], first.classifier.branches[0].weight)
 
 
 @pytest.mark.parametrize("momentum", [0.3, None])

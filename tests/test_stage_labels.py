@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from depthaware_uda import ISLConfig, PseudoLabels, write_pseudo_labels
+from depthaware_uda import IDAConfig, ISLConfig, PseudoLabels, write_pseudo_labels
 from depthaware_uda.data import Selected, Unlabelled, collate
 from depthaware_uda.models import Ensemble
 from depthaware_uda.pseudo_labels import PseudoLabelled
@@ -109,6 +109,21 @@ def test_isl_with_no_confident_pixel_changes_nothing_but_the_decay() -> None:
         assert torch.equal(trained[key], before[key])
 
 
+def test_the_average_of_the_weights_writes_the_labels(tmp_path: Path) -> None:
+    target, settings = Scenes(4, seed=1), {**PLAIN, "threshold": 0, "ema_decay": 0.9}
+    for trainer in (
+        isl(tiny_model(), ISLConfig(**settings), target=target, output_dir=tmp_path / "isl"),
+        ida(tiny_model(), IDAConfig(**settings), target=target, output_dir=tmp_path / "ida"),
+    ):
+        assert trainer.average is not None
+        trainer.average.module.load_state_dict(tiny_model(seed=5).state_dict())
+        trainer.datasets()
+    expected = write_pseudo_labels(tiny_model(seed=5), target, tmp_path / "expected", threshold=0).record["sha256"]
+    assert PseudoLabels(tmp_path / "isl" / "pseudo_labels" / "000").record["sha256"] == expected
+    easy = PseudoLabels(tmp_path / "ida" / "pseudo_labels").record["sha256"]
+    assert easy == {name: expected[name] for name in SPLIT.easy}
+
+
 def test_ida_writes_labels_of_the_easy_images_alone_and_aligns_the_hard_ones(tmp_path: Path) -> None:
     seen: list[tuple[str, frozenset[str]]] = []
     trainer = ida(tiny_model(), output_dir=tmp_path / "run")
@@ -143,6 +158,8 @@ def test_ida_learns_the_labels_that_it_is_given(tmp_path: Path) -> None:
     assert float(trainer.step(easy=batch, hard=hard)["segmentation"]) == pytest.approx(float(expected), rel=1e-5)
     with pytest.raises(ValueError, match=r"another run, .* It differs in: labels"):
         ida(tiny_model(), target=target, labels=other, output_dir=tmp_path / "given").fit()
+    alone = write_pseudo_labels(tiny_model(), Selected(target, SPLIT.easy), tmp_path / "easy", threshold=0)
+    assert ida(tiny_model(), target=target, labels=alone).labels is alone
     few = write_pseudo_labels(tiny_model(), Selected(target, SPLIT.hard), tmp_path / "few", threshold=0)
     with pytest.raises(ValueError, match="lacks pseudo-labels of 2 samples"):
         ida(tiny_model(), target=target, labels=few)
