@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from depthaware_uda import (
     DAFConfig,
+    SegDepthOutput,
     evaluate,
     load_pretrained,
 )
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import read_log
 from depthaware_uda.trainers.run.streams import stream
+from depthaware_uda.trainers.run.validation import Validation
 from depthaware_uda.trainers.step.averaging import WeightAverage
 from depthaware_uda.types import Batch, Sample
-from tests.tiny import Scenes, assert_same_weights, tiny_model, weights
+from tests.tiny import Listed, Oracle, Scenes, assert_same_weights, numbered, tiny_model, weights
 from tests.trainers import BUILDERS, QUICK, batch, daf, images_only, losses_of
 
 
@@ -62,6 +64,22 @@ def test_the_discriminator_is_drawn_from_the_seed() -> None:
     first = drawn(0)
     assert torch.equal(drawn(0), first)
     assert not torch.equal(drawn(1), first)
+
+
+def test_the_best_weights_are_those_of_the_highest_miou() -> None:
+    label = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 1]])
+    val = Listed(numbered(1, (3, 3), label=lambda index: label))
+
+    def network(label: Tensor) -> Oracle:
+        return Oracle([SegDepthOutput(nn.functional.one_hot(label, 2).permute(2, 0, 1)[None].float(), None)])
+
+    validation = Validation(DAFConfig())
+    # Of 9 pixels 8 are right, IoU 8 / 9 and 0; then 7, IoU 6 / 8 and 1 / 3.
+    assert validation.run(network(torch.zeros_like(label)), val, None, 1)[1]
+    rare = torch.tensor([[1, 1, 0], [0, 0, 0], [0, 0, 1]])
+    assert validation.run(network(rare), val, None, 2)[1]
+    assert validation.best == (pytest.approx((6 / 8 + 1 / 3) / 2), 2)
+    assert not validation.run(network(rare), val, None, 3)[1]  # of equal ones, the first stays
 
 
 def test_tied_weights_are_averaged_once() -> None:

@@ -57,6 +57,9 @@ def test_the_confident_share_counts_sure_pixels_of_each_image() -> None:
     sure, unsure = [9.0, 0.0], [0.0, 0.0]
     logits = torch.tensor([[sure, unsure, unsure, unsure], [sure, sure, sure, unsure]]).permute(0, 2, 1)[..., None]
     assert confident_share(logits).tolist() == [0.25, 0.75]
+    assert confident_share(logits, 0.5).tolist() == [0.25, 0.75]  # a probability of 0.5 does not exceed 0.5
+    published = torch.tensor([[0.96, 0.04], [0.97, 0.03]]).log().T[None, :, None, :]
+    assert confident_share(published).tolist() == [0.5]
     with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
         confident_share(logits, 1.5)
 
@@ -65,6 +68,7 @@ def test_the_confidence_of_a_pixel_is_its_best_probability_where_that_suffices()
     logits = torch.tensor([[0.9, 0.1], [0.6, 0.4]]).log().T[None, :, None, :]
     assert pixel_confidence(logits, 0.7)[0, 0].tolist() == pytest.approx([0.9, 0.0])
     assert pixel_confidence(logits)[0, 0].tolist() == pytest.approx([0.9, 0.6])
+    assert pixel_confidence(torch.zeros(1, 2, 1, 1), 0.5).item() == 0.5  # it reaches the threshold
     with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
         pixel_confidence(logits, -1)
     for weight in (pixel_confidence, confident_share):

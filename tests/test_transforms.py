@@ -1,3 +1,4 @@
+import math
 import pickle
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from depthaware_uda.data import DepthMask, flip_and_crop, resize, strong_augmentation
+from depthaware_uda.data import DepthMask, flip_and_crop, photometric, random_view, resize, strong_augmentation
 from depthaware_uda.data.transforms import PhotometricNoise, RandomView
 from depthaware_uda.types import Sample
 
@@ -95,6 +96,25 @@ def test_beyond_the_border_the_edge_repeats_and_nothing_is_known() -> None:
     assert (after["image"][1] * 255).round().unique().tolist() == [0, 1]
 
 
+def test_a_sample_smaller_than_its_crop_lies_at_the_drawn_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_view, "uniform", lambda count: [0.5] * count)
+    after = RandomView((6, 5), zoom=None)(make_sample(height=2, width=3))
+    # Four rows and two columns are beyond the border; the middle one of five and three places is drawn.
+    rows, columns = [255, 255, 0, 1, 255, 255], [255, 1, 2, 3, 255]
+    assert after["label"][:, 2].tolist() == rows
+    assert after["depth"][0, 2].nan_to_num(255).tolist() == columns
+    assert (after["label"] != 255).sum() == 6
+    assert (after["image"][:2, 0, 0] * 255).tolist() == [0, 0]
+
+
+def test_zoom_and_aspect_are_drawn_evenly_in_logarithm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random_view, "uniform", lambda count: [0.5] * count)
+    view = RandomView((8, 8), zoom=(1, 4), aspect=(1, 16))
+    drawn = view.make_params([torch.zeros(1, 64, 64)])
+    # Zoom 2 shows 32 of 64 pixels, and aspect 4 twice as many columns and half as many rows.
+    assert (len(drawn["rows"]), len(drawn["columns"])) == (16, 64)
+
+
 def test_nan_stays_apart() -> None:
     before = make_sample()
     before["depth"][0, :, :6] = torch.nan
@@ -150,6 +170,33 @@ def test_tone_curve_contrast_and_gains_by_hand() -> None:
     torch.testing.assert_close(_with(image, transform, contrast=2.0)[0, 0], torch.tensor([0.1, 0.5]))
     doubled = _with(image, transform, matrix=torch.diag(torch.tensor([2.0, 1.0, 4.0], dtype=torch.float64)))
     torch.testing.assert_close(doubled[:, 0, 1], torch.tensor([0.8, 0.4, 1.0]))  # clipped
+    # 0.4 and 0.8 around 0.6.
+    both = _with(image, transform, matrix=2 * torch.eye(3, dtype=torch.float64), contrast=2.0)
+    torch.testing.assert_close(both[0, 0], torch.tensor([0.2, 1.0]))
+
+
+def test_what_is_drawn_for_each_setting_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Brightness, contrast, saturation, hue, gamma and three tints as positions in -1..1; then three more and noise.
+    grey = [0.75, 0.25, 0.0, 0.75, 0.75, 1.0, 0.5, 0.0, 0.9, 0.4, 0.5, 0.5]
+    monkeypatch.setattr(photometric, "uniform", lambda count: grey)
+    noise = PhotometricNoise(
+        brightness=0.2, contrast=0.4, saturation=1.5, tint=0.1, gamma=0.6, grayscale=0.5, blur=2, noise=0.1
+    )
+    drawn = noise.make_params([])
+    assert drawn["gamma"] == pytest.approx(math.exp(0.3))
+    assert drawn["contrast"] == pytest.approx(math.exp(-0.2))
+    assert (drawn["blur"], drawn["noise"]) == pytest.approx((1.0, 0.05))
+    # No colour is left (1 - 1.5 is below 0), and red, green and blue are as bright as exp(0.1 + 0.1), ...
+    luma = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64)
+    gains = torch.tensor([0.2, 0.1, 0.0], dtype=torch.float64).exp()
+    torch.testing.assert_close(drawn["matrix"], gains[:, None] * luma, atol=2e-3, rtol=0)
+
+    turned = [*[0.5] * 3, 1.0, *[0.5] * 4, 0.9, 0.6, 0.5, 0.5]
+    monkeypatch.setattr(photometric, "uniform", lambda count: turned)
+    drawn = PhotometricNoise(hue=0.5, blur=2).make_params([])
+    # Half a turn makes every colour its opposite, and leaves the luma.
+    torch.testing.assert_close(drawn["matrix"], 2 * luma - torch.eye(3), atol=5e-3, rtol=0, check_dtype=False)
+    assert drawn["blur"] == 0
 
 
 def test_what_bicubic_resizing_leaves_below_black_stays_a_number() -> None:
