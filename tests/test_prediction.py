@@ -340,6 +340,23 @@ def test_scales_and_flips_are_averaged() -> None:
     scaled = predict(Left(), image, scales=(2.0, 1.0, 0.5))
     np.testing.assert_allclose(scaled.depth, 655.36 / 8 - 0.01, rtol=1e-5)
     np.testing.assert_allclose(predict(Left(), image, scales=(2.0, 4.0)).depth, 655.36 / 16 - 0.01, rtol=1e-5)
+    # As a factor, 1.5 is nearer to 1 than 0.625 is.
+    np.testing.assert_allclose(predict(Left(), image, scales=(0.625, 1.5)).depth, 655.36 / 12 - 0.01, rtol=1e-5)
+
+
+def test_the_depth_of_the_mirrored_image_is_mirrored_back_and_averaged() -> None:
+    class Places(Pixelwise):
+        """Inverse depth is that of `Pixelwise`, plus the column."""
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            logits, inverse_depth = super().forward(image)
+            assert inverse_depth is not None
+            return SegDepthOutput(logits, inverse_depth + torch.arange(image.shape[-1]))
+
+    image = torch.rand(1, 3, 4, 6)
+    found = Passes(flip=True)(Places(), image).inverse_depth
+    assert found is not None
+    torch.testing.assert_close(found, 10 + 50 * image[:, :1] + 2.5)  # the mean of column and mirrored column
 
 
 def test_passes_are_counted() -> None:
@@ -365,10 +382,12 @@ def test_tiles_cover_the_image_and_overlap_by_a_quarter() -> None:
         (30, 0, 40, 50),
         (60, 0, 40, 50),
     ]
-    covered = np.zeros((97, 131), int)
-    for part in tiles((97, 131), (32, 48)):
+    covered = np.zeros((106, 131), int)
+    for part in tiles((106, 131), (32, 48)):
         covered[part.window] += 1
     assert covered.min() == 1
+    tops = sorted({part.top for part in tiles((106, 131), (32, 48))})
+    assert tops == [0, 18, 37, 56, 74]  # no further apart than 24
 
 
 def test_the_blend_falls_towards_the_borders_and_never_to_0() -> None:
@@ -406,6 +425,14 @@ def test_auto_cuts_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     model.sizes.clear()
     predict(model, picture(256, 280))
     assert [size[2:] for size in model.sizes] == [(256, 280)]
+    # 300,000 pixels are 75,000 at twice the scale, and 150,000 for each of two images.
+    monkeypatch.setattr(passes_module, "pixels_that_fit", lambda *_: 300_000)
+    model.sizes.clear()
+    predict(model, picture(400, 640), scales=(2.0,))
+    assert {size[2:] for size in model.sizes} == {(2 * 256, 2 * 288)}
+    model.sizes.clear()
+    list(predict(model, [picture(400, 640)] * 2, batch_size=2))
+    assert set(model.sizes) == {(2, 3, 384, 384)}
 
 
 def test_modes_and_gradients_are_the_callers_between_images() -> None:
@@ -430,6 +457,35 @@ def test_passes_of_a_pixelwise_model_average_to_themselves() -> None:
     image = torch.rand(2, 3, 6, 8)
     output = Passes(flip=True, tile=(4, 4))(Pixelwise(), image)
     torch.testing.assert_close(output.logits.softmax(1), (4 * image).softmax(1))
+    # The logarithm of a probability of 0 is finite: infinity could not be resized.
+    assert Passes(flip=True)(Sure(), image).logits.isfinite().all()
+
+
+class Sure(Pixelwise):
+    """Sure of a class to the last bit."""
+
+    def forward(self, image: Tensor) -> SegDepthOutput:
+        logits, inverse_depth = super().forward(image)
+        return SegDepthOutput(1000 * logits, inverse_depth)
+
+
+def test_where_tiles_overlap_each_weighs_by_its_window() -> None:
+    class ByFirst(nn.Module):
+        """Class 1 has a probability of 0.8 and inverse depth is 20 if the first pixel is white, else 0.2 and 10."""
+
+        def forward(self, image: Tensor) -> SegDepthOutput:
+            white = image[:, :1, :1, :1].expand(-1, -1, *image.shape[-2:])
+            likely = 0.2 + 0.6 * white
+            return SegDepthOutput(torch.cat([1 - likely, likely], 1).log(), 10 + 10 * white)
+
+    image = torch.zeros(1, 3, 4, 6)
+    image[..., 0] = 1
+    # Two tiles of four columns, of weight 1/2, 1, 1, 1/2; the second begins at column 2.
+    output = Passes(tile=(4, 4))(ByFirst(), image)
+    shares = torch.tensor([1, 1, 2 / 3, 1 / 3, 0, 0]).expand(4, 6)
+    torch.testing.assert_close(output.logits.softmax(1)[0, 1], 0.2 + 0.6 * shares)
+    assert output.inverse_depth is not None
+    torch.testing.assert_close(output.inverse_depth[0, 0], 10 + 10 * shares)
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
