@@ -15,6 +15,7 @@ from depthaware_uda import Prediction, SegDepthOutput, evaluate, load_pretrained
 from depthaware_uda.data import SegmentationFolder
 from depthaware_uda.data.images import read_depth_values
 from depthaware_uda.depth import to_inverse_depth, to_metres
+from depthaware_uda.labels import LabelSpace
 from depthaware_uda.losses import normalized_entropy
 from depthaware_uda.models import resize, slices
 from depthaware_uda.prediction import passes as passes_module
@@ -107,7 +108,7 @@ def test_an_image_is_finished_in_bands(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_overlay_shares_and_notebook_picture() -> None:
     found = predict(Pixelwise(), np.array([[[255, 0, 0], [0, 255, 0], [0, 255, 0], [0, 255, 0]]], np.uint8))
-    assert found.shares() == {"1": 0.75, "0": 0.25}
+    assert list(found.shares().items()) == [("1", 0.75), ("0", 0.25)]
     colour = np.array(found.label_space.palette[0])
     np.testing.assert_array_equal(found.overlay(1.0)[0, 0], colour)
     np.testing.assert_array_equal(found.overlay(0.0), found.image)
@@ -280,6 +281,18 @@ def test_images_of_one_size_go_through_together() -> None:
     assert [size[0] for size in model.sizes] == [2, 1, 1, 1]
     for image, one in zip(images, found, strict=True):
         np.testing.assert_array_equal(one.label, image.argmax(2))
+
+
+def test_images_in_bytes_and_in_0_to_1_do_not_go_through_together() -> None:
+    plain = torch.from_numpy(picture(4, 6)).permute(2, 0, 1)
+    byte, fraction = predict(Pixelwise(), [plain, plain / 255], batch_size=2)
+    np.testing.assert_allclose(byte.confidence, fraction.confidence, atol=1e-6)
+    np.testing.assert_array_equal(byte.image, fraction.image)
+
+
+def test_a_label_space_that_is_asked_for_comes_before_the_models() -> None:
+    asked = LabelSpace("asked", tuple("abcdefg"), ((0, 0, 0),) * 7)
+    assert predict(tiny_model(), picture(), label_space=asked).label_space == asked
 
 
 def test_an_image_smaller_than_the_stride_is_enlarged() -> None:
@@ -540,6 +553,27 @@ def test_other_settings_or_weights_are_refused(photos: Path, tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"holds other predictions, nothing was overwritten\..*weights"):
         write_predictions(tiny_model(seed=1), photos, out)
     assert len(write_predictions(tiny_model(seed=1), photos, out, overwrite=True)) == 3
+    asked = LabelSpace("asked", tuple("abcdefg"), ((0, 0, 0),) * 7)
+    with pytest.raises(ValueError, match=r"They differ in: classes \(was .*'flat', .*, is \['a', 'b',"):
+        write_predictions(tiny_model(seed=1), photos, out, label_space=asked)
+
+
+@pytest.mark.parametrize("failing", ["0.png", "7.png"])
+def test_a_file_that_cannot_be_written_is_an_error(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for index in range(8):
+        save(tmp_path / "photos" / f"{index}.png", picture(4, 6))
+    written = Prediction.save
+
+    def full(self: Prediction, *arguments: Any) -> list[Path]:
+        if self.name == failing:
+            raise OSError("no space left on the device")
+        return written(self, *arguments)
+
+    monkeypatch.setattr(Prediction, "save", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_predictions(Pixelwise(), tmp_path / "photos", tmp_path / "out")
 
 
 @pytest.mark.parametrize("lazy", [False, True])
