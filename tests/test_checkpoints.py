@@ -116,7 +116,7 @@ def test_the_network_of_dada_has_its_own_depth_head(tmp_path: Path) -> None:
 
 
 def test_the_caffe_initialisation_goes_into_the_backbone(tmp_path: Path) -> None:
-    tensors = caffe()
+    tensors = {key: value.half() if value.is_floating_point() else value for key, value in caffe().items()}
     torch.save(tensors, tmp_path / "init.pth", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match="holds a backbone: pass num_classes="):
         convert_checkpoint(tmp_path / "init.pth")
@@ -128,6 +128,8 @@ def test_the_caffe_initialisation_goes_into_the_backbone(tmp_path: Path) -> None
     }
     assert ours["backbone.layer4.2.bn3.running_var"] == float(tensors["Scale.layer4.2.bn3.running_var"][0])
     assert ours["backbone.bn1.num_batches_tracked"] == 0
+    assert not model.training
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     assert isinstance(model.backbone, CaffeResNet101)
     assert not model.backbone.bn1.weight.requires_grad  # still frozen
     assert model.backbone.conv1.weight.requires_grad

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -6,6 +7,7 @@ from torch.utils.data import DataLoader
 from torchvision import tv_tensors
 
 from depthaware_uda.data import collate
+from depthaware_uda.data.collate import check_pixels, check_some_pixels
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample
@@ -42,6 +44,15 @@ def test_an_image_that_is_not_in_0_to_1_is_named(wrong: Callable[[torch.Tensor],
     good["image"], bad["image"] = torch.rand(3, 30, 40) * 1.2 - 0.1, wrong(torch.rand(3, 30, 40))  # just outside 0..1
     with pytest.raises(ValueError, match=r"image of 'b' has values in .*, expected 0\.\.1; the model normalises"):
         collate([good, bad])
+
+
+@pytest.mark.parametrize(("value", "right"), [(-0.4, True), (1.4, True), (-0.6, False), (1.6, False)])
+def test_resampling_may_overshoot_by_half_of_the_range(value: float, right: bool) -> None:
+    image = torch.rand(3, 16, 16)
+    image[1, 8, 8] = value  # of every eighth row and column
+    for check in (check_pixels, check_some_pixels):
+        with nullcontext() if right else pytest.raises(ValueError, match=r"image of a has values in .*expected 0\.\.1"):
+            check(image, "image of a")
 
 
 def test_whole_numbers_and_nan_are_left_to_others() -> None:

@@ -167,6 +167,9 @@ def test_paths_in_a_list(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     monkeypatch.chdir(photos)
     assert [one.name for one in predict(Pixelwise(), ["a.png", "town/b.png"])] == ["a.png", "town/b.png"]
+    assert [one.name for one in predict(Pixelwise(), ["../photos/town/b.png"])] == ["b.png"]  # not below this folder
+    (photos / "notes.txt").write_text("no image")
+    assert [one.name for one in predict(Pixelwise(), "*")] == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def assert_ends_alike(
         ("daf", 1, {}),  # before the first checkpoint
         ("daf", 2, {}),  # right after one
         ("daf", 5, {}),
-        ("daf", 5, {"num_workers": 1, "batch_size": 2}),
+        ("daf", 5, {"num_workers": 1, "batch_size": 2, "log_every": 3}),  # the last checkpoint is between two records
         ("daf", 3, {"optimizer": "adamw", "ema_decay": 0.9, "warmup_steps": 3}),
         ("isl", 2, {}),  # in the first generation of pseudo-labels
         ("isl", 3, {}),  # the second one is written, the last checkpoint is of the first

@@ -23,7 +23,7 @@ from depthaware_uda import (
 )
 from depthaware_uda.data import Unlabelled, collate
 from depthaware_uda.data.transforms import flip_and_crop
-from depthaware_uda.labels import get_label_space
+from depthaware_uda.labels import LabelSpace, get_label_space
 from depthaware_uda.models import Ensemble
 from depthaware_uda.trainers import Callback, Trainer, TrainerConfig
 from depthaware_uda.types import Batch, Sample, SampleDataset
@@ -516,3 +516,17 @@ def test_the_first_batch_of_a_loop_of_ones_own_is_not_normalised() -> None:
     with pytest.raises(ValueError, match=r"the first image of the target batch has values in -.*, expected 0..1"):
         trainer.step(source=source, target={**target, "image": 4 * target["image"] - 2})
     assert trainer.step_count == 0
+
+
+def test_looking_at_the_data_leaves_the_network_as_it_was() -> None:
+    model = tiny_model().train()
+    before = weights(model)
+    daf(model, val=Scenes(1))
+    assert_same_weights(weights(model), before)  # the statistics of batch norm too
+    assert all(module.training for module in model.modules())
+
+
+def test_as_many_classes_of_other_names_are_refused() -> None:
+    space = LabelSpace("others", tuple("abcdefg"), ((0, 0, 0),) * 7)
+    with pytest.raises(ValueError, match="others"):
+        daf(tiny_model(), val=Scenes(1, space=space))

@@ -223,6 +223,8 @@ def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
     joined = ConcatDataset([camvid, Subset(camvid, [1])])  # type: ignore[list-item]
     for part in (Subset(camvid, [1]), joined):  # type: ignore[arg-type]
         assert sorted(Unlabelled(part)[0]) == ["image", "name"]
+        with pytest.raises(ValueError, match=r"cannot be read"):
+            part[0]  # it still has labels itself
     assert Unlabelled(joined)[3]["name"] == camvid.names[1]
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         camvid[0]
