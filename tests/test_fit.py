@@ -82,6 +82,29 @@ def test_the_best_weights_are_those_of_the_highest_miou() -> None:
     assert not validation.run(network(rare), val, None, 3)[1]  # of equal ones, the first stays
 
 
+def test_measures_are_means_over_the_parts_of_a_step_and_every_part_draws_anew() -> None:
+    def draws() -> list[float]:
+        trainer, drawn = daf(tiny_model(), DAFConfig(**QUICK, batch_size=2, accumulation=2)), []
+        compute = trainer.compute
+
+        def watched(**batches: Batch) -> dict[str, Tensor]:
+            trainer.measure({"one": torch.ones(())})
+            drawn.append(float(torch.rand(())))
+            return compute(**batches)
+
+        trainer.compute = watched  # type: ignore[method-assign]
+        for _ in range(2):
+            two = collate([Scenes(2)[0], Scenes(2)[1]])
+            trainer.step(source=two, target=two)
+            assert trainer.measured["one"] == 1
+            torch.rand(1)  # what the caller draws does not matter
+        return drawn
+
+    first = draws()
+    assert len(set(first)) == 4
+    assert draws() == first
+
+
 def test_tied_weights_are_averaged_once() -> None:
     model = nn.Sequential(nn.Linear(1, 1, bias=False))
     model.append(model[0])

@@ -47,6 +47,14 @@ def test_channel_attention_of_few_channels_keeps_one_hidden_channel() -> None:
     assert ChannelAttention(4, reduction=16).squeeze.weight.shape == (1, 4, 1, 1)
 
 
+def test_the_widths_of_the_depth_head_are_the_published_ones_unless_told() -> None:
+    head, narrow = DepthAttentionHead([64, 32]), DepthAttentionHead([64, 32], hidden=4, reduction=2)
+    assert (head.projections[0][0].out_channels, head.out_channels) == (16, 32)
+    assert [attention.squeeze.out_channels for attention in head.attention] == [4, 2]
+    assert [attention.squeeze.out_channels for attention in narrow.attention] == [32, 16]
+    assert ChannelAttention(64).squeeze.out_channels == 4
+
+
 @pytest.mark.parametrize(("output_stage", "size"), [(-1, (3, 4)), (0, (12, 16)), (1, (6, 8)), (-3, (12, 16))])
 def test_the_depth_head_takes_the_size_of_its_output_stage(output_stage: int, size: tuple[int, int]) -> None:
     head = DepthAttentionHead([8, 16, 24], hidden=4, reduction=2, output_stage=output_stage)
@@ -115,8 +123,12 @@ def test_stages_come_in_a_list() -> None:
 
 def test_the_dada_head_averages_its_depth_features() -> None:
     head = DadaDepthHead([8, 32], out_channels=12)
-    inverse_depth, features = head(stages((8, 8, 8), (32, 4, 5)))
+    fine, coarse = stages((8, 8, 8), (32, 4, 5))
+    inverse_depth, features = head([fine, coarse])
     assert features.shape == (2, 12, 4, 5)
+    first, middle, last = head.convolutions
+    hidden = F.conv2d(F.conv2d(coarse, first.weight, first.bias).relu(), middle.weight, middle.bias, padding=1).relu()
+    torch.testing.assert_close(features, F.conv2d(hidden, last.weight, last.bias))
     torch.testing.assert_close(inverse_depth, features.mean(1, keepdim=True))
     assert [tuple(layer.weight.shape) for layer in head.convolutions] == [(8, 32, 1, 1), (8, 8, 3, 3), (12, 8, 1, 1)]
 

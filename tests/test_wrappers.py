@@ -21,7 +21,7 @@ from depthaware_uda.data import (
     check_dataset,
     sample_names,
 )
-from depthaware_uda.data.contract import known_label_space, known_names, source_files
+from depthaware_uda.data.contract import known_label_space, known_names, looks, source_files
 from depthaware_uda.types import Sample
 
 from .conftest import ListDataset, make_sample, save
@@ -231,6 +231,22 @@ def test_labels_that_nobody_wants_are_not_read(camvid_copy: Path) -> None:
     # The data set's own transform may read the label, so its input keeps it.
     with pytest.raises(ValueError, match=r"000\.png: cannot be read"):
         Unlabelled(CamVid(camvid_copy, transform=dict))[0]
+
+
+def test_a_data_set_that_reads_in_a_way_of_its_own_keeps_its_labels_for_it(camvid_copy: Path) -> None:
+    class Masked(CamVid):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            return {**sample, "image": sample["image"] * (sample["label"] == 3)}
+
+    masked = Masked(camvid_copy)
+    assert torch.equal(Unlabelled(masked)[1]["image"], masked[1]["image"])
+    assert sorted(Unlabelled(masked)[1]) == ["image", "name"]
+
+
+def test_looks_are_spread_from_the_first_sample_to_the_last() -> None:
+    assert looks(range(100)) == [0, 14, 28, 42, 56, 70, 84, 99]  # type: ignore[arg-type]
+    assert set(looks(range(3))) == {0, 1, 2}  # type: ignore[arg-type]
 
 
 def test_depth_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
