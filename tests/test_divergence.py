@@ -212,7 +212,7 @@ def test_healthy_gradients_keep_their_bits() -> None:
 
 
 def test_measures_of_a_discriminator() -> None:
-    scores = torch.tensor([9.0, 1.0, -1.0, -9.0, 9.0])
+    scores = torch.tensor([9.0, 7.9, -7.9, -9.0, 9.0])  # sure beyond 8
     measured = {**discriminator_measures(scores, 1), **discriminator_measures(scores[:4], 0)}
     assert {name: round(float(value), 3) for name, value in measured.items()} == {
         "discriminator_accuracy_target": 0.6,
@@ -227,6 +227,8 @@ def test_measures_of_a_discriminator() -> None:
     [
         (0.5, 0.6, 0.0, None),
         (1.0, 1.0, 0.5, None),
+        (1.0, 0.5, 0.95, None),
+        (0.01, 0.5, 0.0, None),
         (1.0, 0.995, 0.95, "The discriminator is saturated: it tells 100 % .* 95 % with near certainty"),
         (1.0, 0.0, 0.0, "collapsed: it takes nearly every patch of both domains for the source's"),
         (0.0, 1.0, 0.0, "collapsed: .* for the target's"),

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from depthaware_uda.data import class_pixels
 from depthaware_uda.pseudo_labels import pseudo_label
 from depthaware_uda.self_training import (
     RareClassSampled,
@@ -100,6 +101,8 @@ def test_an_image_that_shows_the_class_is_drawn_whatever_the_index() -> None:
         batches = stream(data, name="source", seed=0, batch_size=3, start_step=0, stop_step=3, skip=skip)
         assert {name for batch in batches for name in batch["name"]} == {"[0, 255, 1, 1]"}
     even = RareClassSampled(Scenes(4), 7, temperature=10.0)
+    published = class_probabilities(class_pixels(Scenes(4), 7), 0.01)
+    torch.testing.assert_close(RareClassSampled(Scenes(4), 7).probabilities, published)
     with seeded(1):
         first = [even[0]["name"] for _ in range(20)]
     with seeded(1):
