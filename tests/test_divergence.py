@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from depthaware_uda.data import collate
 from depthaware_uda.files import read_json
 from depthaware_uda.trainers import Trainer, TrainingDiverged, read_log
 from depthaware_uda.trainers.diagnostics import discriminator_measures, discriminator_remark
@@ -93,7 +94,22 @@ def test_a_few_steps_can_be_skipped_and_are_counted(tmp_path: Path) -> None:
     records = read_log(tmp_path / "run")
     assert losses(records) == losses(read_log(tmp_path / "whole"))
     assert [record["skipped_steps"] for record in records if "skipped_steps" in record] == [1, 2]
-    assert all(0 < record["segmentation"] < 10 for record in records if "segmentation" in record)
+    each = build("daf", tmp_path / "each", **{**settings, "log_every": 1})
+    poison(each, 2, 5)
+    with pytest.warns(UserWarning, match="skipped"):
+        history = each.fit().history
+    alone = {record["step"]: record["segmentation"] for record in history if "segmentation" in record}
+    assert set(alone) == {1, 3, 4, 6}
+    means = {record["step"]: record["segmentation"] for record in records if "segmentation" in record}
+    assert means == pytest.approx({3: (alone[1] + alone[3]) / 2, 6: (alone[4] + alone[6]) / 2}, rel=1e-5)
+
+
+def test_an_image_of_nan_diverges_also_in_the_first_step() -> None:
+    trainer = build("daf", None)
+    given = {domain: {**collate([Scenes(1)[0]])} for domain in trainer.domains}
+    given["source"]["image"] = torch.full_like(given["source"]["image"], torch.nan)
+    with pytest.raises(TrainingDiverged, match="step 1 was NaN"):
+        trainer.step(**given)
 
 
 def test_more_than_a_few_end_the_run(tmp_path: Path) -> None:

@@ -265,6 +265,12 @@ def test_weights_of_the_checkpoint_replace_those_of_the_network_given(tmp_path: 
     assert_ends_alike(resumed, result, finished("daf"))
 
 
+def test_a_checkpoint_of_a_later_step_goes_when_the_run_went_on_from_an_earlier_one(tmp_path: Path) -> None:
+    for step in (2, 4, 3):
+        checkpoint.save_checkpoint(tmp_path, step, {}, {}, keep=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
+
+
 @pytest.mark.parametrize(("keep", "kept"), [(1, ["6"]), (2, ["4", "6"]), (9, ["2", "4", "6"])])
 def test_the_last_checkpoints_are_kept_and_nothing_is_left_half_written(
     tmp_path: Path, keep: int, kept: list[str]
