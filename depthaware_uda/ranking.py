@@ -84,7 +84,6 @@ class TargetSplit:
         folder = Path(folder)
         for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
             _check_lines(file, names)
-        (folder / _SUMS_FILE).unlink(missing_ok=True)
         for file, names in zip(_SIDES, (self.easy, self.hard), strict=True):
             _write_names(folder / file, names)
         write_sums(folder, _SIDES, _SUMS_FILE)

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from depthaware_uda import DepthAwareFusion, EntropyRanker, Ranking, SegDepthOutput, TargetSplit, load_pretrained
+from depthaware_uda import (
+    DepthAwareFusion,
+    EntropyRanker,
+    Ranking,
+    SegDepthOutput,
+    TargetSplit,
+    load_pretrained,
+    ranking,
+)
 from depthaware_uda.data import Selected
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.labels import LabelSpace
@@ -226,6 +234,23 @@ def test_ranking_leaves_the_network_in_its_mode() -> None:
     model = tiny_model().train()
     EntropyRanker(model).rank(Scenes(2))
     assert all(module.training for module in model.modules())
+
+
+def test_half_of_a_split_over_an_older_one_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = ranking._write_names
+
+    def killed_before_the_second_list(path: Path, names: tuple[str, ...]) -> None:
+        if path.name == "hard.txt":
+            raise KeyboardInterrupt
+        write(path, names)
+
+    TargetSplit(("a",), ("b",)).save(tmp_path)
+    monkeypatch.setattr(ranking, "_write_names", killed_before_the_second_list)
+    with pytest.raises(KeyboardInterrupt):
+        TargetSplit(("b",), ("a",)).save(tmp_path)
+    assert (tmp_path / "easy.txt").read_text() == "b\n"
+    with pytest.raises(ValueError, match="damaged"):
+        TargetSplit.load(tmp_path)
 
 
 def test_the_split_selects_images_of_the_data_set() -> None:
