@@ -380,6 +380,25 @@ def test_compilation_moves_no_weight_that_no_loss_reaches(monkeypatch: pytest.Mo
     assert any(key.startswith("depth_head") for key in moved[0])  # through the gate
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_every_size_is_compiled_once_and_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[list[int]] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Any:
+        assert not any(isinstance(each, torch.SymInt) for each in inputs)
+        sizes.extend([*each.shape[-2:]] for each in inputs if isinstance(each, Tensor) and each.shape[:2] == (1, 3))
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    source, target = Scenes(1), Scenes(1, (48, 56), seed=1)
+    model = DepthSegmenter(FewLayers(), ASPPv2(8, CLASSES, dilations=(1,)))
+    config = DAFConfig.advent(**{**SETTINGS, "batch_size": 1, "depth_weight": 0.0}, compile=True)
+    trainer = DAFTrainer(model, source, target, config, device="cpu", progress=False)
+    for _ in range(2):
+        trainer.step(source=collate(source.samples), target=collate(target.samples))
+    assert sizes == [[32, 40], [48, 56]]
+
+
 def test_determinism_is_for_the_step_alone() -> None:
     seen: list[tuple[int, bool]] = []
 

@@ -61,8 +61,9 @@ class Execution:
         if self.config.compile:
             if self._compiled is None:
                 self._behind = self._weights_behind(network, image[:1])
-                # Not `model.compile()`: evaluation, at other sizes and in another mode, compiles nothing.
-                self._compiled = torch.compile(network)
+                # Not `model.compile()`: evaluation, at other sizes and in another mode, compiles nothing. Each size has
+                # kernels of its own: those for any size, which torch would make from the second on, are slower.
+                self._compiled = torch.compile(network, dynamic=False)
             network = self._compiled
         with self.autocast():
             output = network(image)
