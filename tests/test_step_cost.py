@@ -1,14 +1,17 @@
-"""A training step neither runs the discriminator twice on a target map, nor makes the host wait for the device."""
+"""What a training step spares: a second discriminator pass, waiting for the device, an operation for every norm."""
 
 from collections import Counter
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from depthaware_uda import DAFConfig, DAFTrainer
 from depthaware_uda.data import collate
 from depthaware_uda.losses import domain_loss
+from depthaware_uda.trainers.step.averaging import WeightAverage
+from depthaware_uda.trainers.step.divergence import StepGuard
 from tests.tiny import Scenes, tiny_model
 
 WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::is_nonzero"}
@@ -53,6 +56,20 @@ def test_losses_and_gradients_are_computed_without_reading_a_value() -> None:
         trainer.compute(**batches)
     assert operations.counts["aten::convolution_backward"] > 20
     assert not WAITS & set(operations.counts)
+
+
+def test_what_keeps_and_averages_statistics_is_as_quick_for_many_norms_as_for_one() -> None:
+    counts = []
+    for norms in (1, 20):
+        model = nn.Sequential(*(nn.BatchNorm2d(3) for _ in range(norms)))
+        average, guard = WeightAverage(model, 0.9), StepGuard(torch.device("cpu"), restore=True)
+        with Operations() as operations:
+            guard.keep(model)
+            guard.check({"loss": torch.ones(())}, [], step=1, batches={})
+            average.update(model, 0)
+        of_each = {"aten::view", "aten::alias", "aten::detach"}  # no work on a device
+        counts.append({name: count for name, count in operations.counts.items() if name not in of_each})
+    assert counts[0] == counts[1]
 
 
 def test_a_read_is_noticed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["WeightAverage"]
 
@@ -31,13 +31,15 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Follow the model after a step, counted from 0."""
         decay = min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
-        averages, weights = [], []
         own, others = (module.state_dict(keep_vars=True).values() for module in (self.module, model))
-        pairs = {id(average): (average, weight) for average, weight in zip(own, others, strict=True)}
-        for average, weight in pairs.values():
-            if average.is_floating_point():
-                averages.append(average)
-                weights.append(weight)
-            else:
-                average.copy_(weight)
+        pairs = {id(average): (average, weight) for average, weight in zip(own, others, strict=True)}.values()
+        # All at once: a GPU's host would take long to start an operation on each of hundreds.
+        averages, weights = _apart([pair for pair in pairs if pair[0].is_floating_point()])
         torch._foreach_lerp_(averages, weights, 1 - decay)
+        counts, counted = _apart([pair for pair in pairs if not pair[0].is_floating_point()])
+        if counts:
+            torch._foreach_copy_(counts, counted)
+
+
+def _apart(pairs: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], list[Tensor]]:
+    return [average for average, _ in pairs], [weight for _, weight in pairs]

@@ -81,7 +81,8 @@ class StepGuard:
         self.skipped = 0
         """Bad steps in all, as far as they have been read."""
         self._device, self._restore = device, restore
-        self._kept: list[tuple[Tensor, Tensor]] = []
+        self._kept: list[Tensor] = []
+        self._before = torch.empty(0)
         self._names: dict[int, dict[str, list[str]]] = {}
         self._first: dict[tuple[str, ...], Tensor] = {}  # first bad step of every loss, by the losses of a step
         self._count = torch.zeros((), device=device)
@@ -90,8 +91,8 @@ class StepGuard:
 
     def keep(self, model: nn.Module) -> None:
         """Remember the running statistics, if they are to be restored."""
-        if self._restore:
-            self._kept = [(running, running.clone()) for running in running_statistics(batch_norms(model))]
+        if self._restore and (running := running_statistics(batch_norms(model))):
+            self._kept, self._before = running, _in_one(running)
 
     @torch.no_grad()
     def check(
@@ -131,9 +132,10 @@ class StepGuard:
         self._names[step] = {domain: list(batch.get("name", [])) for domain, batch in batches.items()}
         if len(self._names) > _NAMED_STEPS:
             del self._names[next(iter(self._names))]
-        for buffer, before in self._kept:
-            buffer.copy_(torch.where(self.found > 0, before, buffer))
-        self._kept = []
+        if self._kept:
+            values = torch.where(self.found > 0, self._before, _in_one(self._kept))
+            torch._foreach_copy_(self._kept, list(torch.split(values, [running.numel() for running in self._kept])))
+        self._kept, self._before = [], torch.empty(0)
 
     def tell(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
         """Let the optimisers that can, skip the step on the device if it was bad."""
@@ -159,6 +161,11 @@ class StepGuard:
         # The first loss, in the order of computation, of the first step.
         step, position = min((step, position) for position, step in enumerate(first) if step != _NEVER)
         return BadSteps(count, step, losses[position], named.get(step, {}))
+
+
+def _in_one(statistics: list[Tensor]) -> Tensor:
+    """All statistics of a network in one tensor: a GPU's host would take long to start operations on each of them."""
+    return torch.cat([running.flatten() for running in statistics])
 
 
 def _by_type(tensors: list[Tensor]) -> list[list[Tensor]]:
