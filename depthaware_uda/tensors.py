@@ -75,7 +75,8 @@ def write_tensors(file: str | Path, tensors: Mapping[str, Tensor], *, metadata: 
     held: set[int] = set()
     for key, value in tensors.items():
         memory = value.untyped_storage().data_ptr()
-        apart[key] = value.detach().clone() if memory in held else value.detach().contiguous()
+        own, plain = value.detach(), torch.contiguous_format  # files hold no memory format
+        apart[key] = own.clone(memory_format=plain) if memory in held else own.contiguous()
         held.add(memory)
     try:
         save_file(apart, file, metadata=metadata)

@@ -29,6 +29,7 @@ from depthaware_uda import (
 from depthaware_uda.files import sha256
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
+from depthaware_uda.tensors import read_tensors, write_tensors
 from depthaware_uda.trainers import Trainer, read_log
 from depthaware_uda.trainers.run import checkpoint
 from depthaware_uda.trainers.run.saving import resume
@@ -253,6 +254,12 @@ def test_the_state_of_an_optimiser_has_the_memory_format_of_its_parameters(tmp_p
     assert any(stride[1:2] == (1,) for stride, _ in found)
     assert [of_value for _, of_value in found] == [of_parameter for of_parameter, _ in found]
     assert_same_weights(state(runs[1]), state(runs[0]))
+
+
+def test_tied_weights_that_are_channels_last_are_written(tmp_path: Path) -> None:
+    model = nn.Sequential(*[nn.Conv2d(2, 2, 3)] * 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    write_tensors(tmp_path / "tied.safetensors", model.state_dict())
+    assert_same_weights(read_tensors(tmp_path / "tied.safetensors"), weights(model))
 
 
 def test_weights_of_the_checkpoint_replace_those_of_the_network_given(tmp_path: Path, finished: Finished) -> None:
