@@ -67,6 +67,8 @@ CASES: dict[str, Callable[[], Trainer[Any]]] = {
     "skipped steps": daf(DAFConfig(**SETTINGS, max_skipped_steps=3)),
     "accumulation": daf(DAFConfig(**SETTINGS, accumulation=2)),
     "class weights": daf(DAFConfig(**SETTINGS, class_weights=(1.0,) * CLASSES)),
+    "deterministic": daf(DAFConfig(**SETTINGS, deterministic=True)),
+    "averaged weights": daf(DAFConfig(**SETTINGS, ema_decay=0.9)),
     "frozen statistics": daf(DAFConfig(**SETTINGS, batch_norm="frozen")),
     "reference": daf(DAFConfig.reference(**SETTINGS)),
     "source only": daf(DAFConfig.source_only(**SETTINGS)),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from depthaware_uda import DAFConfig, DAFTrainer, evaluate
 from depthaware_uda.data import collate
@@ -85,8 +86,16 @@ def test_a_run_that_was_cut_off_goes_on(tmp_path: Path, optimizer: str) -> None:
     cut_off(trainer(tmp_path, **settings), 2)
     resumed = trainer(tmp_path, **settings)
     resumed.fit()
-    for key, value in weights(whole.model).items():
-        torch.testing.assert_close(weights(resumed.model)[key], value, rtol=1e-2, atol=1e-3)
+    # AdamW turns the rounding of a gradient near 0 into a step of full length, so no weight by itself tells much. On a
+    # CPU the share was below 0.02 with noise of 1e-4 in all gradients, and 0.3 without the optimiser's state.
+    assert apart(resumed.model, whole.model) < 0.1 * apart(tiny_model().cuda(), whole.model)
+
+
+@torch.no_grad()
+def apart(ours: nn.Module, theirs: nn.Module) -> float:
+    """The distance of the weights of two networks."""
+    pairs = zip(ours.parameters(), theirs.parameters(), strict=True)
+    return float(torch.stack([(one - other).norm() for one, other in pairs]).norm())
 
 
 def test_deterministic_runs_end_with_the_same_weights(tmp_path: Path) -> None:
