@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -229,7 +230,12 @@ def precision(args: argparse.Namespace) -> list[dict[str, Any]]:
     """
     steps, images, size = (4, 2, (64, 96)) if args.smoke else (200, 200, (96, 160))
     source, target, val = (
-        InMemory(MiniCity(count, style=style, seed=seed, size=size, labels="common7"), progress=False)
+        # Rendered by all cores: 500 images take one of them minutes, for which a GPU would wait.
+        InMemory(
+            MiniCity(count, style=style, seed=seed, size=size, labels="common7"),
+            num_workers=0 if args.smoke else os.cpu_count() or 1,
+            progress=False,
+        )
         for count, style, seed in ((images, "synthetic", 0), (images, "real", 1), (images // 2, "real", 2))
     )
     shared: dict[str, Any] = {"max_steps": steps, "batch_size": 2, "optimizer": "adamw", "learning_rate": 2e-3}
