@@ -13,8 +13,9 @@ from depthaware_uda import DAFConfig, DAFTrainer, evaluate
 from depthaware_uda.data import collate
 from depthaware_uda.trainers import estimate_memory
 from depthaware_uda.trainers.step.batches import prefetched
+from tests.test_execution import shallow_caffe
 from tests.test_resume import cut_off
-from tests.tiny import Scenes, tiny_model, weights
+from tests.tiny import Scenes, few_layers, tiny_model, weights
 
 pytestmark = [
     pytest.mark.gpu,
@@ -23,10 +24,10 @@ pytestmark = [
 SIZE = (64, 96)
 
 
-def trainer(folder: Path | None = None, **settings: Any) -> DAFTrainer:
-    scenes = Scenes(2, SIZE)
+def trainer(folder: Path | None = None, model: nn.Module | None = None, **settings: Any) -> DAFTrainer:
+    source, target = Scenes(2, SIZE), Scenes(2, SIZE, seed=1)
     config = DAFConfig(**{"max_steps": 30, "batch_size": 2, "depth_scale": 0.02, "learning_rate": 0.003, **settings})
-    return DAFTrainer(tiny_model(), scenes, Scenes(2, SIZE, seed=1), config, folder, device="cuda", progress=False)
+    return DAFTrainer(model or tiny_model(), source, target, config, folder, device="cuda", progress=False)
 
 
 def batches() -> dict[str, Any]:
@@ -125,6 +126,35 @@ def test_half_precision_trains_as_well() -> None:
         assert losses[-1] < losses[0]
         last[precision] = losses[-1]
     assert last["bfloat16"] == pytest.approx(last["float32"], rel=0.1)
+
+
+def test_float16_trains_with_a_scaler() -> None:
+    ours, given = trainer(precision="float16"), on_device()
+    losses = [float(ours.step(**given)["segmentation"]) for _ in range(25)]
+    assert losses[-1] < losses[0]
+    assert ours.scaler.get_scale() > 1
+    assert ours.guard.read() is None
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_published_blocks_learn_the_same_with_checkpointing(precision: str) -> None:
+    settings = {"precision": precision, "fusion": "entropy", "depth_weight": 0.0, "learning_rate": 0.0003}
+    seen = {}
+    for checkpointing in ("none", "norms", "all"):
+        ours, given = trainer(model=shallow_caffe(), checkpointing=checkpointing, **settings), on_device()
+        seen[checkpointing] = [float(ours.step(**given)["segmentation"]) for _ in range(4)]
+    assert seen["norms"] == pytest.approx(seen["none"], rel=0.01)
+    assert seen["all"] == pytest.approx(seen["none"], rel=0.01)
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_network_learns_as_an_eager_one() -> None:
+    seen = []
+    for compiled in (False, True):
+        ours, given = trainer(model=few_layers(), compile=compiled, precision="bfloat16"), on_device()
+        given["target"] = {"image": given["target"]["image"][..., :80]}  # another size than the source has
+        seen.append([float(ours.step(**given)["segmentation"]) for _ in range(4)])
+    assert seen[1] == pytest.approx(seen[0], rel=0.01)
 
 
 def test_half_precision_evaluates_as_well() -> None:
