@@ -138,7 +138,7 @@ def test_float16_trains_with_a_scaler() -> None:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_published_blocks_learn_the_same_with_checkpointing(precision: str) -> None:
-    settings = {"precision": precision, "fusion": "entropy", "depth_weight": 0.0, "learning_rate": 0.0003}
+    settings = {"precision": precision, "fusion": "entropy", "depth_weight": 0.0, "learning_rate": 0.0001}
     seen = {}
     for checkpointing in ("none", "norms", "all"):
         ours, given = trainer(model=shallow_caffe(), checkpointing=checkpointing, **settings), on_device()
@@ -149,12 +149,16 @@ def test_the_published_blocks_learn_the_same_with_checkpointing(precision: str) 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_a_compiled_network_learns_as_an_eager_one() -> None:
-    seen = []
-    for compiled in (False, True):
+    ends = []
+    for steps, compiled in ((0, False), (4, False), (4, True)):
+        torch.manual_seed(0)
         ours, given = trainer(model=few_layers(), compile=compiled, precision="bfloat16"), on_device()
         given["target"] = {"image": given["target"]["image"][..., :80]}  # another size than the source has
-        seen.append([float(ours.step(**given)["segmentation"]) for _ in range(4)])
-    assert seen[1] == pytest.approx(seen[0], rel=0.01)
+        for _ in range(steps):
+            ours.step(**given)
+        ends.append(ours.model)
+    begin, eager, compiled_one = ends
+    assert apart(compiled_one, eager) < 0.1 * apart(begin, eager)
 
 
 def test_half_precision_evaluates_as_well() -> None:
