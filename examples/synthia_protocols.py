@@ -39,7 +39,7 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
     steps: dict[str, Any] = {} if args.steps is None else {"max_steps": args.steps, "schedule_steps": args.steps}
     settings = {name: getattr(args, name) for name in ("seed", "batch_size", "validate_every", "precision")}
     settings |= {"num_workers": args.workers, **steps}
-    how = {name: getattr(args, name) for name in ("keep", "cache", "device")}
+    how = {name: getattr(args, name) for name in ("keep", "cache", "device")} | {"num_workers": args.workers}
     results = run_protocol(
         network(args, protocol),
         protocol,
@@ -48,7 +48,6 @@ def run(text: str, target: str, protocols: Sequence[str], arguments: Sequence[st
         daf=DAFConfig.reference(**settings),
         isl=ISLConfig.reference(**settings),
         ida=IDAConfig.reference(**settings),
-        num_workers=args.workers,
         **how,
     )
     if is_writer():

@@ -181,8 +181,8 @@ def test_check(
 
         draw = save
 
-    def check_dataset(dataset: SegmentationFolder, *, workers: int) -> Report:
-        seen.append((dataset.names, workers))
+    def check_dataset(dataset: SegmentationFolder, *, num_workers: int) -> Report:
+        seen.append((dataset.names, num_workers))
         return Report()
 
     monkeypatch.setattr(data, "check_dataset", check_dataset, raising=False)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -174,15 +175,18 @@ def test_networks_are_where_the_study_computes(
         loaded.append(device)
         return tiny_model()
 
+    def method(*_: Any, **__: Any) -> Callable[..., None]:
+        return lambda *_: None
+
     stamp.device = "meta"  # a device other than the CPU that exists everywhere
     assert {weight.device.type for weight in study.network(stamp, "daf", trained=False).parameters()} == {"meta"}
     for module in (methods, study_larger):
         monkeypatch.setattr(module, "load_pretrained", load_pretrained)
         monkeypatch.setattr(module, "ensemble_labels", lambda networks, *_: list(networks))
-        monkeypatch.setattr(module, "isl", lambda *_, **__: lambda *_: None)
+        monkeypatch.setattr(module, "isl", method)
     (stamp.folder / "daf" / "model").mkdir(parents=True)
     methods.isl_of_all(stamp, tiny_model(), tmp_path)
-    study_larger.taught([tmp_path], 3)(stamp, tiny_model(), tmp_path)
+    study_larger.taught(method, [tmp_path], 3)(stamp, tiny_model(), tmp_path)
     study_larger.at_size(tmp_path, stamp)
     assert loaded == ["meta"] * 3
 

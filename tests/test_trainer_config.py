@@ -59,7 +59,7 @@ def test_a_step_sets_the_learning_rate_of_every_group() -> None:
         factor = (1 - number / 4) ** 0.9
         rates = [group["lr"] for group in trainer.optimizers["model"].param_groups]
         assert rates == pytest.approx([0.03 * factor, 0.07 * factor])
-        assert [g["lr"] for g in trainer.optimizers["discriminator"].param_groups] == pytest.approx([0.01 * factor])
+        assert [g["lr"] for g in trainer.optimizers["discriminator"].param_groups] == pytest.approx([0.02 * factor])
 
 
 def test_the_optimizers_are_those_of_the_settings() -> None:
