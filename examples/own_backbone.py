@@ -19,8 +19,7 @@ from depthaware_uda import DAFConfig, DAFTrainer, EvaluationResult
 from depthaware_uda.data import MiniCity, flip_and_crop
 from depthaware_uda.distributed import initialize, is_writer
 from depthaware_uda.labels import LabelSpace, get_label_space
-from depthaware_uda.models import ASPPv2, DepthAttentionHead, DepthGate, DepthSegmenter, TimmBackbone
-from depthaware_uda.models.pixels import PixelStatistics
+from depthaware_uda.models import ASPPv2, DepthAttentionHead, DepthGate, DepthSegmenter, PixelStatistics, TimmBackbone
 from depthaware_uda.tensors import WEIGHTS_FILE
 
 

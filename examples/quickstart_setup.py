@@ -16,7 +16,7 @@ from depthaware_uda.data import (
     flip_and_crop,
     strong_augmentation,
 )
-from depthaware_uda.trainers.run.streams import Augmentation
+from depthaware_uda.trainers import Augmentation
 
 LABELS, CLASSES = "common7", 7
 NETWORK: dict[str, Any] = {

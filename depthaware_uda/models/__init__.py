@@ -8,6 +8,7 @@ from depthaware_uda.models.ensemble import Ensemble
 from depthaware_uda.models.factory import create_model
 from depthaware_uda.models.fusion import DepthAwareFusion, FusionMode, JointSpace, depth_bin_logits
 from depthaware_uda.models.heads import ASPPv2, ChannelAttention, DadaDepthHead, DepthAttentionHead, DepthGate
+from depthaware_uda.models.pixels import PixelStatistics
 from depthaware_uda.models.refined_head import RefinedSegmentationHead
 from depthaware_uda.models.resize import resize, resize_output
 from depthaware_uda.models.segmenter import DepthSegmenter
@@ -28,6 +29,7 @@ __all__ = [
     "FusionMode",
     "JointSpace",
     "Normalization",
+    "PixelStatistics",
     "RefinedSegmentationHead",
     "TimmBackbone",
     "create_discriminator",

@@ -11,6 +11,7 @@ from depthaware_uda.trainers.method_config import AdversarialConfig, DAFConfig, 
 from depthaware_uda.trainers.run.interruption import TrainingInterrupted
 from depthaware_uda.trainers.run.log import read_log
 from depthaware_uda.trainers.run.loop import TrainResult
+from depthaware_uda.trainers.run.streams import Augmentation
 from depthaware_uda.trainers.self_training import SelfTrainingTrainer
 from depthaware_uda.trainers.self_training_config import SelfTrainingConfig
 from depthaware_uda.trainers.step.batch_norm import reestimate_statistics
@@ -18,6 +19,7 @@ from depthaware_uda.trainers.step.divergence import TrainingDiverged
 
 __all__ = [
     "AdversarialConfig",
+    "Augmentation",
     "Callback",
     "DAFConfig",
     "DAFTrainer",

@@ -27,8 +27,7 @@ from study_table import DIAGNOSIS, SCORES, Results, collect, label_free, tables
 from torch import nn
 
 from depthaware_uda import EvaluationResult, evaluate
-from depthaware_uda.data import Selected
-from depthaware_uda.data.contract import sample_names
+from depthaware_uda.data import Selected, sample_names
 from depthaware_uda.files import write_json
 from depthaware_uda.label_free import label_free_score
 from depthaware_uda.tensors import write_tensors

@@ -11,8 +11,7 @@ from study_setup import LABELS, Study
 from study_table import Results, steps_after_first
 from torch import nn
 
-from depthaware_uda.data import Selected
-from depthaware_uda.data.contract import sample_names
+from depthaware_uda.data import Selected, sample_names
 from depthaware_uda.depth import to_metres
 from depthaware_uda.inference import predict_batches
 from depthaware_uda.types import SampleDataset, SegDepthOutput

@@ -26,7 +26,7 @@ from depthaware_uda.files import read_json, write_json
 from depthaware_uda.labels import get_label_space
 from depthaware_uda.models import DepthSegmenter
 from depthaware_uda.precision import fast_half
-from depthaware_uda.trainers.run.streams import Augmentation
+from depthaware_uda.trainers import Augmentation
 from depthaware_uda.types import Sample, SampleDataset
 
 LABELS, CLASSES = "common7", 7
