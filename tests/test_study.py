@@ -87,7 +87,9 @@ def test_the_page_has_the_tables_of_its_json(study: ModuleType) -> None:
         assert train in page
 
 
-@pytest.mark.parametrize("name", ["larger-seed0", "larger-seed2", "windows-seed0", "taught-seed0", "fine-seed0"])
+@pytest.mark.parametrize(
+    "name", ["larger-seed0", "larger-seed2", "windows-seed0", "taught-seed0", "fine-seed0", "taught-ida-seed0"]
+)
 def test_the_page_has_the_tables_of_the_larger_sizes(study: ModuleType, name: str) -> None:
     import study_larger  # type: ignore[import-not-found]
 
